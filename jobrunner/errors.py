@@ -1,0 +1,146 @@
+"""What can go wrong, as one tree.
+
+    JobrunnerError
+    ├── SettingsError        a setting is unknown, ill-formed or unsafe; raised at start only
+    ├── SchemaMismatch       the database's schema does not fit this code
+    ├── DatabaseLocked       another process owns the SQLite file
+    ├── DatabaseUnavailable  the database did not answer in time
+    ├── InvalidInput         a request or payload is refused; carries every problem and where it stands
+    │   └── UnknownTaskType  nobody ever published this task type
+    ├── TaskNotFound         no task has this task_id
+    ├── TaskExists           the task_id is taken by a different request
+    ├── StateConflict        the task's status does not allow the wish
+    ├── LeaseLost            this attempt no longer owns its task (raised inside a handler)
+    ├── HandlerError         a handler module or declaration is wrong; raised at start only
+    └── Verdict              raised by handlers to say how the attempt ends
+        ├── RetryLater       run again after some seconds; counts no failure
+        └── Cancel           end as cancelled; never retried
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+class JobrunnerError(Exception):
+    """The base of all errors that jobrunner raises."""
+
+
+class SettingsError(JobrunnerError):
+    """A setting is unknown, ill-formed or unsafe."""
+
+
+class SchemaMismatch(JobrunnerError):
+    """The database's schema does not fit this code; the message names the command to run."""
+
+
+class DatabaseLocked(JobrunnerError):
+    """Another process owns the SQLite file.
+
+    ``owner`` is what that process wrote into the lock file: ``pid`` and, where it serves, ``url``.
+    """
+
+    def __init__(self, path: str, owner: dict[str, object]) -> None:
+        self.path = path
+        self.owner = owner
+        who = f"process {owner['pid']}" if "pid" in owner else "another process"
+        where = f" (it answers at {owner['url']})" if owner.get("url") else ""
+        super().__init__(
+            f"{path} is in use by {who}{where}. SQLite serves one process; "
+            "to run several, set JOBRUNNER_DATABASE_URL to a PostgreSQL database."
+        )
+
+
+class DatabaseUnavailable(JobrunnerError):
+    """The database did not answer in time, or not at all."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong with an input: a JSON pointer to it, and a sentence."""
+
+    pointer: str
+    detail: str
+
+
+class InvalidInput(JobrunnerError):
+    """A request or payload is refused; ``problems`` says what is wrong and where."""
+
+    code = "invalid_input"
+
+    def __init__(self, detail: str, problems: Sequence[Problem] = ()) -> None:
+        self.detail = detail
+        self.problems = tuple(problems)
+        told = "; ".join(f"{p.pointer or '/'}: {p.detail}" for p in self.problems)
+        super().__init__(f"{detail}: {told}" if told else detail)
+
+
+class UnknownTaskType(InvalidInput):
+    """Nobody ever published this task type."""
+
+    code = "unknown_task_type"
+
+    def __init__(self, task_type: str, nearest: str | None = None) -> None:
+        self.task_type = task_type
+        hint = f"; did you mean {nearest!r}?" if nearest else ""
+        problem = Problem("/task_type", f"no worker ever published {task_type!r}{hint}")
+        super().__init__(f"unknown task type {task_type!r}", [problem])
+
+
+class TaskNotFound(JobrunnerError):
+    """No task has this task_id."""
+
+    def __init__(self, task_id: str) -> None:
+        self.task_id = task_id
+        super().__init__(f"no task {task_id!r}")
+
+
+class TaskExists(JobrunnerError):
+    """The task_id (or the open unique_key) is taken by a different request."""
+
+    def __init__(self, key: str, taken: str, *, task_id: str) -> None:
+        self.key = key
+        self.task_id = task_id
+        super().__init__(f"{key} {taken!r} is taken by a different request (task {task_id!r})")
+
+
+class StateConflict(JobrunnerError):
+    """The task's status does not allow the wish."""
+
+    def __init__(self, task_id: str, *, found: str, wish: str) -> None:
+        self.task_id = task_id
+        self.found = found
+        self.wish = wish
+        super().__init__(f"task {task_id!r} is {found}, so it cannot be {wish}")
+
+
+class LeaseLost(JobrunnerError):
+    """This attempt no longer owns its task: another one runs, or the task ended."""
+
+
+class HandlerError(JobrunnerError):
+    """A handler module cannot be loaded, or a handler is declared wrongly."""
+
+
+class Verdict(JobrunnerError):
+    """Raised by a handler to say how its attempt ends."""
+
+
+class RetryLater(Verdict):
+    """Run this task again after ``seconds``; counts no failure, at most 1,000 times in a generation."""
+
+    def __init__(self, seconds: float, reason: str = "") -> None:
+        if not 0 <= seconds <= 366 * 86400:
+            raise ValueError(f"RetryLater takes 0 to {366 * 86400} seconds, not {seconds!r}")
+        self.seconds = float(seconds)
+        self.reason = reason
+        super().__init__(reason or f"again in {seconds:g} s")
+
+
+class Cancel(Verdict):
+    """End this task as cancelled, for good."""
+
+    def __init__(self, reason: str = "") -> None:
+        self.reason = reason
+        super().__init__(reason or "cancelled by its handler")

@@ -1,0 +1,1 @@
+"""The heart: what a task is and how it moves. Importing this package imports no SQL."""
