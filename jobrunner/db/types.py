@@ -1,0 +1,181 @@
+"""Column types and expressions that read the same in Python and differ between the two databases."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import BigInteger, Integer, Text, bindparam, column
+from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP
+from sqlalchemy.engine import Dialect
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql import FromClause
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.elements import ColumnClause, ColumnElement
+from sqlalchemy.sql.functions import FunctionElement
+from sqlalchemy.types import TypeDecorator, TypeEngine, UserDefinedType
+
+Id = BigInteger().with_variant(Integer, "sqlite")
+"""A row's key: bigint, so that no counter ends at 2,147,483,647. SQLite's own row id must be spelled INTEGER."""
+
+Name = Text(collation="C").with_variant(Text(), "sqlite")
+"""Text compared byte by byte on both: a locale's collation made unique keys accept duplicates after an upgrade."""
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def to_micros(moment: datetime) -> int:
+    """Microseconds since 1970 in UTC; a naive time is refused, since nobody can know what it means."""
+    if moment.tzinfo is None:
+        raise ValueError(f"naive time {moment.isoformat()}: say its zone")
+    return (moment - EPOCH) // timedelta(microseconds=1)
+
+
+class UTCDateTime(TypeDecorator[datetime]):
+    """An instant: timestamptz on PostgreSQL, integer microseconds on SQLite; aware UTC in Python."""
+
+    impl = BigInteger
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        if dialect.name == "postgresql":
+            return dialect.type_descriptor(TIMESTAMP(timezone=True))
+        return dialect.type_descriptor(BigInteger())
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:
+        if value is None:
+            return None
+        micros = to_micros(value)
+        return value if dialect.name == "postgresql" else micros
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        if isinstance(value, datetime):
+            return value.astimezone(UTC)
+        return EPOCH + timedelta(microseconds=value)
+
+
+class JsonText(UserDefinedType[str]):
+    """A JSON document, written whole and read as text: jsonb on PostgreSQL, text on SQLite.
+
+    It is decoded row by row by who needs it, so that one document that Python cannot read never poisons a batch.
+    """
+
+    cache_ok = True
+
+    def get_col_spec(self, **_kw: Any) -> str:
+        return "JSONB"
+
+    def bind_expression(self, bindvalue: Any) -> ColumnElement[Any]:
+        return _json_document(bindvalue)
+
+
+@compiles(JsonText, "sqlite")  # type: ignore[no-untyped-call,untyped-decorator]
+def _json_column_sqlite(_type: JsonText, _compiler: Any, **_kw: Any) -> str:
+    return "TEXT"
+
+
+class _json_document(FunctionElement[str]):
+    inherit_cache = True
+
+
+@compiles(_json_document, "postgresql")  # type: ignore[no-untyped-call,untyped-decorator]
+def _document_postgresql(element: _json_document, compiler: SQLCompiler, **kw: Any) -> str:
+    return f"CAST({compiler.process(element.clauses, **kw)} AS JSONB)"
+
+
+@compiles(_json_document, "sqlite")  # type: ignore[no-untyped-call,untyped-decorator]
+def _document_sqlite(element: _json_document, compiler: SQLCompiler, **kw: Any) -> str:
+    return compiler.process(element.clauses, **kw)
+
+
+class db_now(FunctionElement[datetime]):
+    """The database's clock, plus ``seconds`` (a number or an expression): the only clock that decides anything.
+
+    PostgreSQL: ``statement_timestamp()``, since ``now()`` is the start of the transaction and, in a prepared
+    statement of an idle connection, was seen to be older than the row it had to find. SQLite: the process's clock,
+    through the function that :mod:`jobrunner.db.engine` registers.
+    """
+
+    type = UTCDateTime()
+    inherit_cache = True
+
+    def __init__(self, seconds: Any = None) -> None:
+        if seconds is None:
+            super().__init__()
+        elif isinstance(seconds, int | float):
+            super().__init__(bindparam(None, float(seconds), unique=True))
+        else:
+            super().__init__(seconds)
+
+
+@compiles(db_now, "postgresql")  # type: ignore[no-untyped-call,untyped-decorator]
+def _now_postgresql(element: db_now, compiler: SQLCompiler, **kw: Any) -> str:
+    if not len(element.clauses):
+        return "statement_timestamp()"
+    seconds = compiler.process(element.clauses, **kw)
+    return f"(statement_timestamp() + make_interval(secs => CAST({seconds} AS double precision)))"
+
+
+@compiles(db_now, "sqlite")  # type: ignore[no-untyped-call,untyped-decorator]
+def _now_sqlite(element: db_now, compiler: SQLCompiler, **kw: Any) -> str:
+    if not len(element.clauses):
+        return "jobrunner_now()"
+    return f"(jobrunner_now() + CAST(({compiler.process(element.clauses, **kw)}) * 1000000 AS INTEGER))"
+
+
+class _Rows(TypeDecorator[Sequence[Mapping[str, Any]]]):
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: Any, dialect: Dialect) -> str:
+        spell = _instant_text if dialect.name == "postgresql" else to_micros
+        return json.dumps(value, default=spell, ensure_ascii=False, allow_nan=False)
+
+
+def _instant_text(moment: datetime) -> str:
+    to_micros(moment)  # refuses a naive time
+    return moment.isoformat()
+
+
+class _row_select(FunctionElement[Any]):
+    inherit_cache = True
+
+
+def rowset(name: str, **columns: TypeEngine[Any]) -> FromClause:
+    """Many rows as one bound parameter called ``name``: ``conn.execute(stmt, {name: [{...}, ...]})``.
+
+    One text whatever the number of rows, so that it is prepared once; sent as one JSON document
+    (``json_to_recordset`` on PostgreSQL, ``json_each`` on SQLite). Instants are given as aware datetimes, JSON
+    documents as text.
+    """
+    spec = [column(key, kind) for key, kind in columns.items()]
+    return _row_select(bindparam(name, type_=_Rows()), *spec).table_valued(*spec, name=name)
+
+
+def _row_columns(element: _row_select) -> list[ColumnClause[Any]]:
+    return [clause for clause in element.clauses if isinstance(clause, ColumnClause)]
+
+
+@compiles(_row_select, "postgresql")  # type: ignore[no-untyped-call,untyped-decorator]
+def _rows_postgresql(element: _row_select, compiler: SQLCompiler, **kw: Any) -> str:
+    document = compiler.process(element.clauses.clauses[0], **kw)
+    spec = ", ".join(f"{c.name} {_plain_type(c.type, compiler)}" for c in _row_columns(element))
+    return f"(SELECT * FROM json_to_recordset(CAST({document} AS json)) AS given({spec}))"
+
+
+def _plain_type(kind: TypeEngine[Any], compiler: SQLCompiler) -> str:
+    return compiler.dialect.type_compiler_instance.process(kind).split(" COLLATE ")[0]
+
+
+@compiles(_row_select, "sqlite")  # type: ignore[no-untyped-call,untyped-decorator]
+def _rows_sqlite(element: _row_select, compiler: SQLCompiler, **kw: Any) -> str:
+    document = compiler.process(element.clauses.clauses[0], **kw)
+    spec = ", ".join(f"json_extract(value, '$.{c.name}') AS {c.name}" for c in _row_columns(element))
+    return f"(SELECT {spec} FROM json_each({document}))"
+
+
+__all__ = ["EPOCH", "Id", "JsonText", "Name", "UTCDateTime", "db_now", "rowset", "to_micros"]
