@@ -23,7 +23,7 @@ from sqlalchemy import (
     text,
 )
 
-from jobrunner.db.types import Id, JsonText, Name, UTCDateTime, db_now
+from jobrunner.db.types import Id, JsonText, Name, UTCDateTime
 
 METADATA = MetaData(
     naming_convention={
@@ -222,7 +222,7 @@ schedules = Table(
     Column("next_at", UTCDateTime),
     Column("fired_at", UTCDateTime),
     Column("error", Text),
-    Column("created_at", UTCDateTime, nullable=False, server_default=db_now()),
+    Column("created_at", UTCDateTime, nullable=False),
     CheckConstraint("(cron IS NULL) <> (every IS NULL)", name="cron_or_every"),
     Index("ix_schedules_next", "next_at", **_where("NOT paused AND next_at IS NOT NULL")),
 )

@@ -1,0 +1,175 @@
+"""Opening the database: pools, pragmas, deadlines, and what counts as unavailable."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from psycopg.types.string import TextLoader
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.pool import QueuePool
+
+from jobrunner.db.deadline import Watchdog
+from jobrunner.errors import DatabaseUnavailable
+
+DEADLINE = 10.0  # seconds for one of our transactions, all of which are short
+CONNECT_TIMEOUT = 5  # seconds
+IDLE_IN_TRANSACTION = 15  # seconds until the server frees the locks of a process that was stopped in mid-transaction
+READERS = 4  # read-only connections to a SQLite file
+
+# 25006: a demoted primary that still answers; 57P0x: shutting down, crashed, starting. None of them heals by itself.
+DEAD_STATES = frozenset({"25006", "57P01", "57P02", "57P03"})
+
+_watchdog = Watchdog()
+
+
+class Database:
+    """One process's way to the database. Safe in threads; never crosses a fork or spawn.
+
+    ``begin`` gives a connection inside a transaction that commits at the end of the block; ``read`` one for looking.
+    Both raise :class:`DatabaseUnavailable` when the database does not answer within the deadline, cannot be reached,
+    or breaks off. SQLite has one writing connection and a few read-only ones; PostgreSQL one pool for both.
+    """
+
+    def __init__(self, url: str, *, pool_size: int = 4) -> None:
+        self.url = make_url(url)
+        self.is_sqlite = self.url.get_backend_name() == "sqlite"
+        self._broken_at: float | None = None
+        self._first_used = time.monotonic()
+        if self.is_sqlite:
+            self.engine = _sqlite_engine(self.url, read_only=False)
+            self._reader = _sqlite_engine(self.url, read_only=True)
+        else:
+            self.engine = self._reader = _postgresql_engine(self.url, pool_size)
+
+    @contextmanager
+    def begin(self, deadline: float = DEADLINE) -> Iterator[Connection]:
+        """A transaction that commits at the end of the block and rolls back on any exception."""
+        with self._guarded(self.engine, deadline) as conn, conn.begin():
+            yield conn
+
+    @contextmanager
+    def read(self, deadline: float = DEADLINE) -> Iterator[Connection]:
+        """A connection for statements that change nothing."""
+        with self._guarded(self._reader, deadline) as conn, conn.begin():
+            yield conn
+
+    @contextmanager
+    def _guarded(self, engine: Engine, deadline: float) -> Iterator[Connection]:
+        try:
+            with engine.connect() as conn:
+                if self.is_sqlite:
+                    yield conn
+                else:
+                    with _watchdog.guard(conn.connection.dbapi_connection, deadline):
+                        yield conn
+        except (OperationalError, InterfaceError, PoolTimeout) as error:
+            self._broken_at = time.monotonic()
+            raise DatabaseUnavailable(_reason(error)) from error
+        except DBAPIError as error:
+            if error.connection_invalidated:
+                self._broken_at = time.monotonic()
+                raise DatabaseUnavailable(_reason(error)) from error
+            raise
+
+    def unbroken_for(self) -> float:
+        """Seconds since this process last saw the database unavailable (or since it opened it)."""
+        return time.monotonic() - (self._broken_at or self._first_used)
+
+    def ever_broken(self) -> bool:
+        """Whether this process ever saw the database unavailable."""
+        return self._broken_at is not None
+
+    def dispose(self) -> None:
+        """Close every connection that is not in use."""
+        self.engine.dispose()
+        self._reader.dispose()
+
+
+def open_database(url: str, *, pool_size: int = 4) -> Database:
+    """Open ``url`` (``sqlite:///file`` or ``postgresql+psycopg://...``) without connecting yet."""
+    return Database(url, pool_size=pool_size)
+
+
+def _reason(error: Exception) -> str:
+    first_line = str(getattr(error, "orig", None) or error).strip().splitlines()[:1]
+    return first_line[0] if first_line else type(error).__name__
+
+
+def _postgresql_engine(url: URL, pool_size: int) -> Engine:
+    threshold = url.query.get("prepare_threshold")
+    # psycopg prepares a statement at its fifth use. Behind PgBouncer before 1.21 in transaction mode the prepared name
+    # is met on another server connection: ?prepare_threshold=none turns it off.
+    prepare = 5 if threshold is None else None if threshold in ("none", "0") else int(str(threshold))
+    engine = create_engine(
+        url.difference_update_query(["prepare_threshold"]),
+        poolclass=QueuePool,
+        pool_size=pool_size,
+        max_overflow=0,
+        pool_timeout=DEADLINE,
+        pool_use_lifo=True,
+        connect_args={
+            "connect_timeout": CONNECT_TIMEOUT,
+            "prepare_threshold": prepare,
+            "keepalives_idle": 10,
+            "keepalives_interval": 5,
+            "keepalives_count": 3,
+            "application_name": "jobrunner",
+        },
+    )
+
+    @event.listens_for(engine, "connect")
+    def _prepare(connection: psycopg.Connection[Any], _record: object) -> None:
+        connection.adapters.register_loader("jsonb", TextLoader)  # json stays: SQLAlchemy's own reflection reads it
+        connection.autocommit = True
+        connection.execute(f"SET idle_in_transaction_session_timeout = '{IDLE_IN_TRANSACTION}s'")
+        connection.execute("SET timezone = 'UTC'")
+        connection.autocommit = False
+
+    @event.listens_for(engine, "handle_error")
+    def _dead(context: Any) -> None:
+        if getattr(context.original_exception, "sqlstate", None) in DEAD_STATES:
+            context.is_disconnect = True
+
+    return engine
+
+
+def _sqlite_engine(url: URL, *, read_only: bool) -> Engine:
+    path = Path(url.database or "").absolute()
+    if read_only:
+        target: str | URL = f"sqlite:///file:{path}?mode=ro&uri=true"
+    else:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        target = url
+    # One writer: SQLite before 3.51.3 can corrupt its log when two connections write and checkpoint at once, and
+    # Debian 12 ships 3.40. Read-only connections never checkpoint.
+    engine = create_engine(
+        target,
+        poolclass=QueuePool,
+        pool_size=READERS if read_only else 1,
+        max_overflow=0,
+        pool_timeout=DEADLINE,
+        connect_args={"check_same_thread": False, "timeout": DEADLINE},
+    )
+
+    @event.listens_for(engine, "connect")
+    def _prepare(connection: sqlite3.Connection, _record: object) -> None:
+        connection.isolation_level = None
+        connection.create_function("jobrunner_now", 0, lambda: time.time_ns() // 1_000)
+        connection.execute("PRAGMA foreign_keys = ON")
+        if not read_only:
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = FULL")
+
+    @event.listens_for(engine, "begin")
+    def _begin(conn: Connection) -> None:
+        conn.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
+
+    return engine

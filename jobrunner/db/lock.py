@@ -1,0 +1,75 @@
+"""One process per SQLite file."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import IO, Any
+
+import portalocker
+
+from jobrunner.errors import DatabaseLocked
+
+
+class FileLock:
+    """The lock beside a SQLite file: held while this process lives, however it ends.
+
+    Taking it proves that no other process works on the file. It carries the owner's pid and, where it serves, its
+    URL, so that the command line can ask the owner over REST.
+    """
+
+    def __init__(self, database: str | Path) -> None:
+        self.database = str(database)
+        self._file: IO[str] | None = None
+
+    def take(self, url: str | None = None) -> None:
+        """Take the lock or raise :class:`DatabaseLocked` naming the owner."""
+        path = lock_path(self.database)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle = path.open("a+", encoding="utf-8")
+        try:
+            portalocker.lock(handle, portalocker.LockFlags.EXCLUSIVE | portalocker.LockFlags.NON_BLOCKING)
+        except (portalocker.LockException, portalocker.AlreadyLocked):
+            handle.close()
+            raise DatabaseLocked(self.database, _read(path)) from None
+        handle.seek(0)
+        handle.truncate()
+        handle.write(json.dumps({"pid": os.getpid(), "url": url}))
+        handle.flush()
+        self._file = handle
+
+    def drop(self) -> None:
+        """Give the lock back. Its file stays: removing it would let two processes lock two different files."""
+        if self._file is not None:
+            self._file.seek(0)
+            self._file.truncate()
+            self._file.close()
+            self._file = None
+
+
+def lock_path(database: str | Path) -> Path:
+    """Where the lock of a SQLite file stands."""
+    return Path(f"{database}.lock")
+
+
+def owner(database: str | Path) -> dict[str, Any] | None:
+    """Who holds the file: ``pid`` and ``url``; None when nobody does."""
+    if not lock_path(database).exists():
+        return None
+    probe = FileLock(database)
+    try:
+        probe.take()
+    except DatabaseLocked as held:
+        return held.owner
+    probe.drop()
+    return None
+
+
+def _read(path: Path) -> dict[str, object]:
+    text = path.read_text(encoding="utf-8").strip()
+    try:
+        told = json.loads(text) if text else {}
+    except ValueError:  # the owner is writing it this very moment
+        return {}
+    return told if isinstance(told, dict) else {}

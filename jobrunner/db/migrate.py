@@ -1,0 +1,121 @@
+"""The schema's history: bringing a database to this code's schema, and refusing one that does not fit.
+
+Schema numbers are the revisions' own (``0001``). Migrations expand first and contract a release later, so newer
+databases serve older code until a contraction raises ``schema_info.oldest_code``.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, inspect, select, text
+
+from jobrunner.db.engine import Database, open_database
+from jobrunner.db.lock import FileLock
+from jobrunner.db.tables import schema_info
+from jobrunner.errors import SchemaMismatch
+
+SCHEMA = 1  # the schema number that this code needs
+MIGRATION_DEADLINE = 3600.0  # seconds
+_LOCK_ID = 0x6A6F6272756E  # "jobrun": one migration at a time per database
+
+logging.getLogger("alembic").setLevel(logging.WARNING)
+
+
+def _config() -> Config:
+    package = Path(__file__).resolve().parent.parent
+    installed = package / "_migrations"
+    home = installed if installed.is_dir() else package.parent / "migrations"
+    config = Config()
+    config.set_main_option("script_location", str(home).replace("%", "%%"))
+    return config
+
+
+def head() -> str:
+    """The newest revision that this code brings."""
+    found = ScriptDirectory.from_config(_config()).get_current_head()
+    if found is None:
+        raise SchemaMismatch("this installation has no migrations")
+    return found
+
+
+@contextmanager
+def exclusive(url: str) -> Iterator[Connection]:
+    """A connection in a transaction that only one migration at a time can have."""
+    database = open_database(url)
+    lock = FileLock(database.url.database or "") if database.is_sqlite else None
+    if lock is not None:
+        lock.take()
+    try:
+        with own_connection(database) as conn:
+            yield conn
+    finally:
+        database.dispose()
+        if lock is not None:
+            lock.drop()
+
+
+@contextmanager
+def own_connection(database: Database) -> Iterator[Connection]:
+    """Like :func:`exclusive`, for a process that owns its SQLite file already."""
+    with database.begin(deadline=MIGRATION_DEADLINE) as conn:
+        if not database.is_sqlite:
+            # Ends with the transaction: a session's lock would stay behind in a pooler and block every later one.
+            conn.execute(text("SELECT pg_advisory_xact_lock(:id)"), {"id": _LOCK_ID})
+        yield conn
+
+
+def _run(conn: Connection, revision: str, *, down: bool = False) -> None:
+    config = _config()
+    config.attributes["connection"] = conn
+    (command.downgrade if down else command.upgrade)(config, revision)
+
+
+def upgrade(url: str) -> None:
+    """Bring the database at ``url`` to the newest schema. Harmless when it is there already."""
+    with exclusive(url) as conn:
+        _run(conn, "head")
+
+
+def upgrade_owned(database: Database) -> None:
+    """The same on a database that this process has open (and, on SQLite, locked)."""
+    with own_connection(database) as conn:
+        _run(conn, "head")
+
+
+def downgrade(url: str, revision: str = "-1") -> None:
+    """Take the newest migrations back, down to ``revision``; ``base`` removes every table."""
+    with exclusive(url) as conn:
+        _run(conn, revision, down=True)
+
+
+def current(conn: Connection) -> str | None:
+    """The revision that the database has, or None for one that was never migrated."""
+    return MigrationContext.configure(conn).get_current_revision()
+
+
+def check(conn: Connection) -> None:
+    """Raise :class:`SchemaMismatch`, with the command to run, unless this code can work with the schema."""
+    found = current(conn)
+    if found is None:
+        raise SchemaMismatch("the database has no jobrunner tables yet; run: jobrunner db upgrade")
+    if int(found) < SCHEMA:
+        raise SchemaMismatch(
+            f"the database has schema {found}, this code needs {SCHEMA:04d}; run: jobrunner db upgrade"
+        )
+    oldest = 0
+    if inspect(conn).has_table(schema_info.name):
+        row = conn.execute(select(schema_info.c.value).where(schema_info.c.key == "oldest_code")).scalar()
+        oldest = int(row or 0)
+    if oldest > SCHEMA:
+        raise SchemaMismatch(
+            f"the database (schema {found}) accepts code of schema {oldest:04d} and newer, this is {SCHEMA:04d}; "
+            "run: pip install --upgrade jobrunner"
+        )
