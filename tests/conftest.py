@@ -1,0 +1,149 @@
+"""Databases for every test: SQLite files, and a PostgreSQL that is found or started, never skipped."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from jobrunner.db import migrate
+from tests.postgres import Databases, PrivateServer, Source, open_source
+from tests.postgres.binaries import NoPostgres
+
+TEST_DATA = "JOBRUNNER_TEST_DATA"
+
+_source = pytest.StashKey[Source | NoPostgres]()
+
+
+def _shared_source(config: pytest.Config) -> Source:
+    """The server of this run, started when it is first needed. Raises NoPostgres, each time with the same sentence."""
+    if _source not in config.stash:
+        try:
+            config.stash[_source] = open_source()
+        except NoPostgres as reason:
+            config.stash[_source] = reason
+    found = config.stash[_source]
+    if isinstance(found, NoPostgres):
+        raise found
+    return found
+
+
+class _ForWorkers:
+    """With pytest-xdist the main process starts the server, so that its workers share one."""
+
+    def pytest_configure_node(self, node: object) -> None:
+        config: pytest.Config = node.config  # type: ignore[attr-defined]
+        given: dict[str, str] = node.workerinput  # type: ignore[attr-defined]
+        try:
+            source = _shared_source(config)
+        except NoPostgres as reason:
+            given["no_postgres"] = str(reason)
+        else:
+            given["postgres"], given["postgres_told"] = source.url, source.told
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    given: dict[str, str] | None = getattr(config, "workerinput", None)
+    if given is None:
+        if config.pluginmanager.hasplugin("xdist"):
+            config.pluginmanager.register(_ForWorkers())
+    elif "postgres" in given:
+        config.stash[_source] = Source(given["postgres"], given["postgres_told"], lambda: None)
+    else:
+        config.stash[_source] = NoPostgres(given["no_postgres"])
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    source = config.stash.get(_source, None)
+    if isinstance(source, Source):
+        source.close()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    source = config.stash.get(_source, None)
+    if source is None:
+        told = "not needed by these tests"
+    else:
+        told = source.told if isinstance(source, Source) else f"NONE: {source}"
+    terminalreporter.write_line(f"postgres: {told}", red=isinstance(source, NoPostgres))
+
+
+@pytest.fixture(scope="session")
+def _databases(request: pytest.FixtureRequest) -> Iterator[Databases]:
+    try:
+        source = _shared_source(request.config)
+    except NoPostgres as reason:
+        pytest.fail(str(reason), pytrace=False)
+    databases = Databases(source.url)
+    yield databases
+    databases.close()
+
+
+@pytest.fixture
+def empty_postgres_url(_databases: Databases) -> Iterator[str]:
+    """A new PostgreSQL database without any table."""
+    url = _databases.create(migrated=False)
+    yield url
+    _databases.drop(url)
+
+
+@pytest.fixture
+def postgres_url(_databases: Databases) -> Iterator[str]:
+    """A new PostgreSQL database, migrated."""
+    url = _databases.create()
+    yield url
+    _databases.drop(url)
+
+
+@pytest.fixture(scope="session")
+def _sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("template") / "jobrunner.db"
+    migrate.upgrade(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture
+def empty_sqlite_url(tmp_path: Path) -> str:
+    """A SQLite file that does not exist yet."""
+    return f"sqlite:///{tmp_path / 'jobrunner.db'}"
+
+
+@pytest.fixture
+def sqlite_url(tmp_path: Path, _sqlite_template: Path) -> str:
+    """A new SQLite file, migrated."""
+    return f"sqlite:///{shutil.copy(_sqlite_template, tmp_path / 'jobrunner.db')}"
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def database_url(request: pytest.FixtureRequest) -> str:
+    """A new migrated database: the test runs once on each kind."""
+    return str(request.getfixturevalue(f"{request.param}_url"))
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def empty_database_url(request: pytest.FixtureRequest) -> str:
+    """A new database without any table: the test runs once on each kind."""
+    return str(request.getfixturevalue(f"empty_{request.param}_url"))
+
+
+@pytest.fixture
+def private_server() -> Iterator[PrivateServer]:
+    """A running PostgreSQL server that belongs to this test alone, with an empty database ``postgres``."""
+    try:
+        server = PrivateServer()
+    except NoPostgres as reason:
+        pytest.fail(str(reason), pytrace=False)
+    with server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def test_data() -> Path:
+    """The folder of real market files named by ``JOBRUNNER_TEST_DATA``."""
+    folder = os.environ.get(TEST_DATA)
+    if not folder:
+        pytest.skip(f"{TEST_DATA} is not set: it names the folder with the real market files")
+    return Path(folder).resolve(strict=True)
