@@ -18,17 +18,14 @@ TEST_DATA = "JOBRUNNER_TEST_DATA"
 _source = pytest.StashKey[Source | NoPostgres]()
 
 
-def _shared_source(config: pytest.Config) -> Source:
-    """The server of this run, started when it is first needed. Raises NoPostgres, each time with the same sentence."""
+def _found(config: pytest.Config) -> Source | NoPostgres:
+    """The server of this run, started when it is first needed, or why there is none."""
     if _source not in config.stash:
         try:
             config.stash[_source] = open_source()
         except NoPostgres as reason:
             config.stash[_source] = reason
-    found = config.stash[_source]
-    if isinstance(found, NoPostgres):
-        raise found
-    return found
+    return config.stash[_source]
 
 
 class _ForWorkers:
@@ -37,10 +34,9 @@ class _ForWorkers:
     def pytest_configure_node(self, node: object) -> None:
         config: pytest.Config = node.config  # type: ignore[attr-defined]
         given: dict[str, str] = node.workerinput  # type: ignore[attr-defined]
-        try:
-            source = _shared_source(config)
-        except NoPostgres as reason:
-            given["no_postgres"] = str(reason)
+        source = _found(config)
+        if isinstance(source, NoPostgres):
+            given["no_postgres"] = str(source)
         else:
             given["postgres"], given["postgres_told"] = source.url, source.told
 
@@ -73,10 +69,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
 @pytest.fixture(scope="session")
 def _databases(request: pytest.FixtureRequest) -> Iterator[Databases]:
-    try:
-        source = _shared_source(request.config)
-    except NoPostgres as reason:
-        pytest.fail(str(reason), pytrace=False)
+    source = _found(request.config)
+    if isinstance(source, NoPostgres):
+        pytest.fail(str(source), pytrace=False)
     databases = Databases(source.url)
     yield databases
     databases.close()
