@@ -145,7 +145,7 @@ class _row_select(FunctionElement[Any]):
     inherit_cache = True
 
 
-def rowset(name: str, **columns: TypeEngine[Any]) -> FromClause:
+def rowset(name: str, /, **columns: TypeEngine[Any]) -> FromClause:
     """Many rows as one bound parameter called ``name``: ``conn.execute(stmt, {name: [{...}, ...]})``.
 
     One text whatever the number of rows, so that it is prepared once; sent as one JSON document

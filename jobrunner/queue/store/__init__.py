@@ -1,0 +1,47 @@
+"""Every statement that changes state: one function per move.
+
+Each takes a Connection and never opens, commits or sleeps: the caller owns the transaction.
+"""
+
+from jobrunner.queue.store.claim import claim
+from jobrunner.queue.store.control import cancel, expire, retry
+from jobrunner.queue.store.enqueue import Submitted, enqueue, enqueue_many
+from jobrunner.queue.store.lease import Reclaimed, Renewal, holds, reclaim, release, renew
+from jobrunner.queue.store.nodes import beat, publish, published, register, stopped
+from jobrunner.queue.store.report import logs, progress
+from jobrunner.queue.store.retention import prune_rest, prune_tasks
+from jobrunner.queue.store.schedules import advance, due_schedules, fire, remove_schedule, save_schedule, set_paused
+from jobrunner.queue.store.settle import Settled, settle
+
+__all__ = [
+    "Reclaimed",
+    "Renewal",
+    "Settled",
+    "Submitted",
+    "advance",
+    "beat",
+    "cancel",
+    "claim",
+    "due_schedules",
+    "enqueue",
+    "enqueue_many",
+    "expire",
+    "fire",
+    "holds",
+    "logs",
+    "progress",
+    "prune_rest",
+    "prune_tasks",
+    "publish",
+    "published",
+    "reclaim",
+    "register",
+    "release",
+    "remove_schedule",
+    "renew",
+    "retry",
+    "save_schedule",
+    "set_paused",
+    "settle",
+    "stopped",
+]

@@ -1,0 +1,92 @@
+"""What people ask of a task: cancel it, run it again; and what time does to one that waited too long."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, null, select, update
+
+from jobrunner.db.tables import tasks
+from jobrunner.db.types import db_now
+from jobrunner.errors import StateConflict, TaskNotFound
+from jobrunner.queue.task import MOVES, Status
+
+_t = tasks.c
+
+
+def cancel(conn: Connection, task_id: str, reason: str = "") -> Status:
+    """pending -> cancelled at once; a running task is asked, and ends within its grace. Returns the status now.
+
+    Asking again changes nothing. Raises TaskNotFound, or StateConflict when the task ended otherwise.
+    """
+    at_once = (
+        update(tasks)
+        .where(_t.task_id == task_id, _t.status == Status.PENDING)
+        .values(status=Status.CANCELLED, finished_at=db_now(), error=reason or "cancelled")
+    )
+    if conn.execute(at_once).rowcount:
+        return Status.CANCELLED
+    asked = (
+        update(tasks)
+        .where(_t.task_id == task_id, _t.status == Status.RUNNING, _t.cancel_requested_at.is_(None))
+        .values(cancel_requested_at=db_now())
+    )
+    if conn.execute(asked).rowcount:
+        return Status.RUNNING
+    found = _status(conn, task_id)
+    if found in (Status.RUNNING, Status.CANCELLED):
+        return found
+    if found is Status.PENDING:  # it was given back between our two looks
+        return cancel(conn, task_id, reason)
+    raise StateConflict(task_id, found=found, wish="cancelled")
+
+
+def retry(conn: Connection, task_id: str) -> None:
+    """failed | cancelled -> pending, by hand: a new generation with fresh budgets; the attempt goes on counting.
+
+    Raises TaskNotFound, or StateConflict for a task that is open or completed.
+    """
+    statement = (
+        update(tasks)
+        .where(_t.task_id == task_id, _t.status.in_([str(status) for status in MOVES["retry"][0]]))
+        .values(
+            status=Status.PENDING,
+            generation=_t.generation + 1,
+            failures=0,
+            crashes=0,
+            losses=0,
+            snoozes=0,
+            run_at=db_now(),
+            expires_at=null(),
+            finished_at=null(),
+            cancel_requested_at=null(),
+            progress=null(),
+            message=null(),
+            error=null(),
+        )
+    )
+    if not conn.execute(statement).rowcount:
+        raise StateConflict(task_id, found=_status(conn, task_id), wish="retried")
+
+
+def expire(conn: Connection, limit: int = 500) -> int:
+    """pending -> cancelled: tasks that were not claimed by their ``expires_at``. Returns how many."""
+    late = (
+        select(_t.id)
+        .where(_t.status == Status.PENDING, _t.expires_at <= db_now())
+        .order_by(_t.expires_at)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+        .cte("late")
+    )
+    statement = (
+        update(tasks)
+        .where(_t.id.in_(select(late.c.id)), _t.status == Status.PENDING)
+        .values(status=Status.CANCELLED, finished_at=db_now(), error="expired before it could start")
+    )
+    return conn.execute(statement).rowcount
+
+
+def _status(conn: Connection, task_id: str) -> Status:
+    found = conn.execute(select(_t.status).where(_t.task_id == task_id)).scalar()
+    if found is None:
+        raise TaskNotFound(task_id)
+    return Status(found)

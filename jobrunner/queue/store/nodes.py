@@ -1,0 +1,62 @@
+"""The rows of nodes and of the task types they publish. For people and admission; no task's fate hangs on them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, insert, select, update
+from sqlalchemy.dialects.postgresql import insert as upsert
+
+from jobrunner.db.tables import node_samples, nodes, task_types
+from jobrunner.db.types import db_now
+
+SAMPLED = ("cpu_percent", "memory_percent", "rss", "running")
+
+
+def register(conn: Connection, node: Mapping[str, Any]) -> None:
+    """Add this process's row; ``id`` is fresh at every start."""
+    conn.execute(insert(nodes).values(**node, started_at=db_now(), heartbeat_at=db_now()))
+
+
+def beat(conn: Connection, node_id: str, figures: Mapping[str, Any], *, sample: bool) -> bool:
+    """Renew the row with fresh figures, and keep a sample of them. False when the row is gone: register again."""
+    here = update(nodes).where(nodes.c.id == node_id).values(**figures, heartbeat_at=db_now())
+    alive = conn.execute(here).rowcount == 1
+    if alive and sample:
+        conn.execute(
+            insert(node_samples).values(node_id=node_id, at=db_now(), **{name: figures[name] for name in SAMPLED})
+        )
+    return alive
+
+
+def stopped(conn: Connection, node_id: str, reason: str) -> None:
+    """Say that this node ended in good order."""
+    conn.execute(
+        update(nodes)
+        .where(nodes.c.id == node_id)
+        .values(state="stopped", reason=reason, running=0, heartbeat_at=db_now(), stopped_at=db_now())
+    )
+
+
+def publish(conn: Connection, types: Sequence[Mapping[str, Any]]) -> None:
+    """Make task types known to whoever submits: name, JSON Schema (text), defaults. Unchanged ones are not written."""
+    for kind in sorted(types, key=lambda row: str(row["name"])):
+        values = dict(kind)
+        fresh = upsert(task_types).values(**values, published_at=db_now())
+        changed = [task_types.c[name].is_distinct_from(fresh.excluded[name]) for name in values if name != "name"]
+        where = changed[0]
+        for condition in changed[1:]:
+            where |= condition
+        told = {name: fresh.excluded[name] for name in values if name != "name"}
+        conn.execute(
+            fresh.on_conflict_do_update(
+                index_elements=["name"], set_={**told, "published_at": fresh.excluded.published_at}, where=where
+            )
+        )
+
+
+def published(conn: Connection, names: Sequence[str]) -> dict[str, Any]:
+    """The rows of these types that somebody published, by name."""
+    rows = conn.execute(select(task_types).where(task_types.c.name.in_(list(names)))).all()
+    return {row.name: row for row in rows}

@@ -1,0 +1,64 @@
+"""What a running attempt tells: its progress and its log lines. Fenced like every write to a running task."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import Any
+
+from sqlalchemy import Connection, Float, Text, cast, func, insert, select, update
+
+from jobrunner.db.tables import task_logs, tasks
+from jobrunner.db.types import Id, JsonText, UTCDateTime, rowset
+from jobrunner.queue.codec import clean_fields
+from jobrunner.queue.store.lease import held
+from jobrunner.queue.task import Lease, LogLine
+
+_t = tasks.c
+
+
+def progress(conn: Connection, told: Mapping[Lease, tuple[float | None, str]]) -> None:
+    """Keep the latest progress (0 to 1, or None) and message of running attempts."""
+    if told:
+        rows = [
+            {"id": lease.id, "token": lease.token, "fraction": fraction, "message": message}
+            for lease, (fraction, message) in told.items()
+        ]
+        conn.execute(_progress(), {"told": rows})
+
+
+@cache
+def _progress() -> Any:
+    told = rowset("told", id=Id, token=Text(), fraction=Float(53), message=Text()).c
+    return (
+        update(tasks)
+        .where(*held(told))
+        .values(progress=func.coalesce(told.fraction, _t.progress), message=func.coalesce(told.message, _t.message))
+    )
+
+
+def logs(conn: Connection, lines: Sequence[tuple[Lease, LogLine]]) -> None:
+    """Keep log lines with their attempt; those of an attempt that lost its task are dropped."""
+    if lines:
+        rows = [
+            {
+                "id": lease.id,
+                "token": lease.token,
+                "at": line.at,
+                "level": line.level,
+                "message": line.message,
+                "fields": clean_fields(line.fields) if line.fields else None,
+            }
+            for lease, line in lines
+        ]
+        conn.execute(_logs(), {"lines": rows})
+
+
+@cache
+def _logs() -> Any:
+    source = rowset("lines", id=Id, token=Text(), at=UTCDateTime(), level=Text(), message=Text(), fields=Text())
+    line = source.c
+    found = select(_t.id, _t.attempt, line.at, line.level, line.message, cast(line.fields, JsonText())).where(
+        *held(line)
+    )
+    return insert(task_logs).from_select(["task", "attempt", "at", "level", "message", "fields"], found)

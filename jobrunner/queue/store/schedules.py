@@ -1,0 +1,69 @@
+"""The rows of schedules, and their firings: each due instant at most once, whoever asks and however often."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, delete, false, select, true, update
+from sqlalchemy.dialects.postgresql import insert
+
+from jobrunner.db.tables import firings, schedules
+from jobrunner.db.types import db_now
+
+_s = schedules.c
+
+
+def save_schedule(conn: Connection, row: Mapping[str, Any]) -> None:
+    """Add a schedule or replace what it says; whether it is paused stays as it was."""
+    told = {name: value for name, value in row.items() if name != "name"}
+    conn.execute(
+        insert(schedules)
+        .values(**row, created_at=db_now())
+        .on_conflict_do_update(index_elements=["name"], set_={**told, "error": None})
+    )
+
+
+def remove_schedule(conn: Connection, name: str) -> bool:
+    """Delete a schedule; its firings stay, so that no instant fires twice. False when there was none."""
+    return conn.execute(delete(schedules).where(_s.name == name)).rowcount == 1
+
+
+def set_paused(conn: Connection, name: str, paused: bool, next_at: datetime | None) -> bool:
+    """Pause or resume; ``next_at`` is the next instant after a resume. False when there is no such schedule."""
+    values = {"paused": true() if paused else false(), "next_at": next_at}
+    return conn.execute(update(schedules).where(_s.name == name).values(**values)).rowcount == 1
+
+
+def due_schedules(conn: Connection, limit: int = 100) -> Sequence[Row[Any]]:
+    """Schedules whose next instant has come, the longest overdue first."""
+    due = select(schedules).where(~_s.paused, _s.next_at <= db_now()).order_by(_s.next_at, _s.name)
+    return conn.execute(due.limit(limit)).all()
+
+
+def fire(
+    conn: Connection, name: str, instant: datetime, task_id: str, *, skipped: int = 0, manual: bool = False
+) -> bool:
+    """Claim one instant of a schedule. True for exactly one caller, whatever dies or runs twice: it enqueues the task."""
+    row = {
+        "schedule": name,
+        "fire_at": instant,
+        "task_id": task_id,
+        "fired_at": db_now(),
+        "skipped": skipped,
+        "manual": manual,
+    }
+    return conn.execute(insert(firings).values(**row).on_conflict_do_nothing()).rowcount == 1
+
+
+def advance(
+    conn: Connection, name: str, *, seen: datetime, fired: datetime, next_at: datetime | None, error: str | None
+) -> bool:
+    """Move a schedule on to its next instant; only from the instant that the caller saw."""
+    step = (
+        update(schedules)
+        .where(_s.name == name, _s.next_at == seen)
+        .values(next_at=next_at, fired_at=fired, error=error)
+    )
+    return conn.execute(step).rowcount == 1

@@ -1,0 +1,111 @@
+"""running -> completed, failed, cancelled, or back to pending: the end of an attempt."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from sqlalchemy import Connection, Float, Integer, Text, and_, case, cast, null, update
+
+from jobrunner.db.tables import tasks
+from jobrunner.db.types import Id, JsonText, db_now, rowset
+from jobrunner.queue.store.attempts import ended
+from jobrunner.queue.store.lease import held
+from jobrunner.queue.task import Ending, Lease, Outcome, Status, Task
+from jobrunner.queue.verdict import decide
+
+_t = tasks.c
+_COUNTERS = ("failures", "crashes", "releases", "snoozes")
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What became of one settlement. ``status`` is None where it was refused: the attempt no longer owned its task."""
+
+    lease: Lease
+    status: Status | None
+
+    @property
+    def accepted(self) -> bool:
+        """Whether the write took place."""
+        return self.status is not None
+
+
+def settle(conn: Connection, settlements: Sequence[tuple[Task, Outcome]]) -> list[Settled]:
+    """End attempts, in one statement, only where id, token and ``running`` still match; tells each one's fate.
+
+    A task whose cancel was requested before this commit ends as cancelled, even if its handler came to an end.
+    """
+    if not settlements:
+        return []
+    rows = [_row(task, outcome) for task, outcome in settlements]
+    done = {row.id: Status(row.status) for row in conn.execute(_statement(), {"outcomes": rows})}
+    ended(conn, [_attempt(task, outcome) for task, outcome in settlements if _leaves_a_row(task, outcome, done)])
+    return [Settled(task.lease, done.get(task.lease.id)) for task, _ in settlements]
+
+
+def _leaves_a_row(task: Task, outcome: Outcome, done: dict[int, Status]) -> bool:
+    return task.lease.id in done and outcome.ending is not Ending.COMPLETED
+
+
+def _row(task: Task, outcome: Outcome) -> dict[str, Any]:
+    verdict = decide(task, outcome)
+    row: dict[str, Any] = {
+        "id": task.lease.id,
+        "token": task.lease.token,
+        "status": verdict.status,
+        "delay": verdict.delay,
+        "result": outcome.result,
+        "error": verdict.error,
+    }
+    for counter in _COUNTERS:
+        row[counter] = int(verdict.counted == counter)
+    return row
+
+
+def _attempt(task: Task, outcome: Outcome) -> dict[str, Any]:
+    return {
+        "id": task.lease.id,
+        "outcome": outcome.ending,
+        "error_class": outcome.error_class,
+        "error": outcome.error,
+        "traceback": outcome.traceback,
+        "exit_signal": outcome.exit_signal,
+        "exit_code": outcome.exit_code,
+        "peak_rss": outcome.peak_rss,
+    }
+
+
+@cache
+def _statement() -> Any:
+    told = rowset(
+        "outcomes",
+        id=Id,
+        token=Text(),
+        status=Text(),
+        delay=Float(53),
+        result=Text(),
+        error=Text(),
+        **{counter: Integer() for counter in _COUNTERS},
+    ).c
+    asked = _t.cancel_requested_at.is_not(None)
+    status = case((asked, Status.CANCELLED), else_=told.status)
+    again = and_(~asked, told.status == Status.PENDING)
+    return (
+        update(tasks)
+        .where(*held(told))
+        .values(
+            status=status,
+            token=null(),
+            lease_until=null(),
+            run_at=case((again, db_now(told.delay)), else_=_t.run_at),
+            finished_at=case((again, null()), else_=db_now()),
+            result=case((asked, null()), else_=cast(told.result, JsonText())),
+            error=case((and_(asked, told.error.is_(None)), "cancelled"), else_=told.error),
+            progress=case((and_(~asked, told.status == Status.COMPLETED), 1.0), else_=_t.progress),
+            **{counter: _t[counter] + told[counter] for counter in _COUNTERS},
+        )
+        .returning(_t.id, _t.status)
+    )

@@ -1,0 +1,54 @@
+"""Every statement that only reads. Nothing here changes a row."""
+
+from jobrunner.queue.views.overview import (
+    Health,
+    NodeView,
+    all_nodes,
+    counts,
+    health,
+    is_idle,
+    now,
+    oldest_due,
+    published_types,
+    samples,
+)
+from jobrunner.queue.views.schedules import ScheduleView, all_schedules, last_firings, schedule
+from jobrunner.queue.views.tasks import (
+    AttemptView,
+    LogView,
+    TaskView,
+    last_ended,
+    running,
+    status,
+    task,
+    task_attempts,
+    task_logs_page,
+    tasks_page,
+)
+
+__all__ = [
+    "AttemptView",
+    "Health",
+    "LogView",
+    "NodeView",
+    "ScheduleView",
+    "TaskView",
+    "all_nodes",
+    "all_schedules",
+    "counts",
+    "health",
+    "is_idle",
+    "last_ended",
+    "last_firings",
+    "now",
+    "oldest_due",
+    "published_types",
+    "running",
+    "samples",
+    "schedule",
+    "status",
+    "task",
+    "task_attempts",
+    "task_logs_page",
+    "tasks_page",
+]

@@ -1,0 +1,193 @@
+"""Tasks as people and clients see them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, case, select
+from sqlalchemy.sql.elements import ColumnElement
+
+from jobrunner.db.tables import attempts, task_logs, tasks
+from jobrunner.db.types import db_now
+from jobrunner.errors import TaskNotFound
+from jobrunner.queue.task import Status
+
+_t = tasks.c
+PAGE = 200  # the most rows of one answer
+
+REASON = case(
+    (_t.status == Status.RUNNING, case((_t.cancel_requested_at.is_not(None), "cancelling"), else_="running")),
+    (_t.status != Status.PENDING, _t.status),
+    (_t.run_at <= db_now(), "due"),
+    (_t.attempt > 0, "retrying"),
+    else_="scheduled",
+)
+"""The finer truth behind a status, derived and never stored."""
+
+
+@dataclass(frozen=True)
+class TaskView:
+    """One task, whole but for payload and result, which are None in lists. Times are aware UTC."""
+
+    id: int
+    task_id: str
+    task_type: str
+    status: Status
+    reason: str
+    queue: str
+    priority: int
+    generation: int
+    attempt: int
+    max_attempts: int
+    failures: int
+    crashes: int
+    losses: int
+    releases: int
+    snoozes: int
+    run_at: datetime
+    expires_at: datetime | None
+    timeout: float | None
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    lease_until: datetime | None
+    node_id: str | None
+    cancel_requested_at: datetime | None
+    progress: float | None
+    message: str | None
+    error: str | None
+    unique_key: str | None
+    tags: Any
+    payload: Any = None
+    result: Any = None
+
+    @property
+    def execution_time(self) -> float:
+        """Seconds from the start of the last attempt to the end; 0.0 while that is not known."""
+        if self.started_at is None or self.finished_at is None:
+            return 0.0
+        return max(0.0, (self.finished_at - self.started_at).total_seconds())
+
+
+_PLAIN = [
+    _t[name] for name in TaskView.__dataclass_fields__ if name not in ("reason", "payload", "result", "tags", "status")
+]
+_LISTED = [_t.status, REASON.label("reason"), _t.tags, *_PLAIN]
+
+
+def task(conn: Connection, task_id: str) -> TaskView:
+    """One task with payload and result; raises TaskNotFound."""
+    row = conn.execute(select(*_LISTED, _t.payload, _t.result).where(_t.task_id == task_id)).first()
+    if row is None:
+        raise TaskNotFound(task_id)
+    return _view(row)
+
+
+def status(conn: Connection, task_id: str) -> Status:
+    """Only the status: one look into the unique index. Raises TaskNotFound."""
+    found = conn.execute(select(_t.status).where(_t.task_id == task_id)).scalar()
+    if found is None:
+        raise TaskNotFound(task_id)
+    return Status(found)
+
+
+def tasks_page(
+    conn: Connection,
+    *,
+    statuses: Sequence[Status] = (),
+    task_type: str | None = None,
+    queue: str | None = None,
+    before: int | None = None,
+    limit: int = 50,
+) -> list[TaskView]:
+    """The newest tasks first, without payload and result; ``before`` is the row id that the last page ended with."""
+    wishes: list[ColumnElement[bool]] = []
+    if statuses:
+        wishes.append(_t.status.in_([str(one) for one in statuses]))
+    if task_type is not None:
+        wishes.append(_t.task_type == task_type)
+    if queue is not None:
+        wishes.append(_t.queue == queue)
+    if before is not None:
+        wishes.append(_t.id < before)
+    rows = conn.execute(select(*_LISTED).where(*wishes).order_by(_t.id.desc()).limit(min(limit, PAGE)))
+    return [_view(row) for row in rows]
+
+
+def running(conn: Connection, limit: int = 50) -> list[TaskView]:
+    """Running tasks, the longest-running first."""
+    rows = conn.execute(select(*_LISTED).where(_t.status == "running").order_by(_t.started_at).limit(min(limit, PAGE)))
+    return [_view(row) for row in rows]
+
+
+def last_ended(conn: Connection, limit: int = 20) -> list[TaskView]:
+    """The tasks that ended last."""
+    ended = select(*_LISTED).where(_t.finished_at.is_not(None)).order_by(_t.finished_at.desc())
+    return [_view(row) for row in conn.execute(ended.limit(min(limit, PAGE)))]
+
+
+@dataclass(frozen=True)
+class AttemptView:
+    """One attempt that ended badly (or was released). ``peak_rss`` in bytes."""
+
+    attempt: int
+    generation: int
+    outcome: str
+    node_id: str | None
+    started_at: datetime | None
+    ended_at: datetime
+    error_class: str | None
+    error: str | None
+    traceback: str | None
+    exit_signal: int | None
+    exit_code: int | None
+    peak_rss: int | None
+
+
+def task_attempts(conn: Connection, task_id: str) -> list[AttemptView]:
+    """The attempts of a task that left a row, oldest first."""
+    columns = [attempts.c[name] for name in AttemptView.__dataclass_fields__]
+    found = select(*columns).join(tasks, _t.id == attempts.c.task).where(_t.task_id == task_id)
+    return [AttemptView(*row) for row in conn.execute(found.order_by(attempts.c.attempt).limit(2_000))]
+
+
+@dataclass(frozen=True)
+class LogView:
+    """One kept line; ``id`` is the offset to go on from."""
+
+    id: int
+    attempt: int
+    at: datetime
+    level: str
+    message: str
+    fields: Any
+
+
+def task_logs_page(conn: Connection, task_id: str, *, after: int = 0, limit: int = PAGE) -> list[LogView]:
+    """Log lines of a task in the order they came, after the offset ``after``."""
+    line = task_logs.c
+    found = (
+        select(line.id, line.attempt, line.at, line.level, line.message, line.fields)
+        .join(tasks, _t.id == line.task)
+        .where(_t.task_id == task_id, line.id > after)
+        .order_by(line.id)
+        .limit(min(limit, 1_000))
+    )
+    return [LogView(*row[:5], _json(row.fields)) for row in conn.execute(found)]
+
+
+def _view(row: Row[Any]) -> TaskView:
+    told = dict(row._mapping)
+    for name in ("tags", "payload", "result"):
+        if name in told:
+            told[name] = _json(told[name])
+    told["status"] = Status(told["status"])
+    return TaskView(**told)
+
+
+def _json(text: str | None) -> Any:
+    return None if text is None else json.loads(text)
