@@ -12,6 +12,7 @@ import pytest
 from jobrunner.db import migrate
 from tests.postgres import Databases, PrivateServer, Source, open_source
 from tests.postgres.binaries import NoPostgres
+from tests.processes import Processes
 
 TEST_DATA = "JOBRUNNER_TEST_DATA"
 
@@ -142,3 +143,13 @@ def test_data() -> Path:
     if not folder:
         pytest.skip(f"{TEST_DATA} is not set: it names the folder with the real market files")
     return Path(folder).resolve(strict=True)
+
+
+@pytest.fixture
+def processes(tmp_path: Path) -> Iterator[Processes]:
+    """Starts jobrunner processes in ``tmp_path``. A test fails when one of them, or a child of one, outlives it."""
+    started = Processes(tmp_path)
+    yield started
+    complaints = started.close()
+    if complaints:
+        pytest.fail("\n".join(complaints), pytrace=False)
