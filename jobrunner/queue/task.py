@@ -105,6 +105,7 @@ class Outcome:
     exit_code: int | None = None
     peak_rss: int | None = None
     settled: bool = False  # the child settled the task in its own transaction
+    effects: tuple[tuple[str, list[Any]], ...] = ()  # name and rows: they commit with the settlement, or not at all
 
 
 @dataclass(frozen=True, slots=True)
