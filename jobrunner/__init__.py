@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from jobrunner.errors import Cancel, InvalidInput, JobrunnerError, LeaseLost, RetryLater
     from jobrunner.handlers import Context, Retry, effect, on_worker_start, on_worker_stop, task
-    from jobrunner.queue.store import enqueue
+    from jobrunner.submission import submit as enqueue
 
 __all__ = [
     "Cancel",
@@ -31,11 +31,12 @@ __all__ = [
 _HOMES = {
     "jobrunner.errors": ("Cancel", "InvalidInput", "JobrunnerError", "LeaseLost", "RetryLater"),
     "jobrunner.handlers": ("Context", "Retry", "effect", "on_worker_start", "on_worker_stop", "task"),
-    "jobrunner.queue.store": ("enqueue",),
 }
 
 
 def __getattr__(name: str) -> Any:
+    if name == "enqueue":
+        return import_module("jobrunner.submission").submit
     for home, names in _HOMES.items():
         if name in names:
             return getattr(import_module(home), name)

@@ -1,20 +1,20 @@
 """What can go wrong, as one tree.
 
-    JobrunnerError
-    ├── SettingsError        a setting is unknown, ill-formed or unsafe; raised at start only
-    ├── SchemaMismatch       the database's schema does not fit this code
-    ├── DatabaseLocked       another process owns the SQLite file
-    ├── DatabaseUnavailable  the database did not answer in time
-    ├── InvalidInput         a request or payload is refused; carries every problem and where it stands
-    │   └── UnknownTaskType  nobody ever published this task type
-    ├── TaskNotFound         no task has this task_id
-    ├── TaskExists           the task_id is taken by a different request
-    ├── StateConflict        the task's status does not allow the wish
-    ├── LeaseLost            this attempt no longer owns its task (raised inside a handler)
-    ├── HandlerError         a handler module or declaration is wrong; raised at start only
-    └── Verdict              raised by handlers to say how the attempt ends
-        ├── RetryLater       run again after some seconds; counts no failure
-        └── Cancel           end as cancelled; never retried
+JobrunnerError
+├── SettingsError        a setting is unknown, ill-formed or unsafe; raised at start only
+├── SchemaMismatch       the database's schema does not fit this code
+├── DatabaseLocked       another process owns the SQLite file
+├── DatabaseUnavailable  the database did not answer in time
+├── InvalidInput         a request or payload is refused; carries every problem and where it stands
+│   └── UnknownTaskType  nobody ever published this task type
+├── TaskNotFound         no task has this task_id
+├── TaskExists           the task_id is taken by a different request
+├── StateConflict        the task's status does not allow the wish
+├── LeaseLost            this attempt no longer owns its task (raised inside a handler)
+├── HandlerError         a handler module or declaration is wrong; raised at start only
+└── Verdict              raised by handlers to say how the attempt ends
+    ├── RetryLater       run again after some seconds; counts no failure
+    └── Cancel           end as cancelled; never retried
 """
 
 from __future__ import annotations
@@ -94,6 +94,14 @@ class TaskNotFound(JobrunnerError):
     def __init__(self, task_id: str) -> None:
         self.task_id = task_id
         super().__init__(f"no task {task_id!r}")
+
+
+class ScheduleNotFound(JobrunnerError):
+    """No schedule has this name."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        super().__init__(f"no schedule {name!r}")
 
 
 class TaskExists(JobrunnerError):

@@ -6,6 +6,8 @@ migrations made.
 
 from __future__ import annotations
 
+from typing import Any
+
 from sqlalchemy import (
     Boolean,
     CheckConstraint,
@@ -36,7 +38,7 @@ METADATA = MetaData(
 )
 
 
-def _where(condition: str) -> dict[str, object]:
+def _where(condition: str) -> dict[str, Any]:
     """A partial index on both databases."""
     return {"postgresql_where": text(condition), "sqlite_where": text(condition)}
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import BigInteger, Integer, Text, bindparam, column
+from sqlalchemy import BigInteger, Float, Integer, Text, bindparam, column
 from sqlalchemy.dialects.postgresql import TIMESTAMP
 from sqlalchemy.engine import Dialect
 from sqlalchemy.ext.compiler import compiles
@@ -73,7 +73,7 @@ class JsonText(UserDefinedType[str]):
         return _json_document(bindvalue)
 
 
-@compiles(JsonText, "sqlite")  # type: ignore[no-untyped-call,untyped-decorator]
+@compiles(JsonText, "sqlite")
 def _json_column_sqlite(_type: JsonText, _compiler: Any, **_kw: Any) -> str:
     return "TEXT"
 
@@ -82,12 +82,12 @@ class _json_document(FunctionElement[str]):
     inherit_cache = True
 
 
-@compiles(_json_document, "postgresql")  # type: ignore[no-untyped-call,untyped-decorator]
+@compiles(_json_document, "postgresql")
 def _document_postgresql(element: _json_document, compiler: SQLCompiler, **kw: Any) -> str:
     return f"CAST({compiler.process(element.clauses, **kw)} AS JSONB)"
 
 
-@compiles(_json_document, "sqlite")  # type: ignore[no-untyped-call,untyped-decorator]
+@compiles(_json_document, "sqlite")
 def _document_sqlite(element: _json_document, compiler: SQLCompiler, **kw: Any) -> str:
     return compiler.process(element.clauses, **kw)
 
@@ -112,7 +112,7 @@ class db_now(FunctionElement[datetime]):
             super().__init__(seconds)
 
 
-@compiles(db_now, "postgresql")  # type: ignore[no-untyped-call,untyped-decorator]
+@compiles(db_now, "postgresql")
 def _now_postgresql(element: db_now, compiler: SQLCompiler, **kw: Any) -> str:
     if not len(element.clauses):
         return "statement_timestamp()"
@@ -120,11 +120,28 @@ def _now_postgresql(element: db_now, compiler: SQLCompiler, **kw: Any) -> str:
     return f"(statement_timestamp() + make_interval(secs => CAST({seconds} AS double precision)))"
 
 
-@compiles(db_now, "sqlite")  # type: ignore[no-untyped-call,untyped-decorator]
+@compiles(db_now, "sqlite")
 def _now_sqlite(element: db_now, compiler: SQLCompiler, **kw: Any) -> str:
     if not len(element.clauses):
         return "jobrunner_now()"
     return f"(jobrunner_now() + CAST(({compiler.process(element.clauses, **kw)}) * 1000000 AS INTEGER))"
+
+
+class server_uptime(FunctionElement[float]):
+    """Seconds since the database server started; on SQLite, where no server can be away, the largest there is."""
+
+    type = Float(53)
+    inherit_cache = True
+
+
+@compiles(server_uptime, "postgresql")
+def _uptime_postgresql(_element: server_uptime, _compiler: SQLCompiler, **_kw: Any) -> str:
+    return "extract(epoch FROM statement_timestamp() - pg_postmaster_start_time())"
+
+
+@compiles(server_uptime, "sqlite")
+def _uptime_sqlite(_element: server_uptime, _compiler: SQLCompiler, **_kw: Any) -> str:
+    return "9e999"
 
 
 class _Rows(TypeDecorator[Sequence[Mapping[str, Any]]]):
@@ -160,7 +177,7 @@ def _row_columns(element: _row_select) -> list[ColumnClause[Any]]:
     return [clause for clause in element.clauses if isinstance(clause, ColumnClause)]
 
 
-@compiles(_row_select, "postgresql")  # type: ignore[no-untyped-call,untyped-decorator]
+@compiles(_row_select, "postgresql")
 def _rows_postgresql(element: _row_select, compiler: SQLCompiler, **kw: Any) -> str:
     document = compiler.process(element.clauses.clauses[0], **kw)
     spec = ", ".join(f"{c.name} {_plain_type(c.type, compiler)}" for c in _row_columns(element))
@@ -171,11 +188,11 @@ def _plain_type(kind: TypeEngine[Any], compiler: SQLCompiler) -> str:
     return compiler.dialect.type_compiler_instance.process(kind).split(" COLLATE ")[0]
 
 
-@compiles(_row_select, "sqlite")  # type: ignore[no-untyped-call,untyped-decorator]
+@compiles(_row_select, "sqlite")
 def _rows_sqlite(element: _row_select, compiler: SQLCompiler, **kw: Any) -> str:
     document = compiler.process(element.clauses.clauses[0], **kw)
     spec = ", ".join(f"json_extract(value, '$.{c.name}') AS {c.name}" for c in _row_columns(element))
     return f"(SELECT {spec} FROM json_each({document}))"  # noqa: S608 - names from code
 
 
-__all__ = ["EPOCH", "Id", "JsonText", "Name", "UTCDateTime", "db_now", "rowset", "to_micros"]
+__all__ = ["EPOCH", "Id", "JsonText", "Name", "UTCDateTime", "db_now", "rowset", "server_uptime", "to_micros"]

@@ -43,8 +43,7 @@ def claim(
     if queues is not None:
         given["listened"] = [{"name": name} for name in queues]
     rows = conn.execute(_statement(conn.dialect.name, queues is None), given).all()
-    rows.sort(key=lambda row: (row.priority, row.run_at, row.id))
-    return [_task(row) for row in rows]
+    return [_task(row) for row in sorted(rows, key=lambda row: (row.priority, row.run_at, row.id))]
 
 
 @cache

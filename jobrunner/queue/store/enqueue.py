@@ -110,7 +110,7 @@ _GIVEN: dict[str, Any] = {
 @cache
 def _insert() -> Any:
     given = rowset("fresh", **_GIVEN).c
-    values = {name: given[name] for name in _GIVEN if name != "delay"}
+    values: dict[str, Any] = {name: given[name] for name in _GIVEN if name != "delay"}
     values |= {
         "payload": cast(given.payload, JsonText()),
         "tags": cast(given.tags, JsonText()),

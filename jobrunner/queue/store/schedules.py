@@ -45,7 +45,7 @@ def due_schedules(conn: Connection, limit: int = 100) -> Sequence[Row[Any]]:
 def fire(
     conn: Connection, name: str, instant: datetime, task_id: str, *, skipped: int = 0, manual: bool = False
 ) -> bool:
-    """Claim one instant of a schedule. True for exactly one caller, whatever dies or runs twice: it enqueues the task."""
+    """Claim one instant of a schedule. True for exactly one caller, whatever dies or runs twice: it enqueues."""
     row = {
         "schedule": name,
         "fire_at": instant,

@@ -12,6 +12,7 @@ from sqlalchemy import Connection, and_, exists, func, literal_column, select, t
 from jobrunner.db.due import PENDING, waiting_queues
 from jobrunner.db.tables import node_samples, nodes, queues, task_types, tasks
 from jobrunner.db.types import db_now
+from jobrunner.db.types import server_uptime as uptime
 from jobrunner.queue.task import PRIORITIES, Status
 
 _t = tasks.c
@@ -24,6 +25,11 @@ def now(conn: Connection) -> datetime:
     """The database's clock."""
     told: datetime = conn.execute(select(db_now())).scalar_one()
     return told
+
+
+def server_uptime(conn: Connection) -> float:
+    """Seconds since the database server started; endless where there is none."""
+    return float(conn.execute(select(uptime())).scalar_one())
 
 
 def counts(conn: Connection) -> dict[Status, int]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, case, select
+from sqlalchemy import Connection, case, select
 from sqlalchemy.sql.elements import ColumnElement
 
 from jobrunner.db.tables import attempts, task_logs, tasks
@@ -180,7 +180,7 @@ def task_logs_page(conn: Connection, task_id: str, *, after: int = 0, limit: int
     return [LogView(*row[:5], _json(row.fields)) for row in conn.execute(found)]
 
 
-def _view(row: Row[Any]) -> TaskView:
+def _view(row: Any) -> TaskView:
     told = dict(row._mapping)
     for name in ("tags", "payload", "result"):
         if name in told:

@@ -1,0 +1,65 @@
+"""Takes back the leases of dead nodes, and ends tasks that waited past their ``expires_at``."""
+
+from __future__ import annotations
+
+from jobrunner.db.engine import Database
+from jobrunner.logs import get_logger
+from jobrunner.queue import store, views
+from jobrunner.queue.store import Reclaimed
+from jobrunner.settings.failpoints import hit
+
+BATCH = 500
+
+log = get_logger(__name__)
+
+
+def may_reclaim(database: Database, *, lease_seconds: float, heartbeat_interval: float) -> bool:
+    """Whether silence of others can be told from an outage.
+
+    After an outage longer than the lease every living worker looks dead: without this wait an outage of 60 s made
+    all running tasks run twice. So wait lease + heartbeat after the last loss of connection that this process saw, or
+    after the server's start if that is later; a fresh process waits one heartbeat.
+    """
+    patience = lease_seconds + heartbeat_interval
+    if database.unbroken_for() < (patience if database.ever_broken() else heartbeat_interval):
+        return False
+    with database.read() as conn:
+        return views.server_uptime(conn) >= patience
+
+
+def reclaim_stale(database: Database, *, lease_seconds: float, heartbeat_interval: float) -> list[Reclaimed]:
+    """Return tasks whose lease went stale to the queue, all of them, batch by batch."""
+    if not may_reclaim(database, lease_seconds=lease_seconds, heartbeat_interval=heartbeat_interval):
+        return []
+    taken: list[Reclaimed] = []
+    while True:
+        with database.begin() as conn:
+            batch = store.reclaim(conn, BATCH)
+            hit("reclaim-before-commit")
+        for task in batch:
+            log.warning("lease reclaimed", task_id=task.task_id, status=task.status, node_id=task.node_id)
+        taken += batch
+        if len(batch) < BATCH:
+            return taken
+
+
+def reclaim_all(database: Database) -> list[Reclaimed]:
+    """Take every lease: for the process that has just proved to be the only one (SQLite, by its file's lock)."""
+    taken: list[Reclaimed] = []
+    while True:
+        with database.begin() as conn:
+            batch = store.reclaim(conn, BATCH, all_leases=True)
+        taken += batch
+        if len(batch) < BATCH:
+            return taken
+
+
+def expire_waiting(database: Database) -> int:
+    """Cancel pending tasks whose ``expires_at`` has passed."""
+    ended = 0
+    while True:
+        with database.begin() as conn:
+            batch = store.expire(conn, BATCH)
+        ended += batch
+        if batch < BATCH:
+            return ended

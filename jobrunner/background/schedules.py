@@ -1,0 +1,128 @@
+"""Adding, pausing, resuming, running and removing schedules."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection
+
+from jobrunner.background.cron import Cron, Every
+from jobrunner.errors import InvalidInput, Problem, ScheduleNotFound
+from jobrunner.queue import codec, store, views
+from jobrunner.queue.request import NAME_MAX
+from jobrunner.queue.views import ScheduleView
+from jobrunner.submission import Request, prepare, submit
+
+SHORTEST = 1.0  # seconds between two firings
+
+
+def clock(cron: str | None, every: float | None, timezone: str, anchor: datetime) -> Cron | Every:
+    """What tells a schedule's instants; raises InvalidInput where the words make no sense."""
+    if (cron is None) == (every is None):
+        raise InvalidInput("the schedule is refused", [Problem("/cron", "give either cron or every, in seconds")])
+    if cron is not None:
+        return Cron.parse(cron, timezone)
+    if not isinstance(every, int | float) or isinstance(every, bool) or not every >= SHORTEST:
+        raise InvalidInput("the schedule is refused", [Problem("/every", f"must be {SHORTEST:g} seconds or more")])
+    return Every(float(every), anchor)
+
+
+def save(
+    conn: Connection,
+    name: str,
+    *,
+    cron: str | None = None,
+    every: float | None = None,
+    timezone: str = "UTC",
+    task_type: str,
+    payload: Mapping[str, Any] | None = None,
+    queue: str | None = None,
+    priority: int | None = None,
+    max_attempts: int | None = None,
+    timeout: float | None = None,
+    declared: bool = False,
+    allow_unknown: bool = False,
+) -> ScheduleView:
+    """Add or replace a schedule; the task that it will submit is checked now, as a request would be.
+
+    An unchanged clock keeps its next instant; an interval counts from the moment it was first stored.
+    """
+    if not isinstance(name, str) or not 1 <= len(name) <= NAME_MAX - 40 or "/" in name or not name.isprintable():
+        detail = f"must have 1 to {NAME_MAX - 40} printable characters and no '/'"
+        raise InvalidInput("the schedule is refused", [Problem("/name", detail)])
+    known = views.schedule(conn, name)
+    moment = views.now(conn)
+    same = known is not None and (known.cron, known.every, known.timezone) == (cron, every, timezone)
+    anchor = known.anchor if known is not None and same else moment
+    ticking = clock(cron, every, timezone, anchor)
+    options = {"queue": queue, "priority": priority, "max_attempts": max_attempts, "timeout": timeout}
+    checked = prepare(conn, [Request(task_type, payload or {}, options)], allow_unknown=allow_unknown)[0]
+    row = {
+        "name": name,
+        "cron": cron,
+        "every": every,
+        "timezone": timezone,
+        "anchor": anchor,
+        "task_type": task_type,
+        "payload": codec.dump(dict(payload or {})),
+        "queue": checked.queue,
+        "priority": checked.priority,
+        "max_attempts": max_attempts,
+        "timeout": timeout,
+        "declared": declared,
+        "next_at": known.next_at if known is not None and same else ticking.next_after(moment),
+    }
+    store.save_schedule(conn, row)
+    return _found(conn, name)
+
+
+def pause(conn: Connection, name: str) -> ScheduleView:
+    """Stop firing until resumed."""
+    if not store.set_paused(conn, name, True, None):
+        raise ScheduleNotFound(name)
+    return _found(conn, name)
+
+
+def resume(conn: Connection, name: str) -> ScheduleView:
+    """Fire again from the next instant on; what was missed while paused is not made up."""
+    known = _found(conn, name)
+    if known.paused:
+        ticking = clock(known.cron, known.every, known.timezone, known.anchor)
+        store.set_paused(conn, name, False, ticking.next_after(views.now(conn)))
+    return _found(conn, name)
+
+
+def run_now(conn: Connection, name: str) -> str:
+    """Submit the schedule's task at once, besides its instants. Returns the task_id."""
+    known = _found(conn, name)
+    moment = views.now(conn)
+    task_id = f"{name}@{moment:%Y-%m-%dT%H:%M:%S.%fZ}"
+    store.fire(conn, name, moment, task_id, manual=True)
+    submit(conn, known.task_type, known.payload, allow_unknown=True, task_id=task_id, **task_options(known))
+    return task_id
+
+
+def remove(conn: Connection, name: str) -> None:
+    """Delete a schedule; tasks that it submitted stay."""
+    if not store.remove_schedule(conn, name):
+        raise ScheduleNotFound(name)
+
+
+def declare(conn: Connection, entries: list[dict[str, Any]]) -> None:
+    """Add or replace the schedules of the configuration file. Others stay: another node's file may declare them."""
+    for entry in entries:
+        save(conn, **{**entry, "declared": True, "allow_unknown": True})
+
+
+def task_options(known: Any) -> dict[str, Any]:
+    """The options of the tasks that a schedule submits."""
+    return {name: getattr(known, name) for name in ("queue", "priority", "max_attempts", "timeout")}
+
+
+def _found(conn: Connection, name: str) -> ScheduleView:
+    known = views.schedule(conn, name)
+    if known is None:
+        raise ScheduleNotFound(name)
+    return known
