@@ -29,6 +29,8 @@ def fire_due(database: Database) -> int:
     """
     with database.read() as conn:
         due = store.due_schedules(conn)
+        if not due:
+            return 0
         moment = views.now(conn)
     fired = 0
     for row in due:
@@ -42,9 +44,9 @@ def fire_due(database: Database) -> int:
 def _fire(conn: Connection, row: Any, moment: datetime) -> bool:
     try:
         ticking = clock(row.cron, row.every, row.timezone, row.anchor)
-    except JobrunnerError as error:  # a zone that the tz database lost, say: the others must go on firing
-        log.error("schedule cannot be read", schedule=row.name, error=str(error))
-        store.advance(conn, row.name, seen=row.next_at, fired=row.fired_at, next_at=None, error=str(error))
+    except JobrunnerError as unreadable:  # a zone that the tz database lost, say: the others must go on firing
+        log.error("schedule cannot be read", schedule=row.name, error=str(unreadable))
+        store.advance(conn, row.name, seen=row.next_at, fired=row.fired_at, next_at=None, error=str(unreadable))
         return False
     latest, skipped = _latest(ticking, row.next_at, moment)
     task_id = f"{row.name}@{latest:%Y-%m-%dT%H:%M:%SZ}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +78,27 @@ class Database:
                 self._broken_at = time.monotonic()
                 raise DatabaseUnavailable(_reason(error)) from error
             raise
+
+    @contextmanager
+    def detached(self) -> Iterator[Any]:
+        """A driver's connection outside the pool, in autocommit, closed at the end of the block (PostgreSQL)."""
+        link: Any = None
+        try:
+            pooled = self.engine.raw_connection()
+            link = pooled.dbapi_connection
+            pooled.detach()
+            link.rollback()
+            link.autocommit = True
+            yield link
+        except (psycopg.OperationalError, psycopg.InterfaceError, OperationalError, PoolTimeout) as error:
+            raise DatabaseUnavailable(_reason(error)) from error
+        finally:
+            if link is not None:
+                link.close()
+
+    def guard(self, link: Any, seconds: float) -> AbstractContextManager[None]:
+        """A deadline for what is done on a detached connection inside the block."""
+        return _watchdog.guard(link, seconds)
 
     def unbroken_for(self) -> float:
         """Seconds since this process last saw the database unavailable (or since it opened it)."""

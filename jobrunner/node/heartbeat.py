@@ -1,0 +1,129 @@
+"""The node's row and the renewal of its leases: two statements, on a connection and in a thread of their own.
+
+Never in the handlers' loop: one that computes for two seconds would silence the node for as long.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from jobrunner.db.engine import Database
+from jobrunner.errors import DatabaseUnavailable
+from jobrunner.logs import get_logger
+from jobrunner.node.held import Held
+from jobrunner.node.host import Host
+from jobrunner.node.state import Identity, State
+from jobrunner.queue import store
+from jobrunner.queue.store import Renewal
+from jobrunner.settings.failpoints import hit
+
+RETRY = 1.0  # seconds until the next try after a failure
+DEADLINE = 5.0  # seconds for one statement: far under any sensible lease
+
+log = get_logger(__name__)
+
+
+class Heartbeat:
+    """Renews what is held every ``lease_seconds / 3``, and the node's row every heartbeat interval.
+
+    ``renewed`` hears, in the heartbeat's thread, which tasks were lost and which somebody asked to cancel. What could
+    not be renewed is unknown, not lost: the token decides at the end.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        identity: Identity,
+        state: State,
+        held: Held,
+        host: Host,
+        *,
+        lease_seconds: float,
+        types: Sequence[dict[str, Any]],
+        renewed: Callable[[Renewal], None],
+    ) -> None:
+        self._database = database
+        self._identity = identity
+        self._state = state
+        self._held = held
+        self._host = host
+        self._lease_seconds = lease_seconds
+        self._types = types
+        self._renewed = renewed
+        self._wake = threading.Event()
+        self._stopping = False
+        self._look_now = False
+        self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
+
+    def start(self) -> None:
+        """Register the node and publish its types, then beat. Raises DatabaseUnavailable."""
+        self._state.figures = self._host.sample()
+        self._register()
+        self._thread.start()
+
+    def stop(self, reason: str) -> None:
+        """Stop beating and say goodbye in the node's row, if the database can be reached."""
+        self._stopping = True
+        self._wake.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout=DEADLINE + 1)
+        try:
+            with self._database.begin(deadline=DEADLINE) as conn:
+                store.stopped(conn, self._identity.id, reason)
+        except DatabaseUnavailable as error:
+            log.warning("the node's row still says that it lives", error=str(error))
+
+    def look(self) -> None:
+        """Renew at once: somebody hinted at a cancel."""
+        self._look_now = True
+        self._wake.set()
+
+    def _register(self) -> None:
+        with self._database.begin(deadline=DEADLINE) as conn:
+            store.register(conn, {**self._identity.columns(), **self._state.columns()})
+            store.publish(conn, self._types)
+
+    def _run(self) -> None:
+        beat_due = renew_due = time.monotonic()
+        while not self._stopping:
+            self._wake.wait(max(0.0, min(beat_due, renew_due) - time.monotonic()))
+            self._wake.clear()
+            moment = time.monotonic()
+            if self._look_now or moment >= renew_due:
+                self._look_now = False
+                renew_due = moment + (self._lease_seconds / 3 if self._try(self._renew) else RETRY)
+            if moment >= beat_due:
+                beat_due = moment + (self._identity.heartbeat_interval if self._try(self._beat) else RETRY)
+
+    def _try(self, act: Callable[[], None]) -> bool:
+        try:
+            act()
+        except DatabaseUnavailable as error:
+            if not self._state.database_lost:
+                log.warning("database lost; what runs goes on", error=str(error))
+            self._state.database_lost = True
+            return False
+        if self._state.database_lost:
+            log.info("database is back")
+        self._state.database_lost = False
+        return True
+
+    def _renew(self) -> None:
+        leases = self._held.leases()
+        if not leases:
+            return
+        hit("renew-before")
+        with self._database.begin(deadline=DEADLINE) as conn:
+            renewal = store.renew(conn, leases, self._lease_seconds)
+        hit("renew-after")
+        self._renewed(renewal)
+
+    def _beat(self) -> None:
+        self._state.figures = self._host.sample()
+        with self._database.begin(deadline=DEADLINE) as conn:
+            alive = store.beat(conn, self._identity.id, self._state.columns(), sample=True)
+        if not alive:  # its row was pruned during an outage
+            self._register()

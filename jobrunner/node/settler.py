@@ -1,0 +1,149 @@
+"""Records how attempts ended: many in one statement, and again until the database took them."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
+
+from jobrunner.db.engine import Database
+from jobrunner.errors import DatabaseUnavailable
+from jobrunner.handlers import run_effect
+from jobrunner.logs import get_logger
+from jobrunner.node.reports import Gathered
+from jobrunner.queue import retry, store
+from jobrunner.queue.codec import clean_text
+from jobrunner.queue.store import Settled
+from jobrunner.queue.task import Ending, Outcome, Status, Task
+from jobrunner.settings.failpoints import hit
+
+BATCH = 500
+REPORT_EVERY = 0.5  # seconds between two writes of progress and logs
+RETRY_FIRST, RETRY_CAP = 0.1, 2.0  # seconds
+
+log = get_logger(__name__)
+
+Settlement = tuple[Task, Outcome]
+Fate = tuple[Task, Outcome, Status | None]  # the status is None where the settle was refused
+
+
+class Settler:
+    """Takes outcomes from the worker and tells it, by ``recorded``, what became of each."""
+
+    def __init__(
+        self, database: Database, reports: Gathered, recorded: Callable[[Task, Outcome, Status | None], None]
+    ) -> None:
+        self._database = database
+        self._reports = reports
+        self._recorded = recorded
+        self._waiting: list[Settlement] = []
+        self._changed = asyncio.Event()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="settle")
+        self._busy = False
+        self._closing = False
+
+    def add(self, task: Task, outcome: Outcome) -> None:
+        """Record this outcome soon."""
+        self._waiting.append((task, outcome))
+        self._changed.set()
+
+    def idle(self) -> bool:
+        """Whether everything is recorded."""
+        return not self._waiting and not self._busy
+
+    def close(self) -> None:
+        """Stop once what waits is recorded."""
+        self._closing = True
+        self._changed.set()
+
+    async def run(self) -> None:
+        """Record until closed. An outage is waited out: the lease is renewed, or the token refuses us at the end."""
+        loop = asyncio.get_running_loop()
+        pause = RETRY_FIRST
+        while not (self._closing and self.idle()):
+            if not self._waiting:
+                self._changed.clear()
+                try:
+                    await asyncio.wait_for(self._changed.wait(), REPORT_EVERY)
+                except TimeoutError:
+                    if not self._reports.waiting():
+                        continue
+            batch, self._waiting = self._waiting[:BATCH], self._waiting[BATCH:]
+            self._busy = True
+            try:
+                settled = await loop.run_in_executor(self._thread, self._record, batch)
+            except DatabaseUnavailable as error:
+                log.debug("outcomes wait for the database", count=len(batch), error=str(error))
+                self._waiting = batch + self._waiting
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, RETRY_CAP)
+            else:
+                pause = RETRY_FIRST
+                for task, outcome, status in settled:
+                    self._recorded(task, outcome, status)
+            finally:
+                self._busy = False
+        self._thread.shutdown(wait=False)
+
+    def _record(self, batch: list[Settlement]) -> list[Fate]:
+        told = self._reports.take()
+        try:
+            with self._database.begin() as conn:
+                self._reports.write(conn, told)
+        except DatabaseUnavailable:
+            self._reports.give_back(told)
+            raise
+        hit("settle-before")
+        fates = self._settle([one for one in batch if not one[1].effects])
+        fates += [self._with_effects(task, outcome) for task, outcome in batch if outcome.effects]
+        hit("settle-after-commit")
+        return fates
+
+    def _settle(self, batch: list[Settlement]) -> list[Fate]:
+        try:
+            with self._database.begin() as conn:
+                settled = store.settle(conn, batch)
+                hit("settle-before-commit")
+        except DBAPIError as error:  # one outcome cannot be stored: it must neither stay unrecorded nor block the rest
+            log.error("outcome refused by the database", count=len(batch), error=clean_text(error, 2_000))
+            if len(batch) > 1:
+                return [fate for one in batch for fate in self._settle([one])]
+            unstorable = Outcome(Ending.ERROR, error="the outcome could not be stored", error_class="Unstorable")
+            if batch[0][1] == unstorable:
+                raise
+            return self._settle([(batch[0][0], unstorable)])
+        return [(task, outcome, one.status) for (task, outcome), one in zip(batch, settled, strict=True)]
+
+    def _with_effects(self, task: Task, outcome: Outcome) -> Fate:
+        """Effects and the end of the task, both or neither; an effect that fails is the attempt's failure."""
+        try:
+            with self._database.begin() as conn:
+                fate = self._apply(conn, task, outcome)
+                if fate.status is not Status.COMPLETED:
+                    raise _NotCompleted
+        except _NotCompleted:
+            outcome = replace(outcome, effects=())
+        except DatabaseUnavailable:
+            raise
+        except Exception as error:  # noqa: BLE001 - an effect is user code: whatever it raises fails the attempt
+            told = f"an effect failed: {clean_text(error, 4_000)}"
+            wait = retry.delay(retry.Retry(), task.failures + 1, random.random)
+            outcome = Outcome(Ending.ERROR, error=told, error_class=type(error).__name__, delay=wait)
+        else:
+            return task, outcome, Status.COMPLETED
+        with self._database.begin() as conn:
+            return task, outcome, store.settle(conn, [(task, outcome)])[0].status
+
+    def _apply(self, conn: Connection, task: Task, outcome: Outcome) -> Settled:
+        for effect, rows in outcome.effects:
+            run_effect(conn, effect, rows)
+        return store.settle(conn, [(task, outcome)])[0]
+
+
+class _NotCompleted(Exception):
+    """The settle was refused, or a cancel came first: the effects must not stand."""

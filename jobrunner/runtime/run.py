@@ -1,0 +1,219 @@
+"""From settings to a running process, and to its orderly end."""
+
+from __future__ import annotations
+
+import logging
+import os
+import queue
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from jobrunner import logs
+from jobrunner.background.reaper import reclaim_all
+from jobrunner.background.schedules import declare
+from jobrunner.db import migrate
+from jobrunner.db.engine import Database, open_database
+from jobrunner.db.hints import CANCEL, Hints
+from jobrunner.db.lock import FileLock
+from jobrunner.errors import DatabaseUnavailable, InvalidInput, SettingsError
+from jobrunner.handlers import load as load_handlers
+from jobrunner.node.worker import Limits
+from jobrunner.runtime import duties
+from jobrunner.runtime.process import Process
+from jobrunner.runtime.server import Server
+from jobrunner.runtime.work import CONNECTIONS, Work
+from jobrunner.settings import DEFAULT_PORT, Settings, check_door
+
+API_CONNECTIONS = 4
+DATABASE_WITHIN = 30.0  # seconds that a starting process waits for its database
+WORKER_ENDED, SERVER_ENDED, SIGNAL = "worker ended", "server ended", "signal"
+
+log = logs.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to run. ``make_app`` builds the ASGI application of this process; it is called once, if it serves.
+
+    ``on_ready`` is called in a thread of its own when everything runs.
+    """
+
+    role: Literal["up", "worker", "api"]
+    make_app: Callable[[Process], Any]
+    once: bool = False
+    until_empty: bool = False
+    idle_timeout: float | None = None
+    on_ready: Callable[[Process], None] | None = None
+
+    @property
+    def works(self) -> bool:
+        """Whether this process claims tasks."""
+        return self.role != "api"
+
+
+def run(settings: Settings, plan: Plan) -> int:
+    """Run until a signal, a shutdown or the plan's own end; returns the exit code. Call it in the main thread.
+
+    SIGTERM and SIGINT drain: no new claims, what runs may finish within ``grace``, the rest is given back uncharged.
+    The second signal hurries. Raises SettingsError, DatabaseLocked, SchemaMismatch, HandlerError and
+    DatabaseUnavailable before anything runs.
+    """
+    check_door(settings)
+    load_handlers(settings.handlers)
+    with ExitStack() as parts:
+        server = _server(settings, plan)
+        if server is not None:
+            parts.callback(server.stop)
+        database = open_database(settings.url, pool_size=CONNECTIONS)
+        parts.callback(database.dispose)
+        if settings.is_sqlite:
+            lock = FileLock(database.url.database or "")
+            lock.take(server.url if server else None)
+            parts.callback(lock.drop)
+        _prepare_schema(database, settings, plan)
+        return _run(settings, plan, database, server, parts)
+
+
+def _run(settings: Settings, plan: Plan, database: Database, server: Server | None, parts: ExitStack) -> int:
+    listeners: list[Callable[[str], None]] = []
+
+    def heard(topic: str) -> None:
+        for hear in listeners:
+            hear(topic)
+
+    hints = Hints(database, heard, listen=plan.works)
+    served = database if settings.is_sqlite else open_database(settings.url, pool_size=API_CONNECTIONS)
+    parts.callback(served.dispose)
+    process = Process(settings, served, hints, url=server.url if server else None)
+    _own_signals(process)
+    work = None
+    if plan.works:
+        work = Work(settings, database, process.url, _limits(settings, plan), lambda: process.inbox.put(WORKER_ENDED))
+        process.identity, process.state = work.identity, work.state
+        listeners.append(_hearing(work))
+        work.start()
+    hints.start()
+    parts.callback(hints.stop)
+    ticking = duties.start(database, settings, process.wake)
+    if server is not None:
+        server.start(plan.make_app(process), lambda: process.inbox.put(SERVER_ENDED))
+    log.info("ready", role=plan.role, url=process.url, node=process.identity.id if process.identity else None)
+    if plan.on_ready is not None:
+        threading.Thread(target=plan.on_ready, args=(process,), name="on-ready", daemon=True).start()
+    reason = _supervise(process, work)
+    ticking.shutdown(wait=False)
+    code = process.exit_code
+    if work is not None:
+        code = work.close(reason) or code
+        if work.alive():
+            _end_by_force(code)
+    log.info("stopped", reason=reason, code=code)
+    return code
+
+
+def _supervise(process: Process, work: Work | None) -> str:
+    """Wait for the end, and see to it that it comes. Returns the reason."""
+    reason = ""
+    deadline = float("inf")
+    while True:
+        try:
+            told = process.inbox.get(
+                timeout=None if deadline == float("inf") else max(0.1, deadline - time.monotonic())
+            )
+        except queue.Empty:
+            log.error("the worker's loop does not end; ending the process")
+            return reason
+        if told == WORKER_ENDED or work is None:
+            return reason or told
+        if told == SERVER_ENDED and not reason:
+            process.exit_code = 1
+        hurry = bool(reason) and told.startswith(SIGNAL)
+        reason = reason or told
+        process.draining = True
+        work.drain(reason, hurry=hurry)
+        deadline = min(deadline, time.monotonic() + (15.0 if hurry else work.patience()))
+
+
+def _hearing(work: Work) -> Callable[[str], None]:
+    def hear(topic: str) -> None:
+        if topic == CANCEL:
+            work.heartbeat.look()
+        else:
+            work.wake()
+
+    return hear
+
+
+def _own_signals(process: Process) -> None:
+    def told(number: int, _frame: object) -> None:
+        process.inbox.put(f"{SIGNAL} {signal.Signals(number).name}")  # SimpleQueue.put may be called in a handler
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, told)
+
+
+def _server(settings: Settings, plan: Plan) -> Server | None:
+    """``up`` and ``api`` serve; ``worker`` where a port is set, and on SQLite always: no other process could."""
+    if plan.role == "worker" and settings.port is None and not settings.is_sqlite:
+        return None
+    return Server(settings, DEFAULT_PORT if settings.port is None else settings.port)
+
+
+def _limits(settings: Settings, plan: Plan) -> Limits:
+    return Limits(
+        queues=settings.queues or None,
+        lease_seconds=settings.lease_seconds,
+        poll_interval=settings.poll_interval,
+        grace=settings.grace,
+        max_memory_mb=settings.max_memory_mb,
+        max_cpu_percent=settings.max_cpu_percent,
+        once=plan.once,
+        until_empty=plan.until_empty,
+        idle_timeout=plan.idle_timeout,
+    )
+
+
+def _prepare_schema(database: Database, settings: Settings, plan: Plan) -> None:
+    """Migrate where that is this process's business, check the schema, and take up what a dead owner left."""
+    _await(database)
+    if plan.role == "up" or settings.is_sqlite:
+        migrate.upgrade_owned(database)
+    with database.begin() as conn:
+        migrate.check(conn)
+    if settings.is_sqlite:
+        reclaim_all(database)  # holding the lock proves that nobody else works
+    try:
+        with database.begin() as conn:
+            declare(conn, [dict(entry) for entry in settings.schedules])
+    except (InvalidInput, TypeError) as error:
+        raise SettingsError(f"schedules in the configuration file: {error}") from error
+
+
+def _await(database: Database) -> None:
+    deadline = time.monotonic() + DATABASE_WITHIN
+    while True:
+        try:
+            with database.begin() as conn:
+                conn.exec_driver_sql("SELECT 1")
+        except DatabaseUnavailable as error:
+            if time.monotonic() > deadline:
+                raise
+            log.warning("waiting for the database", error=str(error))
+            time.sleep(1.0)
+        else:
+            return
+
+
+def _end_by_force(code: int) -> None:
+    """A handler that never yields holds a thread that nothing in this process can end."""
+    log.warning("a handler would not end; leaving it behind", code=code)
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)

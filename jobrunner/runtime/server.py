@@ -1,0 +1,70 @@
+"""Serving an ASGI application in a thread of its own, with its own loop."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import uvicorn
+
+from jobrunner.errors import SettingsError
+from jobrunner.settings import Settings
+
+STOP_WITHIN = 5  # seconds for open requests at the end
+
+
+class Server:
+    """uvicorn without its signals: whoever owns the process ends it. The port is taken at once, or refused clearly."""
+
+    def __init__(self, settings: Settings, port: int) -> None:
+        self._settings = settings
+        self._secure = bool(settings.ssl_certfile)
+        family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+        try:
+            self._socket = socket.create_server((settings.host, port), family=family, backlog=2048)
+        except OSError as error:
+            raise SettingsError(
+                f"cannot listen on {settings.host}:{port}: {error.strerror or error}; choose another port with --port"
+            ) from error
+        self.port: int = self._socket.getsockname()[1]
+        self._server: uvicorn.Server | None = None
+        self._thread: threading.Thread | None = None
+
+    @property
+    def url(self) -> str:
+        """Where it answers."""
+        host = "127.0.0.1" if self._settings.host in ("0.0.0.0", "::") else self._settings.host  # noqa: S104 - compared
+        shown = f"[{host}]" if ":" in host else host
+        return f"{'https' if self._secure else 'http'}://{shown}:{self.port}"
+
+    def start(self, app: Any, ended: Callable[[], None]) -> None:
+        """Serve; ``ended`` hears, in the server's thread, when it stopped."""
+        config = uvicorn.Config(
+            app,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            lifespan="off",
+            timeout_graceful_shutdown=STOP_WITHIN,
+            ssl_keyfile=self._settings.ssl_keyfile,
+            ssl_certfile=self._settings.ssl_certfile,
+        )
+        self._server = server = uvicorn.Server(config)
+
+        def serve() -> None:
+            try:
+                server.run(sockets=[self._socket])
+            finally:
+                ended()
+
+        self._thread = threading.Thread(target=serve, name="api", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Finish open requests, within five seconds, and stop."""
+        if self._server is not None and self._thread is not None:
+            self._server.should_exit = True
+            self._thread.join(timeout=STOP_WITHIN + 2)
+        self._socket.close()

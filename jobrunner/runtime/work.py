@@ -1,0 +1,131 @@
+"""The working half of a process: heartbeat, pools and worker, put together and run in a thread of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from jobrunner.db.engine import Database
+from jobrunner.errors import DatabaseUnavailable
+from jobrunner.execution.children import ChildPool
+from jobrunner.execution.inline import AsyncPool
+from jobrunner.execution.pool import Pool
+from jobrunner.execution.threads import ThreadPool
+from jobrunner.handlers import Handler, handlers
+from jobrunner.logs import get_logger
+from jobrunner.node.heartbeat import Heartbeat
+from jobrunner.node.held import Held
+from jobrunner.node.host import Host
+from jobrunner.node.state import Identity, State
+from jobrunner.node.worker import RELEASE_DEADLINE, Limits, Worker
+from jobrunner.queue import store
+from jobrunner.settings import Settings
+
+CONNECTIONS = 2  # claim, settle and duties take turns; heartbeat and hints have one each besides
+
+log = get_logger(__name__)
+
+
+class Work:
+    """Everything that makes a process a worker."""
+
+    def __init__(
+        self, settings: Settings, database: Database, address: str | None, limits: Limits, ended: Callable[[], None]
+    ) -> None:
+        known = handlers()
+        self.identity = Identity(
+            name=settings.name,
+            slots=settings.max_workers,
+            types=tuple(sorted(known)),
+            queues=limits.queues,
+            address=address,
+            heartbeat_interval=settings.heartbeat_interval,
+        )
+        self.state = State()
+        self._settings = settings
+        self._database = database
+        self._beating = Database(settings.url, pool_size=1) if not database.is_sqlite else database
+        self._held = Held()
+        self._ended = ended
+        host = Host(settings.data_dir)
+        self._worker = Worker(database, self.identity, self.state, self._held, host, _pools(settings), known, limits)
+        self.heartbeat = Heartbeat(
+            self._beating,
+            self.identity,
+            self.state,
+            self._held,
+            host,
+            lease_seconds=settings.lease_seconds,
+            types=[_published(handler) for handler in known.values()],
+            renewed=self._worker.renewed,
+        )
+        self._thread = threading.Thread(target=self._run, name="worker", daemon=True)
+        self.failed = False
+
+    def start(self) -> None:
+        """Register the node and begin to work."""
+        self.heartbeat.start()
+        self._thread.start()
+
+    def wake(self) -> None:
+        """There may be work."""
+        self._worker.wake()
+
+    def drain(self, reason: str, *, hurry: bool = False) -> None:
+        """Stop claiming and end in good order."""
+        self._worker.drain(reason, hurry=hurry)
+
+    def alive(self) -> bool:
+        """Whether the worker's loop still runs."""
+        return self._thread.is_alive()
+
+    def patience(self) -> float:
+        """Seconds that a drain may take at the most before the process is ended by force."""
+        return self._settings.grace + 2 * RELEASE_DEADLINE
+
+    def close(self, reason: str) -> int:
+        """Say goodbye. Gives back, uncharged, what a stuck loop still holds. Returns the exit code."""
+        self._thread.join(timeout=1)
+        holding = [held.task for held in self._held.all()]
+        if holding:
+            try:
+                with self._database.begin() as conn:
+                    store.release(conn, holding, reason)
+            except DatabaseUnavailable as error:
+                log.warning("leases are left to expire", count=len(holding), error=str(error))
+        self.heartbeat.stop(reason)
+        if self._beating is not self._database:
+            self._beating.dispose()
+        return 1 if self.failed else self._worker.exit_code
+
+    def _run(self) -> None:
+        try:
+            asyncio.run(self._worker.run())
+        except Exception:
+            self.failed = True
+            log.exception("the worker broke")
+        finally:
+            self._ended()
+
+
+def _pools(settings: Settings) -> list[Pool]:
+    return [
+        AsyncPool(settings.max_async, task_timeout=settings.task_timeout),
+        ThreadPool(settings.max_workers, task_timeout=settings.task_timeout),
+        ChildPool(settings.max_workers, task_timeout=settings.task_timeout, max_tasks=settings.child_max_tasks),
+    ]
+
+
+def _published(handler: Handler) -> dict[str, Any]:
+    return {
+        "name": handler.name,
+        "schema": json.dumps(handler.schema()),
+        "queue": handler.queue,
+        "priority": handler.priority,
+        "max_attempts": handler.max_attempts,
+        "timeout": handler.timeout,
+        "description": handler.description,
+    }
