@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sqlalchemy import Connection, null, select, update
+from sqlalchemy.exc import IntegrityError
 
 from jobrunner.db.tables import tasks
 from jobrunner.db.types import db_now
@@ -63,7 +64,13 @@ def retry(conn: Connection, task_id: str) -> None:
             error=null(),
         )
     )
-    if not conn.execute(statement).rowcount:
+    try:
+        with conn.begin_nested():
+            moved = conn.execute(statement).rowcount
+    except IntegrityError as taken:
+        found = f"{_status(conn, task_id)}, and an open task has its unique_key"
+        raise StateConflict(task_id, found=found, wish="retried") from taken
+    if not moved:
         raise StateConflict(task_id, found=_status(conn, task_id), wish="retried")
 
 
@@ -81,8 +88,9 @@ def expire(conn: Connection, limit: int = 500) -> int:
         update(tasks)
         .where(_t.id.in_(select(late.c.id)), _t.status == Status.PENDING)
         .values(status=Status.CANCELLED, finished_at=db_now(), error="expired before it could start")
+        .returning(_t.id)  # sqlite3 counts no rows of a statement that begins with WITH
     )
-    return conn.execute(statement).rowcount
+    return len(conn.execute(statement).all())
 
 
 def _status(conn: Connection, task_id: str) -> Status:

@@ -27,7 +27,8 @@ def prune_tasks(conn: Connection, *, completed_days: float, failed_days: float, 
         .with_for_update(skip_locked=True)
         .cte("old")
     )
-    return conn.execute(delete(tasks).where(_t.id.in_(select(chosen.c.id)))).rowcount
+    # RETURNING, since sqlite3 counts no rows of a statement that begins with WITH.
+    return len(conn.execute(delete(tasks).where(_t.id.in_(select(chosen.c.id))).returning(_t.id)).all())
 
 
 def prune_rest(conn: Connection, *, longest_days: float) -> int:
