@@ -23,6 +23,7 @@ from jobrunner.node.state import Identity, State
 from jobrunner.node.worker import RELEASE_DEADLINE, Limits, Worker
 from jobrunner.queue import store
 from jobrunner.settings import Settings
+from jobrunner.settings.children import child_environment
 
 CONNECTIONS = 2  # claim, settle and duties take turns; heartbeat and hints have one each besides
 
@@ -115,7 +116,13 @@ def _pools(settings: Settings) -> list[Pool]:
     return [
         AsyncPool(settings.max_async, task_timeout=settings.task_timeout),
         ThreadPool(settings.max_workers, task_timeout=settings.task_timeout),
-        ChildPool(settings.max_workers, task_timeout=settings.task_timeout, max_tasks=settings.child_max_tasks),
+        ChildPool(
+            settings.max_workers,
+            task_timeout=settings.task_timeout,
+            child_max_tasks=settings.child_max_tasks,
+            log_level=settings.log_level,
+            environ=child_environment(settings),
+        ),
     ]
 
 
