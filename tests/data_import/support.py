@@ -8,10 +8,13 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy import Table, select
+
 from jobrunner.data_import.request import ImportRequest
 from jobrunner.data_import.run import run
 from jobrunner.data_import.sources import open_source
 from jobrunner.db.engine import Database
+from jobrunner.db.market import market_bars
 from jobrunner.handlers import Context, run_effect
 from jobrunner.handlers.context import Transaction
 from jobrunner.queue.task import Lease, LogLine, Task
@@ -96,3 +99,16 @@ class Importer:
         task = Task(lease, task_id, "data_import", "{}", "default", 5, generation, None, 3, 0, 0, 0)
         source = open_source(request, tdx_root=self.tdx_root, csv_root=self.csv_root)
         return run(request, Context(task, self.channel), source)
+
+
+def bars(database: Database, symbol: str = "000001.SZ") -> list[Any]:
+    """The stored bars of a symbol by time and source."""
+    with database.read() as conn:
+        found = select(market_bars).where(market_bars.c.symbol == symbol)
+        return list(conn.execute(found.order_by(market_bars.c.ts, market_bars.c.source)))
+
+
+def rows(database: Database, table: Table) -> list[Any]:
+    """All rows of a table by its key."""
+    with database.read() as conn:
+        return list(conn.execute(select(table).order_by(*table.primary_key.columns)))

@@ -10,7 +10,7 @@ import pytest
 from jobrunner.data_import import normalize
 from jobrunner.data_import.errors import BadFile, SourceUnset
 from jobrunner.data_import.frame import FLAG_NOT_POSITIVE, FLAG_PRICE_ORDER, Frame
-from jobrunner.data_import.sources.csv import CsvFile
+from jobrunner.data_import.sources.csv import MAX_LINES, CsvFile
 
 HEADER = "Date,Open,High,Low,Close,Adj Close,Volume\n"
 LINE = "2024-01-02,10,12,9,11,11,1000\n"
@@ -218,3 +218,8 @@ def test_a_link_out_of_the_root_is_not_followed(tmp_path: Path) -> None:
 def test_an_unset_root_names_the_setting() -> None:
     with pytest.raises(SourceUnset, match="JOBRUNNER_CSV_ROOT"):
         CsvFile(None, "bars.csv", "X")
+
+
+def test_a_file_of_more_lines_than_sessions_can_be_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BadFile, match="more than 50,000 lines"):
+        read(tmp_path, HEADER + LINE * (MAX_LINES + 1))

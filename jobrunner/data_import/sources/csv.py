@@ -28,7 +28,7 @@ from jobrunner.data_import.sources.csv_dates import DateOrder, parse_days
 NAME = "csv"
 SETTING = "JOBRUNNER_CSV_ROOT"
 MAX_BYTES = 64 << 20
-MAX_LINES = 200_000
+MAX_LINES = 50_000  # two centuries of sessions
 _MAX_RATIO = 100  # unpacked to packed; a file of daily bars packs five- to twentyfold
 _SPARE = 32  # columns beyond the header's, so that a line with too many fields is a reject and not the end
 

@@ -54,7 +54,7 @@ def read_day(content: bytes, symbol: str, kind: Kind, *, fallback: Callable[[], 
     sessions, dated = _sessions(records["date"])
     warnings: list[str] = []
 
-    divisor = kind.divisor if not kind.traded else _measured(kind, records, dated)
+    divisor = _measured(kind, records, dated) if kind.traded and dated.any() else kind.divisor
     if divisor is None:
         divisor, warning = fallback()
         warnings += [warning] if warning else []
