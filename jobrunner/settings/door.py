@@ -1,0 +1,39 @@
+"""Whether the API may open its port as it is set."""
+
+from __future__ import annotations
+
+from ipaddress import ip_address
+
+from jobrunner.errors import SettingsError
+from jobrunner.settings.keys import Settings
+
+
+def check_door(settings: Settings) -> None:
+    """Refuse to serve the network without a key or an allow-list, or with TLS files that are not there.
+
+    Call it where a port is about to be opened. Raises SettingsError naming the lines that mend it.
+    """
+    problems = []
+    if not _loopback(settings.host) and settings.api_key is None and not settings.allow_from:
+        problems.append(
+            f"host {settings.host} opens the API to the network, and neither api_key nor allow_from closes it. Set one "
+            'of: JOBRUNNER_API_KEY=<a long random text> (in the file: "api_key": "..."), '
+            'JOBRUNNER_ALLOW_FROM=10.0.0.0/8 (in the file: "allow_from": ["10.0.0.0/8"]), JOBRUNNER_HOST=127.0.0.1'
+        )
+    if settings.ssl_keyfile and not settings.ssl_certfile:
+        problems.append("ssl_keyfile is set without ssl_certfile: set JOBRUNNER_SSL_CERTFILE to the certificate's file")
+    for key in ("ssl_keyfile", "ssl_certfile"):
+        path = getattr(settings, key)
+        if path is not None and not path.is_file():
+            problems.append(f"{key}: there is no file {path}")
+    if problems:
+        raise SettingsError("\n".join(problems))
+
+
+def _loopback(host: str) -> bool:
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False  # some name: nobody knows where it leads

@@ -1,0 +1,143 @@
+"""Every setting: its type, its default, and the environment variables that set it."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+
+from jobrunner.settings.values import (
+    Count,
+    DatabaseUrl,
+    Days,
+    Filled,
+    Folder,
+    Grace,
+    Key,
+    Lease,
+    Megabytes,
+    Networks,
+    OptionalPath,
+    OptionalText,
+    Percent,
+    Port,
+    Seconds,
+    Upper,
+    Words,
+    sqlite_url,
+)
+
+DEFAULT_PORT = 8900
+DATABASE_FILE = "jobrunner.db"
+
+OLD_VARIABLES = {
+    "database_url": ("DATABASE_URL",),
+    "data_dir": ("DATA_DIR",),
+    "node_id": ("NODE_ID",),
+    "node_name": ("NODE_NAME",),
+    "host": ("NODE_HOST",),
+    "port": ("NODE_PORT", "PORT"),
+    "api_key": ("NODE_API_KEY",),
+    "max_workers": ("MAX_WORKERS",),
+    "task_timeout": ("TASK_TIMEOUT",),
+    "heartbeat_interval": ("HEARTBEAT_INTERVAL",),
+    "max_memory_mb": ("MAX_MEMORY_MB",),
+    "max_cpu_percent": ("MAX_CPU_PERCENT",),
+    "log_level": ("LOG_LEVEL",),
+    "log_file": ("LOG_FILE",),
+    "enable_caching": ("ENABLE_CACHING",),
+    "cache_size_mb": ("CACHE_SIZE_MB",),
+    "cache_dir": ("CACHE_DIR",),
+}
+"""The names that variables had before ``JOBRUNNER_<KEY>``, which comes first."""
+
+OLD_KEYS = frozenset({"auto_register", "master_host", "master_port", "capabilities"})
+"""Keys of old files that mean nothing now: the database took the master's place, handlers that of capabilities."""
+
+FILE_ONLY = frozenset({"schedules"})
+
+
+class Settings(BaseSettings):
+    """What one process runs with. Frozen; paths are absolute; durations are in seconds.
+
+    Built directly it takes what it is given and reads nothing around it: :func:`jobrunner.settings.load` reads.
+    """
+
+    model_config = SettingsConfigDict(frozen=True, extra="forbid", validate_default=True, hide_input_in_errors=True)
+
+    database_url: DatabaseUrl = Field(default="", repr=False)
+    data_dir: Folder = Path(".jobrunner")
+    node_id: OptionalText = None
+    node_name: OptionalText = None
+    host: Filled = "127.0.0.1"
+    port: Port | None = None
+    api_key: Key = None
+    allow_from: Networks = ()
+    trusted_hosts: Words = ()
+    ssl_keyfile: OptionalPath = None
+    ssl_certfile: OptionalPath = None
+    max_workers: Count = 4
+    max_async: Count = 100
+    queues: Words = ()
+    handlers: Words = ()
+    task_timeout: Seconds = 300.0
+    heartbeat_interval: Seconds = 10.0
+    lease_seconds: Lease = 30.0
+    poll_interval: Seconds = 1.0
+    grace: Grace = 25.0
+    max_memory_mb: Megabytes = 4096
+    max_cpu_percent: Percent | None = None
+    child_max_tasks: Count = 1000
+    allow_unknown_types: bool = False
+    keep_completed_days: Days = 7.0
+    keep_failed_days: Days = 30.0
+    log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], Upper] = "INFO"
+    log_file: OptionalPath = None
+    log_format: Literal["auto", "console", "json"] = "auto"
+    tdx_root: OptionalPath = None
+    csv_root: OptionalPath = None
+    enable_caching: bool = True
+    cache_size_mb: Megabytes = 1024
+    cache_dir: OptionalPath = None
+    schedules: tuple[dict[str, Any], ...] = ()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The layers that ``load`` read, strongest first, in place of pydantic-settings' own readers.
+
+        Those cannot tell which of a key's variables was used, and would read the process's environment.
+        """
+        given = init_settings()
+        if "layers" not in given:
+            return (init_settings,)
+        return tuple(InitSettingsSource(settings_cls, layer) for layer in given["layers"])
+
+    @property
+    def url(self) -> str:
+        """The database's URL, which is a SQLite file in the data directory where none is set."""
+        return self.database_url or sqlite_url(self.data_dir / DATABASE_FILE)
+
+    @property
+    def is_sqlite(self) -> bool:
+        """Whether the database is a SQLite file, and so one process alone does everything."""
+        return self.url.startswith("sqlite:")
+
+    @property
+    def name(self) -> str:
+        """The node's name: the one that is set, else this machine's."""
+        return self.node_name or socket.gethostname()
+
+
+def variables(key: str) -> tuple[str, ...]:
+    """The environment variables that set ``key``, the strongest first."""
+    return (f"JOBRUNNER_{key.upper()}", *OLD_VARIABLES.get(key, ()))

@@ -1,0 +1,118 @@
+"""The kinds of values that settings take: how each is read from text or JSON, and what it refuses."""
+
+from __future__ import annotations
+
+import re
+from ipaddress import IPv4Network, IPv6Network, ip_interface, ip_network
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
+
+Network = IPv4Network | IPv6Network
+
+MIN_KEY_LENGTH = 8
+LONGEST = 366 * 86_400  # seconds
+
+
+def _number(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError("a number is wanted, not true or false")
+    return value
+
+
+def _none_if_empty(value: Any) -> Any:
+    return None if isinstance(value, str) and not value.strip() else value
+
+
+def _parts(value: Any) -> Any:
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+    return value
+
+
+def _upper(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    name = value.strip().upper()
+    return {"WARN": "WARNING", "FATAL": "CRITICAL"}.get(name, name)
+
+
+def _absolute(path: Path) -> Path:
+    return path.expanduser().absolute()
+
+
+def _filled(text: str) -> str:
+    if not text.strip():
+        raise ValueError("must not be empty")
+    return text.strip()
+
+
+def _networks(value: Any) -> Any:
+    parts = _parts(value)
+    if not isinstance(parts, list | tuple):
+        return parts
+    return tuple(part if isinstance(part, Network) else _network(part) for part in parts)
+
+
+def _network(text: Any) -> Network:
+    if not isinstance(text, str):
+        raise ValueError(f'{text!r} is not a network; write it as text, such as "10.0.0.0/8"')
+    try:
+        return ip_network(text.strip())
+    except ValueError:
+        pass  # said below, with what was probably meant
+    try:
+        meant = ip_interface(text.strip())
+    except ValueError:
+        raise ValueError(f"{text!r} is neither a network (10.0.0.0/8) nor an address (10.0.0.7)") from None
+    raise ValueError(f"{text!r} names an address inside a network: write {meant.network} or {meant.ip}")
+
+
+def _api_key(key: SecretStr) -> SecretStr:
+    text = key.get_secret_value().strip()
+    if len(text) < MIN_KEY_LENGTH:
+        raise ValueError(f"must have at least {MIN_KEY_LENGTH} characters")
+    if not re.fullmatch(r"[\x21-\x7e]+", text):
+        raise ValueError("must be printable ASCII without spaces, since it travels in an HTTP header")
+    return SecretStr(text)
+
+
+def _database_url(url: str) -> str:
+    url = url.strip()
+    if not url:
+        return ""
+    scheme, found, rest = url.partition("://")
+    scheme = scheme.lower()
+    if found and scheme in ("postgres", "postgresql", "postgresql+psycopg"):
+        return f"postgresql+psycopg://{rest}"
+    if found and scheme == "sqlite":
+        path = rest.removeprefix("/")
+        if not rest.startswith("/") or not path or path.startswith(":"):
+            raise ValueError("SQLite needs a file: sqlite:///path")
+        return sqlite_url(Path(path))
+    raise ValueError("must start with postgresql://, postgres:// or sqlite:///")
+
+
+def sqlite_url(path: Path) -> str:
+    """The database URL of a SQLite file."""
+    return f"sqlite:///{_absolute(path).as_posix()}"
+
+
+Count = Annotated[int, BeforeValidator(_number), Field(ge=1, le=2**31 - 1)]
+Megabytes = Count
+Percent = Annotated[float, BeforeValidator(_number), Field(gt=0, le=100)]
+Port = Annotated[int, BeforeValidator(_number), Field(ge=0, le=65_535)]
+Seconds = Annotated[float, BeforeValidator(_number), Field(gt=0, le=LONGEST, allow_inf_nan=False)]
+Grace = Annotated[float, BeforeValidator(_number), Field(ge=0, le=LONGEST, allow_inf_nan=False)]
+Lease = Annotated[float, BeforeValidator(_number), Field(ge=1, le=LONGEST, allow_inf_nan=False)]
+Days = Annotated[float, BeforeValidator(_number), Field(gt=0, le=36_500, allow_inf_nan=False)]
+Words = Annotated[tuple[str, ...], BeforeValidator(_parts)]
+Networks = Annotated[tuple[Network, ...], BeforeValidator(_networks)]
+Filled = Annotated[str, AfterValidator(_filled)]
+OptionalText = Annotated[str | None, BeforeValidator(_none_if_empty)]
+Folder = Annotated[Path, AfterValidator(_absolute)]
+OptionalPath = Annotated[Annotated[Path, AfterValidator(_absolute)] | None, BeforeValidator(_none_if_empty)]
+Key = Annotated[Annotated[SecretStr, AfterValidator(_api_key)] | None, BeforeValidator(_none_if_empty)]
+DatabaseUrl = Annotated[str, AfterValidator(_database_url)]
+Upper = BeforeValidator(_upper)
