@@ -1,0 +1,96 @@
+"""``db``: the schema of the database."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from jobrunner.cli.options import AsJson, ConfigFile, settings_of
+from jobrunner.cli.output import document, plain, talk
+from jobrunner.errors import SchemaMismatch
+
+app = typer.Typer(help="The schema of the database.", no_args_is_help=True)
+
+
+@app.command()
+def upgrade(as_json: AsJson = False, config: ConfigFile = None) -> None:
+    """Bring the database to the newest schema; harmless when it is there."""
+    from jobrunner.db import migrate
+
+    url = settings_of(config).settings.url
+    migrate.upgrade(url)
+    _tell(url, as_json)
+
+
+@app.command(epilog="Example: jobrunner db downgrade base --yes")
+def downgrade(
+    revision: Annotated[str, typer.Argument(help="Down to this revision; base removes every table.")] = "-1",
+    yes: Annotated[bool, typer.Option("--yes", help="Do it without asking: what the tables hold is lost.")] = False,
+    as_json: AsJson = False,
+    config: ConfigFile = None,
+) -> None:
+    """Take the newest migration back, and with it what its tables hold."""
+    from jobrunner.db import migrate
+
+    url = settings_of(config).settings.url
+    if not yes:
+        _confirm(revision)
+    migrate.downgrade(url, revision)
+    _tell(url, as_json)
+
+
+@app.command()
+def current(as_json: AsJson = False, config: ConfigFile = None) -> None:
+    """Print the revision that the database has."""
+    _tell(settings_of(config).settings.url, as_json)
+
+
+@app.command()
+def check(as_json: AsJson = False, config: ConfigFile = None) -> None:
+    """Tell whether this code can work with the database; exits with 2 and the command to run where it cannot."""
+    from jobrunner.db import migrate
+    from jobrunner.db.engine import open_database
+
+    url = settings_of(config).settings.url
+    _refuse_missing(url)
+    database = open_database(url, pool_size=1)
+    try:
+        with database.read() as conn:
+            migrate.check(conn)
+    finally:
+        database.dispose()
+    _tell(url, as_json)
+
+
+def _confirm(revision: str) -> None:
+    import sys
+
+    if not sys.stdin.isatty():
+        raise typer.BadParameter("what the tables hold is lost: say --yes to do it", param_hint="--yes")
+    talk(f"Down to {revision}: what the tables of the later revisions hold is lost.")
+    typer.confirm("Go on?", abort=True, err=True)
+
+
+def _refuse_missing(url: str) -> None:
+    path = url.removeprefix("sqlite:///")
+    if path != url and not Path(path).exists():
+        raise SchemaMismatch(f"there is no database {path} yet; run: jobrunner db upgrade")
+
+
+def _tell(url: str, as_json: bool) -> None:
+    from jobrunner.db import migrate
+    from jobrunner.db.engine import open_database
+
+    _refuse_missing(url)
+    database = open_database(url, pool_size=1)
+    try:
+        with database.read() as conn:
+            revision = migrate.current(conn)
+    finally:
+        database.dispose()
+    if as_json:
+        document({"revision": revision, "head": migrate.head()})
+    else:
+        plain(revision or "none")

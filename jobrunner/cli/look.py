@@ -1,0 +1,144 @@
+"""``status``, ``list`` and ``logs``: looking, without changing anything."""
+
+from __future__ import annotations
+
+import json
+import time
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from jobrunner.cli.exits import Exit
+from jobrunner.cli.options import AsJson, ConfigFile, TaskId, Url, desk, desk_opener
+from jobrunner.cli.output import document, facts, plain, table, talk
+from jobrunner.queue.task import Status
+
+FOLLOW_PAUSE = 0.5  # seconds between two looks for new lines
+
+_VERDICTS = {
+    "ok": "All is well.",
+    "no_node": "No worker is alive: nothing will run. Start one with: jobrunner up (or: jobrunner worker)",
+    "late": "Due tasks wait too long: start more workers, or look for a queue that no worker serves.",
+}
+_TASK_FACTS = (
+    *("task_id", "task_type", "status", "reason", "queue", "priority", "tags", "attempt", "max_attempts", "failures"),
+    *("crashes", "losses", "run_at", "created_at", "started_at", "completed_at", "execution_time", "node_id"),
+    *("progress", "message", "error", "task_data", "result"),
+)
+_QUIET_AT_ZERO = frozenset({"attempt", "failures", "crashes", "losses", "execution_time"})
+_ATTEMPT = ("attempt", "outcome", "node_id", "started_at", "ended_at", "error")
+
+
+def status(
+    task_id: Annotated[str | None, typer.Argument(metavar="ID", help="A task_id; without it, the whole.")] = None,
+    check: Annotated[bool, typer.Option("--check", help="Exit with 4 unless all is well.")] = False,
+    as_json: AsJson = False,
+    url: Url = None,
+    config: ConfigFile = None,
+) -> None:
+    """Tell one task with its attempts, or whether all is well and how many tasks there are."""
+    if task_id is not None:
+        _one(task_id, as_json, url, config)
+        return
+    with desk(url, config) as asked:
+        told = asked.overview()
+    if as_json:
+        document(told)
+    else:
+        plain(_VERDICTS.get(told["verdict"], str(told["verdict"])))
+        facts([("nodes_alive", told["nodes_alive"]), ("waiting_seconds", told["waiting_seconds"])])
+        facts(told["counts"].items())
+    if check and told["verdict"] != "ok":
+        raise typer.Exit(Exit.TASK_FAILED)
+
+
+def _one(task_id: str, as_json: bool, url: str | None, config: Path | None) -> None:
+    with desk(url, config) as asked:
+        task = asked.task(task_id)
+        tried = asked.attempts(task_id)["attempts"]
+    if as_json:
+        document({**task, "attempts": tried})
+        return
+    facts((name, task[name]) for name in _TASK_FACTS if task[name] or name not in _QUIET_AT_ZERO)
+    if tried:
+        plain("")
+        table(_ATTEMPT, ([one[name] for name in _ATTEMPT] for one in tried))
+
+
+class _Statuses(StrEnum):
+    PENDING = Status.PENDING
+    RUNNING = Status.RUNNING
+    COMPLETED = Status.COMPLETED
+    FAILED = Status.FAILED
+    CANCELLED = Status.CANCELLED
+
+
+_TASK = ("task_id", "task_type", "status", "reason", "queue", "priority", "attempt", "progress", "created_at", "error")
+
+
+def list_tasks(
+    statuses: Annotated[
+        list[_Statuses] | None, typer.Option("--status", help="Only these; may be given several times.")
+    ] = None,
+    task_type: Annotated[str | None, typer.Option("--type", help="Only this task type.")] = None,
+    queue: Annotated[str | None, typer.Option(help="Only this queue.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=200, help="How many at most.")] = 50,
+    cursor: Annotated[str | None, typer.Option(help="Go on where the last page ended: its next_cursor.")] = None,
+    as_json: AsJson = False,
+    url: Url = None,
+    config: ConfigFile = None,
+) -> None:
+    """List tasks, newest first."""
+    with desk(url, config) as asked:
+        page = asked.tasks(
+            statuses=[str(one) for one in statuses or []], task_type=task_type, queue=queue, limit=limit, cursor=cursor
+        )
+    if as_json:
+        document(page)
+        return
+    table(_TASK, ([task[name] for name in _TASK] for task in page["tasks"]))
+    if page["next_cursor"]:
+        talk(f"more with: --cursor {page['next_cursor']}")
+
+
+def logs(
+    task_id: TaskId,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Print new lines until the task ends.")] = False,
+    as_json: AsJson = False,
+    url: Url = None,
+    config: ConfigFile = None,
+) -> None:
+    """Print what a task logged; with --follow and --json, one document per line."""
+    opener = desk_opener(url, config)
+    after, lines = 0, []
+    while True:
+        with opener() as asked:
+            ended = asked.task(task_id)["completed_at"] is not None  # looked at first: what it wrote last is then read
+            page = asked.logs(task_id, after=after)
+        after = page["next_after"]
+        for line in page["logs"]:
+            if not as_json:
+                plain(_line(line))
+            elif follow:
+                print(json.dumps(line), flush=True)  # noqa: T201
+        lines += page["logs"]
+        if not page["logs"] and (ended or not follow):
+            break
+        if not page["logs"]:
+            time.sleep(FOLLOW_PAUSE)
+    if as_json and not follow:
+        document({"logs": lines, "next_after": after})
+
+
+def _line(line: dict[str, Any]) -> str:
+    fields = " ".join(f"{name}={value}" for name, value in (line["fields"] or {}).items())
+    return f"{line['at']} #{line['attempt']} {line['level']:<7} {line['message']} {fields}".rstrip()
+
+
+def add_to(app: typer.Typer) -> None:
+    """Register the commands."""
+    app.command(rich_help_panel="Tasks", epilog="Example: jobrunner status --check")(status)
+    app.command("list", rich_help_panel="Tasks", epilog="Example: jobrunner list --status failed --json")(list_tasks)
+    app.command(rich_help_panel="Tasks", epilog="Example: jobrunner logs nightly-1 --follow")(logs)

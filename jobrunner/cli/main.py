@@ -1,0 +1,97 @@
+"""The command ``jobrunner``: its groups of commands, and what becomes of an error."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from importlib.metadata import version
+from typing import Annotated, Any, NoReturn, cast
+
+import typer
+
+from jobrunner import errors
+from jobrunner.cli import cancel, config, db, look, nodes, schedules, serve, submit, wait
+from jobrunner.cli.exits import Exit, exit_of
+from jobrunner.cli.options import traceback_wanted, want_traceback
+from jobrunner.cli.output import talk
+from jobrunner.text import mask
+
+_Misuse = cast("type[Exception]", typer.BadParameter.__mro__[2])  # ClickException: typer exports only its child
+
+app = typer.Typer(
+    name="jobrunner",
+    help="A serverless-style job runner on a SQL queue.",
+    epilog="Start here: jobrunner up --demo",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for group in (serve, submit, look, wait, cancel, nodes):
+    group.add_to(app)
+app.add_typer(schedules.app, name="schedules", rich_help_panel="Fleet and schedules")
+app.add_typer(db.app, name="db", rich_help_panel="Set up")
+app.add_typer(config.app, name="config", rich_help_panel="Set up")
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(version("jobrunner"))  # noqa: T201
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    debug: Annotated[bool, typer.Option("--debug", help="Show a traceback where an error is told.")] = False,
+    told_version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and end.")
+    ] = False,
+) -> None:
+    """A serverless-style job runner on a SQL queue: PostgreSQL for many machines, SQLite for one process."""
+    if debug:
+        want_traceback()
+
+
+def run(argv: Sequence[str] | None = None) -> NoReturn:
+    """The console script: run the command line and exit with its code."""
+    sys.exit(main(argv))
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command line (default: the process's own); returns its exit code. An error is told in a sentence."""
+    try:
+        told: Any = app(argv, prog_name="jobrunner", standalone_mode=False)
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader, such as head, had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return Exit.OK
+    except (KeyboardInterrupt, typer.Abort):
+        return Exit.INTERRUPTED
+    except _Misuse as error:
+        return _misused(error)
+    except Exception as error:  # noqa: BLE001  the last line of defence: a sentence, not a traceback
+        return _failed(error)
+    return told if isinstance(told, int) else Exit.OK
+
+
+def _misused(error: Any) -> int:
+    if type(error).__name__ == "NoArgsIsHelpError":
+        print(error.format_message())  # noqa: T201
+        return Exit.USAGE
+    command = error.ctx.command_path if getattr(error, "ctx", None) else "jobrunner"
+    talk(f"jobrunner: {error.format_message().rstrip('.')}. See: {command} --help")
+    return Exit.USAGE
+
+
+def _failed(error: Exception) -> int:
+    code = exit_of(error)
+    if traceback_wanted():
+        talk(mask("".join(traceback.format_exception(error)).rstrip()))
+    told = mask(str(error))
+    if isinstance(error, errors.DatabaseUnavailable):
+        told = f"the database cannot be reached: {told}. Its URL: jobrunner config show"
+    elif code is Exit.INTERNAL:
+        told = f"internal error, {type(error).__name__}: {told}. For its traceback: jobrunner --debug ..."
+    talk(f"jobrunner: {told}")
+    return code

@@ -1,0 +1,94 @@
+"""Data to standard output, talk to standard error; tables on a terminal, tab-separated lines elsewhere."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from jobrunner.text import visible
+
+_STATUS_STYLE = {
+    "completed": "green",
+    "ok": "green",
+    "running": "cyan",
+    "active": "green",
+    "failed": "red",
+    "late": "red",
+    "no_node": "red",
+    "cancelled": "yellow",
+}
+
+
+def talk(text: str) -> None:
+    """Say something to the person, on standard error."""
+    Console(stderr=True).print(Text(visible(text)), soft_wrap=True)
+
+
+def document(data: Any) -> None:
+    """One JSON document on standard output; indented on a terminal, in ASCII elsewhere whatever its encoding is."""
+    seen = sys.stdout.isatty()
+    print(json.dumps(data, indent=2 if seen else None, ensure_ascii=not seen, default=str), flush=True)  # noqa: T201
+
+
+def plain(text: str) -> None:
+    """One text on standard output."""
+    Console().print(Text(visible(text)), soft_wrap=True)
+
+
+def table(headers: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Rows under their headers; missing values are empty. Times are this machine's on a terminal, else as in JSON."""
+    console = Console()
+    if not console.is_terminal:
+        for row in [headers, *rows]:
+            print("\t".join(visible(_cell(value), one_line=True) for value in row))  # noqa: T201
+        return
+    drawn = Table(box=None, header_style="bold", pad_edge=False)
+    for header in headers:
+        drawn.add_column(header)
+    for row in rows:
+        texts = [visible(_cell(_local(value)), one_line=True) for value in row]
+        drawn.add_row(*(Text(text, _STATUS_STYLE.get(text, "")) for text in texts))
+    console.print(drawn)
+
+
+def facts(pairs: Iterable[tuple[str, Any]]) -> None:
+    """One thing: its names and values, a line each; what is not known is left out."""
+    console = Console()
+    told = [(name, value) for name, value in pairs if value not in (None, "", [], {})]
+    width = max((len(name) for name, _ in told), default=0)
+    for name, value in told:
+        text = visible(_cell(_local(value) if console.is_terminal else value))
+        label = f"{name:<{width}}  " if console.is_terminal else f"{name}\t"
+        body = text.replace("\n", "\n" + " " * (width + 2)) if console.is_terminal else text.replace("\n", "\\n")
+        console.print(Text.assemble((label, "bold"), (body, _STATUS_STYLE.get(text, ""))), soft_wrap=True)
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.4g}" if abs(value) < 1000 else f"{value:.0f}"
+    if isinstance(value, list) and all(isinstance(part, str) for part in value):
+        return ",".join(value)
+    if isinstance(value, dict | list):
+        return json.dumps(value, ensure_ascii=False)
+    return str(value)
+
+
+def _local(value: Any) -> Any:
+    """A wire time as this machine's clock shows it; anything else as it is."""
+    if isinstance(value, str) and len(value) == 27 and value.endswith("Z"):
+        try:
+            return datetime.fromisoformat(value).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+        except ValueError:
+            return value  # a text that only looked like a time
+    return value

@@ -1,0 +1,163 @@
+"""``schedules``: work that comes again, by cron or at an interval."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from itertools import takewhile
+from typing import Annotated, Any
+
+import typer
+
+from jobrunner.cli import values
+from jobrunner.cli.options import AsJson, ConfigFile, Url, desk
+from jobrunner.cli.output import document, plain, table
+from jobrunner.errors import ScheduleNotFound
+
+app = typer.Typer(help="Work that comes again, by cron or at an interval.", no_args_is_help=True)
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="The schedule's name.")]
+
+_SCHEDULE = ("name", "cron", "every", "timezone", "task_type", "queue", "paused", "next_at", "fired_at", "error")
+
+EXAMPLES = """Examples:
+
+jobrunner schedules add nightly data_import --cron "30 17 * * 1-5" --timezone Asia/Shanghai symbols:='["000001.SZ"]'
+
+jobrunner schedules add beat ping --every 5m"""
+
+
+@app.command("list")
+def list_schedules(as_json: AsJson = False, url: Url = None, config: ConfigFile = None) -> None:
+    """List the schedules, the next to fire first."""
+    with desk(url, config) as asked:
+        told = asked.schedules()
+    if as_json:
+        document(told)
+    else:
+        table(_SCHEDULE, ([one[name] for name in _SCHEDULE] for one in told["schedules"]))
+
+
+@app.command(epilog=EXAMPLES)
+def add(
+    name: Name,
+    task_type: Annotated[str, typer.Argument(metavar="TYPE", help="The name of the kind of work.")],
+    items: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="ARGUMENT", help="key=text, key:=json, @file.json, or - for standard input."),
+    ] = None,
+    cron: Annotated[str | None, typer.Option(help="Five fields, as in crontab; 0 and 7 are Sunday.")] = None,
+    every: Annotated[float | None, typer.Option(parser=values.duration, metavar="5m", help="An interval.")] = None,
+    timezone: Annotated[str, typer.Option(help="The zone of the cron expression.")] = "UTC",
+    queue: Annotated[str | None, typer.Option(help="The queue of its tasks.")] = None,
+    priority: Annotated[int | None, typer.Option(help="1 to 10, 1 first.")] = None,
+    max_attempts: Annotated[int | None, typer.Option(help="How many failures end a task.")] = None,
+    timeout: Annotated[
+        float | None, typer.Option(parser=values.duration, metavar="5m", help="Limit of each attempt.")
+    ] = None,
+    as_json: AsJson = False,
+    url: Url = None,
+    config: ConfigFile = None,
+) -> None:
+    """Add a schedule, or replace the one of this name."""
+    entry = {
+        "cron": cron,
+        "every": every,
+        "timezone": timezone,
+        "task_type": task_type,
+        "task_data": values.arguments(items or []),
+        "queue": queue,
+        "priority": priority,
+        "max_attempts": max_attempts,
+        "timeout": timeout,
+    }
+    with desk(url, config) as asked:
+        told = asked.save_schedule(name, entry)
+    _tell(told, as_json)
+
+
+@app.command()
+def pause(name: Name, as_json: AsJson = False, url: Url = None, config: ConfigFile = None) -> None:
+    """Stop a schedule until it is resumed."""
+    with desk(url, config) as asked:
+        told = asked.pause_schedule(name)
+    _tell(told, as_json)
+
+
+@app.command()
+def resume(name: Name, as_json: AsJson = False, url: Url = None, config: ConfigFile = None) -> None:
+    """Let a schedule fire again; what it missed is not made up."""
+    with desk(url, config) as asked:
+        told = asked.resume_schedule(name)
+    _tell(told, as_json)
+
+
+@app.command()
+def run(name: Name, as_json: AsJson = False, url: Url = None, config: ConfigFile = None) -> None:
+    """Submit a schedule's task now, besides its instants; prints the task_id."""
+    with desk(url, config) as asked:
+        told = asked.run_schedule(name)
+    document(told) if as_json else plain(told["task_id"])
+
+
+@app.command()
+def remove(name: Name, as_json: AsJson = False, url: Url = None, config: ConfigFile = None) -> None:
+    """Delete a schedule; the tasks that it submitted stay."""
+    with desk(url, config) as asked:
+        asked.remove_schedule(name)
+    document({"name": name, "removed": True}) if as_json else plain(f"schedule {name} is removed")
+
+
+@app.command("next")
+def next_instants(
+    name: Name,
+    count: Annotated[int, typer.Option("-n", min=1, max=1_000, help="How many.")] = 5,
+    as_json: AsJson = False,
+    url: Url = None,
+    config: ConfigFile = None,
+) -> None:
+    """Print the next instants of a schedule, in its own zone."""
+    with desk(url, config) as asked:
+        found = [one for one in asked.schedules()["schedules"] if one["name"] == name]
+    if not found:
+        raise ScheduleNotFound(name)
+    instants = _instants(found[0], count)
+    if as_json:
+        document({"name": name, "timezone": found[0]["timezone"], "next": [_wire(at) for at in instants]})
+    else:
+        from jobrunner.background.cron import find_zone
+
+        zone = find_zone(found[0]["timezone"])
+        table(("at", "weekday", "utc"), ([*_there(at.astimezone(zone)), _wire(at)] for at in instants))
+
+
+def _instants(schedule: dict[str, Any], count: int) -> list[datetime]:
+    from jobrunner.background.schedules import clock
+
+    anchor = datetime.fromisoformat(schedule["anchor"])
+    ticking = clock(schedule["cron"], schedule["every"], schedule["timezone"], anchor)
+
+    def following() -> Any:
+        at: datetime | None = datetime.now(UTC)
+        while at is not None:
+            at = ticking.next_after(at)
+            yield at
+
+    instants = takewhile(lambda at: at is not None, following())
+    return [at for at, _ in zip(instants, range(count), strict=False)]
+
+
+def _wire(at: datetime) -> str:
+    return at.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def _there(at: datetime) -> tuple[str, str]:
+    return at.isoformat(timespec="seconds"), at.strftime("%A")
+
+
+def _tell(schedule: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        document(schedule)
+    elif schedule["paused"]:
+        plain(f"schedule {schedule['name']} is paused")
+    else:
+        plain(f"schedule {schedule['name']} fires next at {schedule['next_at']}")

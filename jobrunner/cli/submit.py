@@ -1,0 +1,85 @@
+"""``submit``: put a task into the queue, and wait for it on request."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any
+
+import typer
+
+from jobrunner.cli import values
+from jobrunner.cli.options import AsJson, ConfigFile, Url, desk_opener
+from jobrunner.cli.output import document, plain, talk
+from jobrunner.cli.wait import await_tasks, exit_for, tell_result
+
+EXAMPLES = """Examples:
+
+jobrunner submit data_import symbols:='["000001.SZ"]' start_date=2024-01-01 --wait
+
+jobrunner submit report @arguments.json --in 10m --queue slow --priority 1"""
+
+
+def submit(
+    task_type: Annotated[str, typer.Argument(metavar="TYPE", help="The name of the kind of work.")],
+    items: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="ARGUMENT", help="key=text, key:=json, @file.json, or - for standard input."),
+    ] = None,
+    task_id: Annotated[str | None, typer.Option(help="Your own name for it.")] = None,
+    queue: Annotated[str | None, typer.Option(help="The queue it waits in.")] = None,
+    priority: Annotated[int | None, typer.Option(help="1 to 10, 1 first (default: 5).")] = None,
+    at: Annotated[
+        datetime | None, typer.Option(parser=values.moment, metavar="TIME", help="Not before this ISO 8601 time.")
+    ] = None,
+    delay: Annotated[
+        float | None, typer.Option("--in", parser=values.duration, metavar="10m", help="Not before this much later.")
+    ] = None,
+    timeout: Annotated[
+        float | None, typer.Option(parser=values.duration, metavar="5m", help="Limit of each attempt.")
+    ] = None,
+    max_attempts: Annotated[int | None, typer.Option(help="How many failures end it (default: 3).")] = None,
+    expires: Annotated[
+        datetime | None, typer.Option(parser=values.moment, metavar="TIME", help="Cancel it if not started by then.")
+    ] = None,
+    unique_key: Annotated[str | None, typer.Option(help="At most one open task has this key.")] = None,
+    tag: Annotated[list[str] | None, typer.Option(help="A tag; may be given several times.")] = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait for its end; the exit code tells how it ended.")] = False,
+    wait_timeout: Annotated[
+        float | None, typer.Option(parser=values.duration, metavar="10m", help="Stop waiting then; the task goes on.")
+    ] = None,
+    as_json: AsJson = False,
+    url: Url = None,
+    config: ConfigFile = None,
+) -> None:
+    """Put a task into the queue; prints its task_id."""
+    options: dict[str, Any] = {
+        "task_id": task_id,
+        "queue": queue,
+        "priority": priority,
+        "run_at": at,
+        "delay": delay,
+        "timeout": timeout,
+        "max_attempts": max_attempts,
+        "expires_at": expires,
+        "unique_key": unique_key,
+        "tags": tag or None,
+    }
+    task_data = values.arguments(items or [])
+    opener = desk_opener(url, config)
+    with opener() as desk:
+        told = desk.submit(task_type, task_data, options)
+    if not told["created"]:
+        talk(f"task {told['task_id']} was there before; it is {told['status']}")
+    if not (wait or wait_timeout is not None):
+        document(told) if as_json else plain(told["task_id"])
+        return
+    if not as_json:
+        talk(f"task {told['task_id']}")
+    (ended,) = await_tasks(opener, [told["task_id"]], wait_timeout)
+    document(ended) if as_json else tell_result(ended)
+    raise typer.Exit(exit_for([ended]))
+
+
+def add_to(app: typer.Typer) -> None:
+    """Register the command."""
+    app.command(rich_help_panel="Tasks", epilog=EXAMPLES)(submit)

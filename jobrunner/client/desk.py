@@ -1,0 +1,93 @@
+"""What can be asked of a queue, wherever it is: the same calls and answers over REST and at the database."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+Answer = dict[str, Any]
+
+
+class Desk(Protocol):
+    """One place to ask. Answers are the JSON objects of REST, times in RFC 3339.
+
+    Raises TaskNotFound, StateConflict and their like at the database, :class:`jobrunner.client.errors.Refused` over
+    REST. ``exclusive`` is True where an open desk keeps other processes out: close it between two looks.
+    """
+
+    exclusive: bool
+
+    def __enter__(self) -> Desk: ...
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def submit(self, task_type: str, task_data: Mapping[str, Any], options: Mapping[str, Any]) -> Answer:
+        """Add a task: ``task_id``, ``status``, and ``created``, False where an equal request was there before.
+
+        ``options`` are those of :func:`jobrunner.queue.request.new_task`; ``run_at`` and ``expires_at`` aware.
+        """
+        ...
+
+    def task(self, task_id: str) -> Answer:
+        """One task with ``task_data`` and ``result``."""
+        ...
+
+    def tasks(
+        self,
+        *,
+        statuses: Sequence[str] = (),
+        task_type: str | None = None,
+        queue: str | None = None,
+        limit: int = 50,
+        cursor: str | None = None,
+    ) -> Answer:
+        """A page of ``tasks``, newest first, and the ``next_cursor``."""
+        ...
+
+    def attempts(self, task_id: str) -> Answer:
+        """The ``attempts`` of a task that ended badly or were released, oldest first."""
+        ...
+
+    def logs(self, task_id: str, *, after: int = 0) -> Answer:
+        """A page of kept ``logs`` after an offset, and ``next_after``."""
+        ...
+
+    def cancel(self, task_id: str, reason: str = "") -> Answer:
+        """Cancel a task; returns it as it is now. ``reason`` is kept as its error."""
+        ...
+
+    def retry(self, task_id: str) -> Answer:
+        """Run a failed or cancelled task again; returns it as it is now."""
+        ...
+
+    def nodes(self) -> Answer:
+        """The ``nodes``, living ones first."""
+        ...
+
+    def overview(self) -> Answer:
+        """``verdict`` (ok, no_node, late), ``nodes_alive``, ``waiting_seconds`` and ``counts`` by status."""
+        ...
+
+    def schedules(self) -> Answer:
+        """The ``schedules``, the next to fire first."""
+        ...
+
+    def save_schedule(self, name: str, entry: Mapping[str, Any]) -> Answer:
+        """Add or replace a schedule: ``cron`` or ``every``, ``timezone``, ``task_type``, ``task_data`` and options."""
+        ...
+
+    def pause_schedule(self, name: str) -> Answer:
+        """Stop a schedule; returns it."""
+        ...
+
+    def resume_schedule(self, name: str) -> Answer:
+        """Let a schedule fire again; returns it."""
+        ...
+
+    def run_schedule(self, name: str) -> Answer:
+        """Submit a schedule's task now; returns its ``task_id`` and ``status``."""
+        ...
+
+    def remove_schedule(self, name: str) -> None:
+        """Delete a schedule; its tasks stay."""
+        ...

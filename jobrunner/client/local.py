@@ -1,0 +1,177 @@
+"""A desk straight at the database, for when no server stands between."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection
+
+from jobrunner.background import schedules
+from jobrunner.client.desk import Answer
+from jobrunner.db import migrate
+from jobrunner.db.engine import open_database
+from jobrunner.db.hints import CANCEL, WORK, notify
+from jobrunner.db.lock import FileLock
+from jobrunner.errors import DatabaseLocked, DatabaseUnavailable, InvalidInput, Problem, SchemaMismatch
+from jobrunner.queue import store, views
+from jobrunner.queue.task import Status
+from jobrunner.queue.views import shapes
+from jobrunner.queue.views.tasks import PAGE
+from jobrunner.submission import submit
+
+PATIENCE = 5.0  # seconds to wait for another short command on the same SQLite file
+LOOK = 0.05  # seconds between two looks at its lock
+
+
+class Local:
+    """Works on the database at ``url``; a SQLite file stays locked while the desk is open.
+
+    Raises SchemaMismatch where the schema does not fit, DatabaseLocked where a server owns the file.
+    """
+
+    def __init__(self, url: str, *, allow_unknown: bool = False) -> None:
+        self._allow_unknown = allow_unknown
+        self._database = open_database(url, pool_size=1)
+        self.exclusive = self._database.is_sqlite
+        self._lock = _locked(str(self._database.url.database)) if self.exclusive else None
+        try:
+            with self._database.begin() as conn:
+                migrate.check(conn)
+        except BaseException:
+            self.__exit__()
+            raise
+
+    def __enter__(self) -> Local:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._database.dispose()
+        if self._lock is not None:
+            self._lock.drop()
+
+    def submit(self, task_type: str, task_data: Mapping[str, Any], options: Mapping[str, Any]) -> Answer:
+        with self._database.begin() as conn:
+            told = submit(conn, task_type, task_data, allow_unknown=self._allow_unknown, **options)
+        self._hint(WORK)
+        return {"task_id": told.task_id, "status": str(told.status), "created": told.created}
+
+    def task(self, task_id: str) -> Answer:
+        with self._read() as conn:
+            return shapes.task_dict(views.task(conn, task_id))
+
+    def tasks(
+        self,
+        *,
+        statuses: Sequence[str] = (),
+        task_type: str | None = None,
+        queue: str | None = None,
+        limit: int = 50,
+        cursor: str | None = None,
+    ) -> Answer:
+        limit = min(limit, PAGE)
+        with self._read() as conn:
+            found = views.tasks_page(
+                conn,
+                statuses=[Status(status) for status in statuses],
+                task_type=task_type,
+                queue=queue,
+                before=None if cursor is None else _row_id(cursor),
+                limit=limit,
+            )
+        return shapes.tasks_dict(found, limit)
+
+    def attempts(self, task_id: str) -> Answer:
+        with self._read() as conn:
+            views.status(conn, task_id)
+            return shapes.attempts_dict(views.task_attempts(conn, task_id))
+
+    def logs(self, task_id: str, *, after: int = 0) -> Answer:
+        with self._read() as conn:
+            views.status(conn, task_id)
+            return shapes.logs_dict(views.task_logs_page(conn, task_id, after=after), after)
+
+    def cancel(self, task_id: str, reason: str = "") -> Answer:
+        with self._database.begin() as conn:
+            store.cancel(conn, task_id, reason)
+        self._hint(CANCEL)
+        return self.task(task_id)
+
+    def retry(self, task_id: str) -> Answer:
+        with self._database.begin() as conn:
+            store.retry(conn, task_id)
+        self._hint(WORK)
+        return self.task(task_id)
+
+    def nodes(self) -> Answer:
+        with self._read() as conn:
+            return shapes.nodes_dict(views.all_nodes(conn))
+
+    def overview(self) -> Answer:
+        with self._read() as conn:
+            return shapes.overview_dict(views.health(conn), views.counts(conn))
+
+    def schedules(self) -> Answer:
+        with self._read() as conn:
+            return shapes.schedules_dict(views.all_schedules(conn))
+
+    def save_schedule(self, name: str, entry: Mapping[str, Any]) -> Answer:
+        given = dict(entry)
+        given["payload"] = given.pop("task_data", None)
+        with self._database.begin() as conn:
+            return shapes.schedule_dict(schedules.save(conn, name, allow_unknown=self._allow_unknown, **given))
+
+    def pause_schedule(self, name: str) -> Answer:
+        with self._database.begin() as conn:
+            return shapes.schedule_dict(schedules.pause(conn, name))
+
+    def resume_schedule(self, name: str) -> Answer:
+        with self._database.begin() as conn:
+            return shapes.schedule_dict(schedules.resume(conn, name))
+
+    def run_schedule(self, name: str) -> Answer:
+        with self._database.begin() as conn:
+            task_id = schedules.run_now(conn, name)
+        self._hint(WORK)
+        return {"task_id": task_id, "status": str(Status.PENDING)}
+
+    def remove_schedule(self, name: str) -> None:
+        with self._database.begin() as conn:
+            schedules.remove(conn, name)
+
+    def _hint(self, topic: str) -> None:
+        """What was asked is committed: a worker that hears of it late finds it by itself."""
+        with suppress(DatabaseUnavailable), self._database.begin() as conn:
+            notify(conn, topic)
+
+    @contextmanager
+    def _read(self) -> Iterator[Connection]:
+        # On SQLite the one writing connection: a read-only one cannot open a file whose log was left by a crash.
+        with self._database.begin() as conn:
+            yield conn
+
+
+def _locked(path: str) -> FileLock:
+    """The file's lock. Another command holds it for an instant; a server tells its URL, and keeps it."""
+    if not Path(path).exists():
+        raise SchemaMismatch(f"there is no database {path} yet; make one with: jobrunner up (or: jobrunner db upgrade)")
+    lock = FileLock(path)
+    until = time.monotonic() + PATIENCE
+    while True:
+        try:
+            lock.take()
+        except DatabaseLocked as held:
+            if held.owner.get("url") or time.monotonic() > until:
+                raise
+            time.sleep(LOOK)
+        else:
+            return lock
+
+
+def _row_id(cursor: str) -> int:
+    if not (cursor.isascii() and cursor.isdigit() and len(cursor) < 19):
+        raise InvalidInput("the request is refused", [Problem("/cursor", "is not one that a page gave")])
+    return int(cursor)
