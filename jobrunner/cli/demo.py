@@ -37,7 +37,7 @@ def run_demo(flags: dict[str, Any], config: Path | None, *, until_empty: bool, a
     flags = {**flags, "tdx_root": root, "port": _port(loaded)}
     settings = settings_of(config, flags).settings
     quiet = "WARNING" if loaded.sources["log_level"] == "default" else None
-    prepare(settings, flags, config, quiet)
+    prepare(settings, quiet)
     try:
         symbols = write_sample(root)
     except OSError as error:

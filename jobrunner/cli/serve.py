@@ -130,7 +130,7 @@ def _run(
     role: Literal["up", "worker", "api"], flags: dict[str, Any], config: Path | None, as_json: bool, **ends: Any
 ) -> int:
     loaded = settings_of(config, flags)
-    prepare(loaded.settings, flags, config)
+    prepare(loaded.settings)
 
     from jobrunner.cli.compose import make_app
     from jobrunner.runtime import Plan, run
@@ -146,19 +146,14 @@ def _run(
     return run(loaded.settings, Plan(role, make_app, on_ready=ready, **ends))
 
 
-def prepare(settings: Settings, flags: dict[str, Any], config: Path | None, log_level: str | None = None) -> None:
-    """Logs as the settings say, user modules found from here, and children that read the same settings."""
+def prepare(settings: Settings, log_level: str | None = None) -> None:
+    """Logs as the settings say, and user modules found in the working directory."""
     from jobrunner import logs
 
     logs.setup(log_level or settings.log_level, settings.log_format, settings.log_file)
     here = str(Path.cwd())
     if here not in sys.path:  # behind all others: a file of the user's must not hide an installed module
         sys.path.append(here)
-    for name, value in flags.items():
-        if value is not None:
-            os.environ[f"JOBRUNNER_{name.upper()}"] = str(value.absolute() if isinstance(value, Path) else value)
-    if config is not None:
-        os.environ["JOBRUNNER_CONFIG"] = str(config.absolute())
 
 
 def add_to(app: typer.Typer) -> None:

@@ -18,7 +18,7 @@ from jobrunner.settings.keys import FILE_ONLY, OLD_KEYS, OLD_VARIABLES, Settings
 from jobrunner.text import is_secret, mask
 
 PREFIX = "JOBRUNNER_"
-OTHER_VARIABLES = re.compile(r"JOBRUNNER_(CONFIG|URL|LANG|FAILPOINT|TEST_\w+)")
+OTHER_VARIABLES = re.compile(r"JOBRUNNER_(CHILD|CONFIG|URL|LANG|FAILPOINT|TEST_\w+)")
 """Ours too, but no settings."""
 
 SERVICE_VARIABLES = re.compile(
