@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 import threading
 from collections.abc import Callable
@@ -13,6 +14,8 @@ from jobrunner.errors import SettingsError
 from jobrunner.settings import Settings
 
 STOP_WITHIN = 5  # seconds for open requests at the end
+
+logging.getLogger("uvicorn").setLevel(logging.WARNING)
 
 
 class Server:
