@@ -10,10 +10,13 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
 from jobrunner.handlers.effects import Effect, effect_name
+from jobrunner.queue import codec
 from jobrunner.queue.task import LogLine, Task
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
+
+PROGRESS_BYTES = 500  # of the words beside a fraction
 
 
 class Transaction(Protocol):
@@ -105,7 +108,7 @@ class Context:
         """Show how far it is: a fraction from 0 to 1, or None where nobody knows, and a few words."""
         if fraction is not None:
             fraction = None if math.isnan(fraction) else min(1.0, max(0.0, float(fraction)))
-        self._channel.progress(fraction, message)
+        self._channel.progress(fraction, codec.clean_text(message, PROGRESS_BYTES))
 
     def log(self, message: str, level: str = "info", **fields: Any) -> None:
         """Keep a line with this attempt; ``fields`` are JSON values."""

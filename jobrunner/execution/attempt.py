@@ -1,0 +1,137 @@
+"""One call of a handler, and the Outcome that it comes to: the same in every way of running it."""
+
+from __future__ import annotations
+
+import random
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+from jobrunner.errors import Cancel, InvalidInput, LeaseLost, RetryLater
+from jobrunner.handlers.context import Context
+from jobrunner.handlers.declare import Handler
+from jobrunner.queue import codec, retry
+from jobrunner.queue.task import Ending, Outcome, Task
+
+
+class Stopped(BaseException):
+    """Raised inside a handler to end it: its finally blocks run, and no ``except Exception`` holds it up."""
+
+
+class _Unstorable(Exception):
+    """The handler's result is not JSON that a database keeps."""
+
+
+def perform(task: Task, handler: Handler, context: Context) -> Outcome:
+    """Call a plain handler. Never raises, whatever the handler does."""
+    try:
+        value = handler.function(**_arguments(task, handler, context))
+        return completed(value, context)
+    except BaseException as error:  # noqa: BLE001  SystemExit and its like end the attempt, not the process
+        return failed(error)
+
+
+async def perform_async(task: Task, handler: Handler, context: Context) -> Outcome:
+    """Await an ``async`` handler. Never raises, not even when it is cancelled."""
+    try:
+        value = await handler.function(**_arguments(task, handler, context))
+        return completed(value, context)
+    except BaseException as error:  # noqa: BLE001  as above; the pool knows whether it was it that cancelled
+        return failed(error)
+
+
+def failed(error: BaseException) -> Outcome:
+    """The Outcome of an exception of any class."""
+    error = _inner(error)
+    said = _said(error)
+    match error:
+        case RetryLater():
+            return Outcome(Ending.RETRY_LATER, error=said, delay=error.seconds)
+        case Cancel():
+            return Outcome(Ending.CANCELLED, error=said)
+        case LeaseLost():
+            return Outcome(Ending.LOST, error=said)
+        case InvalidInput():
+            return Outcome(Ending.REFUSED, error=said, error_class=class_name(error))
+        case _Unstorable():
+            return Outcome(Ending.ERROR, error=said, error_class="InvalidResult")
+    return Outcome(Ending.ERROR, error=said, error_class=class_name(error), traceback=_traceback(error))
+
+
+def with_delay(outcome: Outcome, task: Task, handler: Handler) -> Outcome:
+    """The same Outcome with the back-off of an ending that may be tried again."""
+    match outcome.ending:
+        case Ending.ERROR | Ending.TIMEOUT:
+            count = task.failures + 1
+        case Ending.CRASHED | Ending.OUT_OF_MEMORY:
+            count = task.crashes + 1
+        case _:
+            return outcome
+    return replace(outcome, delay=retry.delay(handler.retry, count, random.random))
+
+
+def stopped(ending: Ending, limit: float) -> str:
+    """The sentence about an attempt that was ended from outside; ``limit`` is its time in seconds."""
+    return {
+        Ending.TIMEOUT: f"did not end within {limit:g} s",
+        Ending.CANCELLED: "cancelled while it ran",
+        Ending.LOST: "another attempt owns the task",
+        Ending.RELEASED: "given back: its worker stops",
+        Ending.OUT_OF_MEMORY: "ended for its use of memory",
+    }[ending]
+
+
+def class_name(error: BaseException) -> str:
+    """``package.module.Class``, or just ``Class`` for Python's own."""
+    kind = type(error)
+    name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+    return codec.clean_text(name, 200)
+
+
+def _arguments(task: Task, handler: Handler, context: Context) -> dict[str, Any]:
+    try:
+        payload = codec.load(task.payload)
+    except (ValueError, RecursionError) as error:
+        raise InvalidInput(f"the stored payload is no JSON that Python reads: {error}") from error
+    return handler.arguments.bind(handler.validate(payload), context)
+
+
+def completed(value: Any, context: Context) -> Outcome:
+    """The Outcome of what a handler returned; raises where it cannot be stored."""
+    with _told_as_unstorable():
+        result = codec.dump(value, max_bytes=codec.RESULT_MAX_BYTES)
+    return Outcome(Ending.COMPLETED, result=result, effects=context.deferred)
+
+
+@contextmanager
+def _told_as_unstorable() -> Iterator[None]:
+    try:
+        yield
+    except InvalidInput as error:
+        raise _Unstorable(f"the handler's result cannot be stored: {error}") from error
+
+
+def _inner(error: BaseException) -> BaseException:
+    # A TaskGroup wraps what one of its tasks raised; a verdict stays a verdict.
+    inner = error
+    while isinstance(inner, BaseExceptionGroup) and len(inner.exceptions) == 1:
+        inner = inner.exceptions[0]
+    return inner if isinstance(inner, RetryLater | Cancel | LeaseLost) else error
+
+
+def _traceback(error: BaseException) -> str | None:
+    shown = error.__traceback__.tb_next if error.__traceback__ else None  # without our own frame
+    try:
+        text = "".join(traceback.format_exception(type(error), error, shown))
+    except BaseException as cause:  # noqa: BLE001  an exception's own methods are the handler's code
+        text = f"(the traceback cannot be formatted: {class_name(cause)})"
+    return codec.clean_text(text, codec.TRACEBACK_MAX_BYTES)
+
+
+def _said(error: BaseException) -> str:
+    try:
+        return codec.clean_text(error, codec.ERROR_MAX_BYTES)
+    except BaseException:  # noqa: BLE001  an exception's __str__ is the handler's code, and may even leave
+        return f"<{type(error).__name__} whose text cannot be read>"

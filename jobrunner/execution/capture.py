@@ -1,0 +1,36 @@
+"""The standard library's logging, kept with the attempt that logs."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from contextvars import ContextVar
+
+from jobrunner.handlers.context import Context
+
+running: ContextVar[Context | None] = ContextVar("running", default=None)
+"""The attempt whose code runs here, for attempts that share a process with others."""
+
+_busy: ContextVar[bool] = ContextVar("busy", default=False)
+
+
+class AttemptLog(logging.Handler):
+    """Hands records to the attempt that ``find`` names; without one they go nowhere from here."""
+
+    def __init__(self, find: Callable[[], Context | None]) -> None:
+        super().__init__()
+        self._find = find
+        self.setFormatter(logging.Formatter("%(message)s"))  # level and logger are kept beside it
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep one record, with the traceback that it carries."""
+        context = self._find()
+        if context is None or _busy.get():  # what logs on the way of a line would log for ever
+            return
+        known = _busy.set(True)
+        try:
+            context.log(self.format(record), level=record.levelname.lower(), logger=record.name)
+        except Exception:  # noqa: BLE001  a record that cannot be formatted is told on stderr, as logging does
+            self.handleError(record)
+        finally:
+            _busy.reset(known)

@@ -1,0 +1,250 @@
+"""Plain handlers in child processes: warm ones, one per slot, each of which can be ended for certain."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from collections import deque
+from collections.abc import Coroutine, Mapping
+from contextlib import suppress
+from typing import Any
+
+from jobrunner.execution import memory
+from jobrunner.execution.attempt import stopped, with_delay
+from jobrunner.execution.child_attempt import ChildAttempt
+from jobrunner.execution.pool import TASK_TIMEOUT, Grace, Reports, time_limit
+from jobrunner.execution.process import Child, Program, SpawnFailed
+from jobrunner.handlers import registry
+from jobrunner.handlers.declare import Handler
+from jobrunner.queue.task import Ending, Outcome, Task
+
+SAMPLE_EVERY = 0.5  # seconds between two looks at the memory of children
+FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0  # seconds without a new try after a child could not be started
+
+
+class ChildPool:
+    """Slots that are processes. They are started in the background, and anew when one has ended or grown old.
+
+    ``child_max_tasks`` is how many tasks a child runs before it is replaced, None for no limit. ``environ`` is the
+    whole environment of children; None means this process's, without the names in ``process.SECRETS``.
+    """
+
+    kind = "child"
+
+    def __init__(
+        self,
+        slots: int,
+        *,
+        task_timeout: float = TASK_TIMEOUT,
+        child_max_tasks: int | None = None,
+        log_level: str = "INFO",
+        grace: Grace | None = None,
+        environ: Mapping[str, str] | None = None,
+    ) -> None:
+        self._slots = slots
+        self._task_timeout = task_timeout
+        self._child_max_tasks = child_max_tasks
+        self._grace = grace or Grace()
+        self._log_level = log_level
+        self._environ = environ
+        self._name = uuid.uuid4().hex
+        self._children: set[Child] = set()  # that serve
+        self._alive: set[Child] = set()  # also those that are about to end
+        self._idle: list[Child] = []
+        self._starting = 0
+        self._waiting: deque[asyncio.Future[Child]] = deque()
+        self._attempts: dict[int, ChildAttempt] = {}
+        self._held: dict[int, int] = {}  # bytes by row id, as last measured
+        self._works: set[asyncio.Task[None]] = set()
+        self._numbers = 0
+        self._pause = 0.0
+        self._paused_until = 0.0
+        self._warming = False
+        self._closed = False
+
+    async def start(self) -> None:
+        """Begin to start children; the first tasks need not wait for all of them."""
+        self._program = Program(registry.modules(), self._log_level, self._environ)
+        self._fill()
+        self._sampler = asyncio.create_task(self._sample())
+
+    async def close(self) -> None:
+        """End every child with all that it started."""
+        self._closed = True
+        self._sampler.cancel()
+        for attempt in self._attempts.values():
+            attempt.stop(Ending.RELEASED)
+        for waiting in self._waiting:
+            waiting.cancel()
+        for work in tuple(self._works):
+            work.cancel()
+        await asyncio.gather(*self._works, return_exceptions=True)
+        await asyncio.gather(*(child.kill() for child in tuple(self._alive)))
+
+    def free(self) -> int:
+        """Slots that can take a task now; none while children cannot be started."""
+        if time.monotonic() < self._paused_until and not self._idle:
+            return 0
+        return self._slots - len(self._attempts)
+
+    def stuck(self) -> int:
+        """None: a child that does not end is killed."""
+        return 0
+
+    def greediest(self) -> int | None:
+        """The row id of the running task whose process tree holds most memory."""
+        return max(self._held, key=self._held.__getitem__, default=None)
+
+    def stop(self, task_row_id: int, ending: Ending) -> bool:
+        """Ask an attempt to end, then TERM, then KILL; False if none runs."""
+        attempt = self._attempts.get(task_row_id)
+        if attempt is None:
+            return False
+        attempt.stop(ending)
+        return True
+
+    async def run(self, task: Task, handler: Handler, reports: Reports) -> Outcome:
+        """Run one attempt in a child to its end."""
+        limit = time_limit(task, handler, self._task_timeout)
+        attempt = ChildAttempt(task, handler, reports, limit, self._grace)
+        self._attempts[task.lease.id] = attempt
+        try:
+            outcome = await self._run(attempt, limit)
+        finally:
+            del self._attempts[task.lease.id]
+            self._held.pop(task.lease.id, None)
+        return with_delay(outcome, task, handler)
+
+    async def _run(self, attempt: ChildAttempt, limit: float) -> Outcome:
+        try:
+            child = await self._take(attempt)
+        except SpawnFailed as error:
+            return Outcome(Ending.RELEASED, error=str(error), delay=self._pause)
+        if child is None:
+            return Outcome(attempt.ending or Ending.RELEASED, error=stopped(attempt.ending or Ending.RELEASED, limit))
+        attempt.begin(child)
+        try:
+            return await attempt.done
+        finally:
+            if not attempt.done.done():  # whoever awaited us does not any more
+                child.listener = None
+                child.condemned = True
+            self._give_back(child)
+
+    # -- children -------------------------------------------------------------------------------------------------
+
+    async def _take(self, attempt: ChildAttempt) -> Child | None:
+        """A child for this attempt, or None if it was stopped before there was one."""
+        while self._idle:
+            child = self._idle.pop()
+            if not child.condemned:
+                return child
+        waiting: asyncio.Future[Child] = asyncio.get_running_loop().create_future()
+        self._waiting.append(waiting)
+        self._fill()
+        await asyncio.wait((waiting, attempt.done), return_when=asyncio.FIRST_COMPLETED)
+        if not waiting.done():
+            self._waiting.remove(waiting)
+            return None
+        if waiting.cancelled():
+            return None
+        child = waiting.result()
+        if attempt.done.done():
+            self._offer(child)
+            return None
+        return child
+
+    def _give_back(self, child: Child) -> None:
+        worn_out = self._child_max_tasks is not None and child.tasks >= self._child_max_tasks
+        if not child.condemned and not worn_out:
+            self._offer(child)
+            return
+        self._children.discard(child)
+        self._work(child.kill() if child.condemned else child.leave())
+        self._fill()
+
+    def _offer(self, child: Child) -> None:
+        while self._waiting:
+            waiting = self._waiting.popleft()
+            if not waiting.done():
+                waiting.set_result(child)
+                return
+        self._idle.append(child)
+
+    def _fill(self) -> None:
+        """Start what tasks wait for at once, and the other missing children one after the other."""
+        for _ in range(min(len(self._waiting) - self._starting, self._missing())):
+            self._starting += 1
+            self._work(self._start_one())
+        if not self._warming:
+            self._warming = True
+            self._work(self._warm_up())
+
+    def _missing(self) -> int:
+        return 0 if self._closed else self._slots - len(self._children) - self._starting
+
+    async def _warm_up(self) -> None:
+        try:
+            while self._missing() > 0 and not self._pause:
+                self._starting += 1
+                await self._start_one()
+        finally:
+            self._warming = False
+
+    async def _start_one(self) -> None:
+        self._numbers += 1
+        child = Child(self._program, f"{self._name}.{self._numbers}")
+        self._alive.add(child)
+        child.gone.add_done_callback(lambda _: self._lost(child))
+        try:
+            await child.start()
+        except SpawnFailed as error:
+            self._alive.discard(child)
+            self._failed(error)
+            return
+        finally:
+            self._starting -= 1
+        self._pause = 0.0
+        self._children.add(child)
+        self._offer(child)
+
+    def _failed(self, error: SpawnFailed) -> None:
+        self._pause = min(LONGEST_PAUSE, self._pause * 2 or FIRST_PAUSE)
+        self._paused_until = time.monotonic() + self._pause
+        while self._waiting:
+            waiting = self._waiting.popleft()
+            if not waiting.done():
+                waiting.set_exception(error)
+                return
+
+    def _lost(self, child: Child) -> None:
+        self._alive.discard(child)
+        if child in self._idle:  # nobody else would notice
+            self._idle.remove(child)
+            self._children.discard(child)
+            self._fill()
+
+    def _work(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._works.add(task)
+        task.add_done_callback(self._works.discard)
+
+    # -- memory ---------------------------------------------------------------------------------------------------
+
+    async def _sample(self) -> None:
+        while True:
+            await asyncio.sleep(SAMPLE_EVERY)
+            running = {a.child.pid: row for row, a in self._attempts.items() if a.child is not None}
+            if not running:
+                continue
+            with suppress(OSError):  # /proc itself may be short of something
+                held = await asyncio.to_thread(memory.trees, running)
+                for pid, rss in held.items():
+                    self._measured(pid, running[pid], rss)
+
+    def _measured(self, pid: int, row_id: int, rss: int) -> None:
+        attempt = self._attempts.get(row_id)
+        if attempt is not None and attempt.child is not None and attempt.child.pid == pid:
+            self._held[row_id] = rss
+            attempt.measured(rss)

@@ -1,0 +1,90 @@
+"""What a child writes to stdout and stderr, as lines."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections import deque
+from collections.abc import Callable
+
+_CHUNK = 65_536
+_LONGEST = 16_384  # bytes kept of a line
+_CHUNKS_OF_ONE = 32  # read at most at an attempt's end: what it left running may go on writing for ever
+_REST = 0.02  # seconds between two looks at a pipe whose words are dropped: a flood shall not keep the worker busy
+
+
+class Output:
+    """Reads one pipe of a child without ever waiting, and hands on whole lines.
+
+    ``take`` gets each line; ``drop`` how many were passed over while ``full()`` says that no more are wanted.
+    """
+
+    def __init__(
+        self, pipe: int, take: Callable[[str], None], drop: Callable[[int], None], full: Callable[[], bool]
+    ) -> None:
+        self._pipe = pipe
+        self._take = take
+        self._drop = drop
+        self._full = full
+        self._begun = bytearray()
+        self._loop = asyncio.get_running_loop()
+        self._open = True
+        self.tail: deque[str] = deque(maxlen=60)
+        os.set_blocking(pipe, False)
+        self._loop.add_reader(pipe, self._readable)
+
+    def drain(self) -> None:
+        """Read what is in the pipe now, and take a last line without an end for whole."""
+        for _ in range(_CHUNKS_OF_ONE):
+            if not self._open or not self._read():
+                break
+        self._end_line()
+
+    def close(self) -> None:
+        """Stop reading; the pipe itself belongs to who opened it."""
+        if self._open:
+            self._open = False
+            self._loop.remove_reader(self._pipe)
+
+    def _readable(self) -> None:
+        self._read()
+        if self._open and self._full():
+            self._loop.remove_reader(self._pipe)
+            self._loop.call_later(_REST, self._again)
+
+    def _again(self) -> None:
+        if self._open:
+            self._loop.add_reader(self._pipe, self._readable)
+
+    def _read(self) -> bool:
+        try:
+            data = os.read(self._pipe, _CHUNK)
+        except BlockingIOError:
+            return False
+        if not data:
+            self.close()
+            return False
+        if self._full():
+            self._drop(data.count(b"\n"))
+            self._begun.clear()
+            return True
+        first, *others = data.split(b"\n")
+        self._keep(first)
+        for piece in others:
+            self._end_line()
+            self._keep(piece)
+        return True
+
+    def _keep(self, piece: bytes) -> None:
+        _, back, latest = piece.rpartition(b"\r")
+        if back and latest:  # a progress bar writes over itself: what stood there before is gone
+            self._begun.clear()
+        self._begun += (latest or piece)[: _LONGEST - len(self._begun)]
+
+    def _end_line(self) -> None:
+        if not self._begun:
+            return
+        line = self._begun.decode(errors="backslashreplace").rstrip("\r")
+        self._begun.clear()
+        self.tail.append(line)
+        self._take(line)

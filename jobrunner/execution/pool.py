@@ -1,0 +1,76 @@
+"""What the worker knows of a way to run tasks, and what such a way asks of the worker."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from jobrunner.handlers.declare import Handler
+from jobrunner.queue.task import Ending, Lease, LogLine, Outcome, Task
+
+TASK_TIMEOUT = 300.0  # seconds, for tasks whose request and handler say nothing
+
+
+@dataclass(frozen=True, slots=True)
+class Grace:
+    """How long an attempt may take to end by itself, in seconds.
+
+    ``ask``: from ``ctx.cancelled`` to TERM; ``term``: from TERM to KILL; ``memory``: the same when it eats memory.
+    """
+
+    ask: float = 1.0
+    term: float = 5.0
+    memory: float = 1.0
+
+
+class Reports(Protocol):
+    """What an attempt tells while it runs. Implemented by the worker; every call is safe in any thread."""
+
+    @property
+    def database_url(self) -> str | None:
+        """Where children write for themselves; None where they cannot (SQLite has one writing process)."""
+
+    def progress(self, lease: Lease, fraction: float | None, message: str) -> None:
+        """The attempt is so far. Returns at once."""
+
+    def logs(self, lease: Lease, lines: list[LogLine]) -> None:
+        """Lines to keep with the attempt. Returns at once."""
+
+    def apply(self, lease: Lease, effect: str, rows: list[Any]) -> Any:
+        """Run an effect in a transaction fenced by the lease; blocks, and raises LeaseLost."""
+
+
+class Pool(Protocol):
+    """A number of slots that run attempts of one kind. All calls belong to the worker's loop."""
+
+    kind: str
+
+    async def start(self) -> None:
+        """Get ready; slots may still warm up afterwards."""
+
+    async def close(self) -> None:
+        """End everything that runs; in a child process for certain."""
+
+    def free(self) -> int:
+        """Slots that can take a task now; stuck ones are taken."""
+
+    def stuck(self) -> int:
+        """Slots whose handler goes on although its attempt was given up."""
+
+    async def run(self, task: Task, handler: Handler, reports: Reports) -> Outcome:
+        """Run one attempt to its end, whatever that is; raises nothing that a handler does."""
+
+    def greediest(self) -> int | None:
+        """The row id of the running task that holds most memory, as last measured; None where nobody can say."""
+
+    def stop(self, task_row_id: int, ending: Ending) -> bool:
+        """Ask an attempt to end as CANCELLED, LOST, RELEASED or OUT_OF_MEMORY, and see to it; False if none runs.
+
+        Its ``run`` then returns an Outcome with that ending; one that was to be RELEASED, never saw it and completed
+        is COMPLETED. A second call hurries.
+        """
+
+
+def time_limit(task: Task, handler: Handler, default: float) -> float:
+    """Seconds that one attempt may take: the request's word, else the handler's, else the default."""
+    return task.timeout or handler.timeout or default

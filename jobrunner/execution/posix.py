@@ -1,0 +1,158 @@
+"""What only POSIX, or only Linux, offers to keep hold of processes: one function each, nothing at import."""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+
+import psutil
+
+MARK = "JOBRUNNER_CHILD"
+"""Environment variable of every process that a child started, however far it moved away from it."""
+
+_PR_SET_PDEATHSIG = 1
+_HIGH = 200  # descriptors below this number are what programs close when they tidy up
+_SWEEPS = 100
+_BETWEEN_SWEEPS = 0.02  # seconds
+
+
+def tie_to_parent(parent: int) -> None:
+    """This process shall not outlive its parent, not even where the parent is killed (Linux)."""
+    if not sys.platform.startswith("linux"):
+        return
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:  # it died before we asked
+        os._exit(1)
+
+
+def be_expendable() -> None:
+    """Let the kernel, when memory is short, end this process rather than the worker; and leave no core dumps."""
+    import resource
+
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    with suppress(OSError), open("/proc/self/oom_score_adj", "w") as score:
+        score.write("500")
+
+
+def park(line: socket.socket) -> socket.socket:
+    """The same socket under a high number, where programs that close all low ones do not find it."""
+    import fcntl
+
+    with suppress(OSError):  # the limit of open files may lie lower
+        high = socket.socket(fileno=fcntl.fcntl(line.fileno(), fcntl.F_DUPFD_CLOEXEC, _HIGH))
+        line.close()
+        return high
+    return line
+
+
+def watch_exit(process: subprocess.Popen[bytes], exited: Callable[[], None]) -> None:
+    """Call ``exited`` in the running loop once the process has ended; it is not reaped yet."""
+    loop = asyncio.get_running_loop()
+    if not hasattr(os, "pidfd_open"):
+        _watch_in_thread(process, exited, loop)
+        return
+    watched = os.pidfd_open(process.pid)
+
+    def over() -> None:
+        loop.remove_reader(watched)
+        os.close(watched)
+        exited()
+
+    loop.add_reader(watched, over)
+
+
+def _watch_in_thread(
+    process: subprocess.Popen[bytes], exited: Callable[[], None], loop: asyncio.AbstractEventLoop
+) -> None:
+    def wait() -> None:
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        with suppress(RuntimeError):  # the loop is gone, and with it everybody who cared
+            loop.call_soon_threadsafe(exited)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+def reap(process: subprocess.Popen[bytes]) -> tuple[int, int]:
+    """Take the exit of an ended process: its code (a signal is negative), and its peak memory in bytes."""
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    return process.returncode, usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def signal_group(leader: int, *, kill: bool) -> None:
+    """TERM or KILL to the process group of a child that was not reaped yet."""
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(leader, signal.SIGKILL if kill else signal.SIGTERM)
+
+
+def sweep(mark: str, leader: int | None = None) -> int:
+    """Kill everything that was started under this mark or descends from ``leader``, but not ``leader``; how many.
+
+    A process group alone is not enough: whoever called setsid has left it.
+    """
+    killed: set[psutil.Process] = set()
+    for _ in range(_SWEEPS):  # one that forks while we look is met in the next round
+        found = {process for process in _descendants(leader) | _marked(mark) if process.pid != leader}
+        for process in found:
+            with suppress(psutil.Error):
+                process.kill()
+        if not found:
+            break
+        killed |= found
+        time.sleep(_BETWEEN_SWEEPS)  # psutil's wait would take the exit of our own children from us
+    return len(killed)
+
+
+def _descendants(leader: int | None) -> set[psutil.Process]:
+    if leader is None:
+        return set()
+    try:
+        return {process for process in psutil.Process(leader).children(recursive=True) if _runs(process)}
+    except psutil.Error:
+        return set()
+
+
+def _marked(mark: str) -> set[psutil.Process]:
+    found = set()
+    for process in psutil.process_iter():
+        with suppress(psutil.Error, OSError):
+            if process.pid != os.getpid() and process.environ().get(MARK) == mark and _runs(process):
+                found.add(process)
+    return found
+
+
+def _runs(process: psutil.Process) -> bool:
+    try:
+        return bool(process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.Error:
+        return False
+
+
+def has_children() -> bool:
+    """Whether this process has children of its own, running or not; costs one system call."""
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return False
+    return True
+
+
+def peak_memory() -> int:
+    """The most memory that this process ever had, in bytes."""
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def memory_now() -> int:
+    """The memory that this process holds now, in bytes."""
+    return int(psutil.Process().memory_info().rss)

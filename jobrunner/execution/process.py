@@ -1,0 +1,277 @@
+"""One child process as the worker sees it: started, spoken to, listened to, and ended with all that it started."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from jobrunner.execution import posix
+from jobrunner.execution.output import Output
+from jobrunner.execution.wire import Message, Unpacker, WireError, pack
+
+START_TIMEOUT = 60.0  # seconds for the imports of a new child
+LEAVE_TIMEOUT = 5.0  # seconds for an idle child to leave when its work is done
+SECRETS = ("JOBRUNNER_DATABASE_URL", "DATABASE_URL", "JOBRUNNER_API_KEY", "NODE_API_KEY")
+_CHUNK = 262_144
+
+
+class SpawnFailed(Exception):
+    """No child process could be had."""
+
+
+@dataclass(frozen=True)
+class Program:
+    """What every child of a pool is started with. ``environ`` None is the worker's own without SECRETS."""
+
+    modules: Sequence[str]
+    log_level: str = "INFO"
+    environ: Mapping[str, str] | None = None
+
+
+@dataclass(frozen=True)
+class Exit:
+    """How a process ended: its code (a signal is negative), its peak memory in bytes, its last words on stderr."""
+
+    code: int
+    peak_rss: int
+    stderr: str
+
+    def __str__(self) -> str:
+        return f"signal {-self.code}" if self.code < 0 else f"exit code {self.code}"
+
+
+class Listener(Protocol):
+    """Whom a child works for."""
+
+    def message(self, message: Message) -> None:
+        """The child said something."""
+
+    def line(self, stream: str, text: str) -> None:
+        """It wrote a line to stdout or stderr."""
+
+    def dropped(self, lines: int) -> None:
+        """It wrote lines that nobody read, since ``full`` said so."""
+
+    def full(self) -> bool:
+        """Whether no more lines are wanted."""
+
+    def ended(self, how: Exit) -> None:
+        """It is gone, and everything that it started."""
+
+
+class Child:
+    """A warm process, and whoever it works for at the moment."""
+
+    def __init__(self, program: Program, mark: str) -> None:
+        self._program = program
+        self._mark = mark
+        self._loop = asyncio.get_running_loop()
+        self._unpacker = Unpacker()
+        self._unsent = bytearray()
+        self._broken = False
+        self._ready: asyncio.Future[None] = self._loop.create_future()
+        self.gone: asyncio.Future[Exit] = self._loop.create_future()
+        self.listener: Listener | None = None
+        self.tasks = 0
+        self.peak_rss = 0  # the most memory that it is known to have had before the attempt that it runs
+        self.condemned = False  # it was told to end, or may not be used again
+
+    @property
+    def pid(self) -> int:
+        """Its process id, which is its process group's too."""
+        return self._process.pid
+
+    async def start(self) -> None:
+        """Start the process and wait until it has its handlers; raises SpawnFailed with the reason."""
+        try:
+            self._launch()
+        except OSError as error:
+            raise SpawnFailed(f"no child process can be started: {error}") from error
+        self.send({"op": "hello", "path": sys.path, "modules": self._program.modules, "level": self._program.log_level})
+        try:
+            await asyncio.wait_for(asyncio.shield(self._ready), START_TIMEOUT)
+        except TimeoutError:
+            self._ready.cancel()
+            await self.kill()
+            raise SpawnFailed(f"a child process was not ready within {START_TIMEOUT:g} s") from None
+        except asyncio.CancelledError:
+            self._ready.cancel()
+            await self.kill()
+            raise
+
+    def send(self, message: Message) -> None:
+        """Say something to the child; what it cannot take at once is sent when it can."""
+        if self._broken:
+            return
+        data = pack(message)
+        if not self._unsent:
+            try:
+                data = data[self._line.send(data) :]
+            except BlockingIOError:
+                pass
+            except OSError:
+                self._disconnect()
+                return
+            if not data:
+                return
+            self._loop.add_writer(self._line, self._writable)
+        self._unsent += data
+
+    def terminate(self) -> None:
+        """TERM to its process group."""
+        self.condemned = True
+        self._signal(kill=False)
+
+    async def kill(self) -> None:
+        """End it, with its process group and whatever else it started, and wait until it is gone."""
+        self.condemned = True
+        if self._process.returncode is None:
+            await asyncio.to_thread(posix.sweep, self._mark, self.pid)
+        self._signal(kill=True)
+        await asyncio.shield(self.gone)
+
+    async def leave(self) -> None:
+        """Let an idle child end by itself, and see to it."""
+        self.condemned = True
+        self._disconnect()
+        try:
+            await asyncio.wait_for(asyncio.shield(self.gone), LEAVE_TIMEOUT)
+        except TimeoutError:
+            await self.kill()
+
+    def begin(self, listener: Listener, message: Message) -> None:
+        """Work for ``listener`` from now on, beginning with this message."""
+        for output in self._outputs:
+            output.tail.clear()
+        self.tasks += 1
+        self.listener = listener
+        self.send(message)
+
+    def drain(self) -> None:
+        """Hand on everything that it wrote until now."""
+        for output in self._outputs:
+            output.drain()
+
+    def _launch(self) -> None:
+        environ = dict(os.environ) if self._program.environ is None else dict(self._program.environ)
+        for name in SECRETS if self._program.environ is None else ():
+            environ.pop(name, None)
+        self._line, theirs = socket.socketpair()
+        try:
+            self._process = subprocess.Popen(  # noqa: S603  our own program
+                [sys.executable, "-m", "jobrunner.execution.child", str(theirs.fileno()), str(os.getpid())],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                pass_fds=[theirs.fileno()],
+                start_new_session=True,
+                env={**environ, posix.MARK: self._mark},
+            )
+        except OSError:
+            self._line.close()
+            raise
+        finally:
+            theirs.close()
+        self._line.setblocking(False)
+        self._loop.add_reader(self._line, self._readable)
+        self._outputs = [
+            Output(pipe.fileno(), take, self._dropped, self._full)
+            for pipe, take in ((self._process.stdout, self._stdout), (self._process.stderr, self._stderr))
+            if pipe is not None
+        ]
+        posix.watch_exit(self._process, self._exited)
+
+    def _readable(self) -> None:
+        while not self._broken:
+            try:
+                data = self._line.recv(_CHUNK)
+                messages = self._unpacker.feed(data)
+            except BlockingIOError:
+                return
+            except (OSError, WireError):
+                data, messages = b"", []
+            if not data:
+                self._disconnect()
+                if not self.condemned:  # it closed its line, or wrote nonsense into it: nobody can talk to it any more
+                    self.condemned = True
+                    self._signal(kill=True)
+                return
+            for message in messages:
+                self._take(message)
+            if len(data) < _CHUNK:
+                return
+
+    def _take(self, message: Message) -> None:
+        if message["op"] == "ready":
+            if not self._ready.done():
+                self._ready.set_result(None)
+        elif self.listener is not None:
+            self.listener.message(message)
+
+    def _writable(self) -> None:
+        try:
+            sent = self._line.send(self._unsent)
+        except BlockingIOError:
+            return
+        except OSError:
+            self._disconnect()
+            return
+        del self._unsent[:sent]
+        if not self._unsent:
+            self._loop.remove_writer(self._line)
+
+    def _disconnect(self) -> None:
+        if not self._broken:
+            self._broken = True
+            self._loop.remove_reader(self._line)
+            self._loop.remove_writer(self._line)
+            self._line.close()
+
+    def _signal(self, *, kill: bool) -> None:
+        if self._process.returncode is None:  # once it is reaped, another process may get its number
+            posix.signal_group(self.pid, kill=kill)
+
+    def _stdout(self, text: str) -> None:
+        if self.listener is not None:
+            self.listener.line("stdout", text)
+
+    def _stderr(self, text: str) -> None:
+        if self.listener is not None:
+            self.listener.line("stderr", text)
+
+    def _dropped(self, lines: int) -> None:
+        if self.listener is not None:
+            self.listener.dropped(lines)
+
+    def _full(self) -> bool:
+        return self._ready.done() if self.listener is None else self.listener.full()
+
+    def _exited(self) -> None:
+        self.condemned = True
+        self._readable()  # its last words may still be on the line
+        self._signal(kill=True)
+        code, peak_rss = posix.reap(self._process)
+        self._burial = self._loop.create_task(self._bury(code, peak_rss))
+
+    async def _bury(self, code: int, peak_rss: int) -> None:
+        await asyncio.to_thread(posix.sweep, self._mark)
+        self._disconnect()
+        self.drain()
+        for output in self._outputs:
+            output.close()
+        for pipe in (self._process.stdout, self._process.stderr):
+            if pipe is not None:
+                pipe.close()
+        how = Exit(code, peak_rss, "\n".join(self._outputs[1].tail))
+        if not self._ready.done():
+            last = how.stderr.strip().splitlines()[-1:]
+            self._ready.set_exception(SpawnFailed(": ".join([f"a child process ended at its start by {how}", *last])))
+        self.gone.set_result(how)
+        if self.listener is not None:
+            self.listener.ended(how)
