@@ -182,7 +182,9 @@ def _triggers(found: Crontab) -> tuple[CronTrigger, ...]:
     day = {"day": _spell(found.day)}
     weekday = {"day_of_week": _spell(found.weekday, WEEKDAYS)}  # by name: APScheduler's 0 is Monday
     time = {"month": _spell(found.month), "hour": _spell(found.hour), "minute": _spell(found.minute)}
-    days = (day, weekday) if found.either_day else ({**day, **weekday},)
+    days = [day, weekday] if found.either_day else [{**day, **weekday}]
+    if found.either_day and not found.day_exists:
+        days = [weekday]
     return tuple(CronTrigger(**time, **chosen, second=0, timezone=UTC) for chosen in days)
 
 

@@ -49,6 +49,11 @@ class Crontab:
         return not self.day.star and not self.weekday.star
 
     @property
+    def day_exists(self) -> bool:
+        """One of the months has one of the days."""
+        return any(day <= LONGEST[month - 1] for month in self.month.values for day in self.day.values)
+
+    @property
     def by_the_clock(self) -> bool:
         """The hour is open or stepped: the schedule follows real hours, not times of the day."""
         return self.hour.star or self.hour.stepped or len(self.hour.values) == 24
@@ -67,7 +72,7 @@ class _Kind:
         if not word.isdecimal():
             known = f", nor one of {' '.join(self.names).upper()}" if self.names else ""
             raise ValueError(f"{word!r} is not a number{known}")
-        value = int(word) if len(word) < 5 else 99999
+        value = int(word)
         if not self.low <= value <= self.high:
             raise ValueError(f"{word} is not between {self.low} and {self.high}")
         return value
@@ -104,7 +109,7 @@ def read(expression: str) -> Crontab:
     if problems:
         raise _refused(*problems)
     found = Crontab(*fields)
-    if not found.either_day and not any(day <= LONGEST[m - 1] for m in found.month.values for day in found.day.values):
+    if not found.either_day and not found.day_exists:
         raise _refused(f"{expression!r} names a day that no such month has, so it would never fire")
     return found
 
@@ -142,7 +147,7 @@ def _part(kind: _Kind, part: str, match: re.Match[str]) -> range:
         return range(first, last + 1)
     if not match["star"] and not match["last"]:
         last = 6 if kind.high == 7 and first < 7 else kind.high  # 5/15 means from 5 on
-    step = int(match["step"]) if len(match["step"]) < 5 else 99999
+    step = int(match["step"])
     if not 1 <= step <= max(1, last - first):
         raise ValueError(f"step {match['step']} in {part!r} is not between 1 and {max(1, last - first)}")
     return range(first, last + 1, step)
