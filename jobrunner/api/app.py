@@ -1,0 +1,35 @@
+"""The ASGI application: the table of routes in its frame."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response
+
+from jobrunner.api.frame import Frame
+from jobrunner.api.looks import Looks
+from jobrunner.api.problems import Refused, from_error
+from jobrunner.api.route import Route, mounted
+from jobrunner.api.routes import TABLE
+from jobrunner.api.service import Service
+from jobrunner.errors import JobrunnerError
+
+
+def create_app(service: Service, table: Sequence[Route] = TABLE) -> Starlette:
+    """The application of one process. Raises TypeError for a route that declares no scope."""
+    app = Starlette(
+        routes=mounted(table, service),
+        middleware=[Middleware(Frame)],
+        exception_handlers=dict.fromkeys((HTTPException, JobrunnerError, Refused), _refuse),
+    )
+    app.router.redirect_slashes = False
+    app.state.looks = Looks(service.database)
+    return app
+
+
+async def _refuse(request: Request, error: Exception) -> Response:
+    return from_error(request, error)

@@ -1,0 +1,99 @@
+"""Reading what a request brings: counted while it streams, strict JSON, then a model; every problem has its place."""
+
+from __future__ import annotations
+
+import asyncio
+import unicodedata
+from collections.abc import Sequence
+from difflib import get_close_matches
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+from starlette.requests import Request
+
+from jobrunner.api.doors import is_json
+from jobrunner.api.problems import Refused
+from jobrunner.errors import InvalidInput, Problem
+from jobrunner.queue import codec
+
+BODY_SECONDS = 20.0  # for a body to arrive
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+async def read(request: Request, limit: int = codec.BODY_MAX_BYTES) -> bytes:
+    """The body, at most ``limit`` bytes; raises Refused with 413 or 408 before more is kept."""
+    told = request.headers.get("content-length", "")
+    size = int(told) if told.isascii() and told.isdigit() else 0
+    parts = []
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            if size <= limit:
+                size = 0
+                async for part in request.stream():
+                    size += len(part)
+                    if size > limit:
+                        break
+                    parts.append(part)
+    except TimeoutError:
+        raise Refused(408, "body_too_slow", f"the body did not arrive within {BODY_SECONDS:.0f} seconds") from None
+    if size > limit:
+        raise Refused(413, "body_too_large", f"the body may have {limit} bytes", {"Connection": "close"})
+    return b"".join(parts)
+
+
+async def read_model(request: Request, model: type[Model]) -> Model:
+    """The JSON body as ``model``; an empty one will do where nothing in it is required."""
+    raw = await read(request)
+    if not raw and not any(field.is_required() for field in model.model_fields.values()):
+        return model()
+    if not is_json(request):
+        raise Refused(415, "json_needed", "send JSON, with Content-Type: application/json")
+    return checked(model, codec.parse(raw, max_depth=codec.BODY_MAX_DEPTH))
+
+
+def checked(model: type[Model], data: Any, *, strict: bool = True, prefix: str = "/") -> Model:
+    """``data`` as ``model``; raises InvalidInput with a pointer to every problem."""
+    try:
+        return model.model_validate(data, strict=strict)
+    except ValidationError as error:
+        problems = [_problem(one, list(model.model_fields), prefix) for one in error.errors(include_url=False)]
+        raise InvalidInput("the request is refused", problems) from None
+
+
+def query(request: Request, model: type[Model]) -> Model:
+    """The query string as ``model``; parameters of list type may be repeated or comma-separated."""
+    told: dict[str, Any] = {}
+    problems = []
+    for name in request.query_params:
+        values = request.query_params.getlist(name)
+        field = model.model_fields.get(name)
+        if any(has_controls(value) for value in values):
+            problems.append(Problem(f"?{name}", "must hold no control characters"))
+        elif field is not None and isinstance(field.default, tuple):
+            told[name] = tuple(part for value in values for part in value.split(",") if part)
+        elif len(values) > 1:
+            problems.append(Problem(f"?{name}", "is given more than once"))
+        else:
+            told[name] = values[0]
+    if problems:
+        raise InvalidInput("the request is refused", problems)
+    return checked(model, told, strict=False, prefix="?")
+
+
+def has_controls(text: str) -> bool:
+    """Whether ``text`` holds what no name may hold, and PostgreSQL partly refuses."""
+    return any(unicodedata.category(character) in ("Cc", "Cs") for character in text)
+
+
+def _problem(error: Any, known: list[str], prefix: str) -> Problem:
+    pointer = _pointer(error["loc"], prefix)
+    if error["type"] == "extra_forbidden":
+        near = get_close_matches(str(error["loc"][-1]), known, 1)
+        return Problem(pointer, f"unknown field; did you mean '{near[0]}'?" if near else "unknown field")
+    return Problem(pointer, error["msg"].removeprefix("Value error, "))
+
+
+def _pointer(steps: Sequence[str | int], prefix: str) -> str:
+    spelled = "/".join(str(step).replace("~", "~0").replace("/", "~1") for step in steps)
+    return f"{prefix}{spelled}" if steps else ""

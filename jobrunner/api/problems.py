@@ -1,0 +1,106 @@
+"""Every refusal as ``application/problem+json`` (RFC 9457), from one table of error classes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Any
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from jobrunner.errors import (
+    DatabaseUnavailable,
+    InvalidInput,
+    JobrunnerError,
+    Problem,
+    ScheduleNotFound,
+    SchemaMismatch,
+    StateConflict,
+    TaskExists,
+    TaskNotFound,
+    UnknownTaskType,
+)
+
+TABLE: tuple[tuple[type[JobrunnerError], int, str], ...] = (
+    (UnknownTaskType, 422, "unknown_task_type"),
+    (InvalidInput, 422, "invalid_input"),
+    (TaskNotFound, 404, "task_not_found"),
+    (ScheduleNotFound, 404, "schedule_not_found"),
+    (TaskExists, 409, "task_exists"),
+    (StateConflict, 409, "state_conflict"),
+    (DatabaseUnavailable, 503, "database_unavailable"),
+    (SchemaMismatch, 503, "schema_mismatch"),
+)
+"""Which status and code an error answers with; the first class that fits counts."""
+
+BY_STATUS = {404: "no_such_path", 405: "method_not_allowed", 413: "body_too_large"}
+RETRY_AFTER = "5"  # seconds, where the database is away
+
+
+class Refused(Exception):
+    """A request that the door, or its form, does not let in."""
+
+    def __init__(self, status: int, code: str, detail: str, headers: Mapping[str, str] | None = None) -> None:
+        self.status = status
+        self.code = code
+        self.detail = detail
+        self.headers = dict(headers or {})
+        super().__init__(detail)
+
+
+def problem(
+    request: Request,
+    status: int,
+    code: str,
+    detail: str,
+    *,
+    errors: Sequence[Problem] = (),
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    """The answer that says what is wrong: ``code`` for programs, ``detail`` for people, ``errors`` with pointers."""
+    told: dict[str, Any] = {
+        "type": f"urn:problem-type:jobrunner:{code}",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": detail,
+        "code": code,
+        "errors": [{"pointer": one.pointer, "detail": one.detail} for one in errors],
+        "request_id": getattr(request.state, "request_id", ""),
+    }
+    return JSONResponse(told, status, dict(headers or {}), "application/problem+json")
+
+
+def from_error(request: Request, error: Exception) -> Response:
+    """The answer to one of our errors; anything that is not in the table is ours to mend, and says nothing."""
+    if isinstance(error, Refused):
+        return problem(request, error.status, error.code, error.detail, headers=error.headers)
+    if isinstance(error, HTTPException):
+        code = BY_STATUS.get(error.status_code, "http_error")
+        return problem(request, error.status_code, code, _plain(request, error), headers=error.headers)
+    for kind, status, code in TABLE:
+        if isinstance(error, kind):
+            headers = {"Retry-After": RETRY_AFTER} if status == HTTPStatus.SERVICE_UNAVAILABLE else {}
+            detail = error.detail if isinstance(error, InvalidInput) else _sentence(error)
+            errors = error.problems if isinstance(error, InvalidInput) else ()
+            return problem(request, status, code, detail, errors=errors, headers=headers)
+    return unexpected(request)
+
+
+def unexpected(request: Request) -> Response:
+    """500: what happened stands in the log under the request's id, and nowhere else."""
+    return problem(request, 500, "internal_error", "something went wrong here; the log has it under this request_id")
+
+
+def _plain(request: Request, error: HTTPException) -> str:
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        return f"this path does not take {request.method}"
+    if error.status_code == HTTPStatus.NOT_FOUND:
+        return "there is nothing at this path"
+    return error.detail
+
+
+def _sentence(error: Exception) -> str:
+    # What the driver said about a lost database may name hosts and users: that is for the log.
+    return "the database does not answer now; try again" if isinstance(error, DatabaseUnavailable) else str(error)

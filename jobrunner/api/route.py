@@ -1,0 +1,123 @@
+"""One call of the API: its path, what it needs, and who may make it. The table of all stands in ``routes``."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+from starlette import routing
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from jobrunner.api import bodies, doors
+from jobrunner.api.doors import Caller, Scope
+from jobrunner.api.service import Service
+from jobrunner.errors import ScheduleNotFound, TaskNotFound
+from jobrunner.queue.request import NAME_MAX
+
+
+class Nothing(BaseModel):
+    """The body of calls that take none: absent, or ``{}``."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+@dataclass(frozen=True)
+class Call:
+    """What an endpoint works with. ``body`` is an instance of the route's ``request`` model."""
+
+    request: Request
+    service: Service
+    caller: Caller
+    body: Any = None
+
+    @property
+    def task_id(self) -> str:
+        """The path's task_id; raises TaskNotFound where no task can have it."""
+        told: str = self.request.path_params["task_id"]
+        if bodies.has_controls(told) or len(told) > NAME_MAX:
+            raise TaskNotFound(told)
+        return told
+
+    @property
+    def schedule(self) -> str:
+        """The path's schedule name; raises ScheduleNotFound where none can have it."""
+        told: str = self.request.path_params["name"]
+        if bodies.has_controls(told) or len(told) > NAME_MAX:
+            raise ScheduleNotFound(told)
+        return told
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A JSON answer that is not a plain 200."""
+
+    content: Mapping[str, Any] | BaseModel
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+Content = Response | Answer | BaseModel | Mapping[str, Any]
+Endpoint = Callable[[Call], Content | Awaitable[Content]]
+
+
+@dataclass(frozen=True)
+class Route:
+    """One row of the table. Plain endpoints run in Starlette's threads, ``async`` ones in its loop."""
+
+    path: str
+    endpoint: Endpoint
+    methods: Sequence[str] = ("GET",)
+    scope: Scope | None = None
+    summary: str = ""
+    request: type[BaseModel] | None = None
+    response: type[BaseModel] | None = None
+    reads_body: bool = False  # the endpoint reads the body itself, since it is no JSON
+
+    async def answer(self, request: Request, service: Service) -> Response:
+        """Ask the door, read the body, run the endpoint."""
+        assert self.scope is not None, "checked when the app was made"
+        caller = doors.admit(request, service.settings, self.scope)
+        body = None
+        if request.method not in ("GET", "HEAD") and not self.reads_body:
+            body = await bodies.read_model(request, self.request or Nothing)
+        call = Call(request, service, caller, body)
+        if inspect.iscoroutinefunction(self.endpoint):
+            return _response(await self.endpoint(call))
+        told: Any = await run_in_threadpool(self.endpoint, call)
+        return _response(told)
+
+
+def _response(told: Content) -> Response:
+    if isinstance(told, Response):
+        return told
+    answer = told if isinstance(told, Answer) else Answer(told)
+    headers = dict(answer.headers)
+    if isinstance(answer.content, BaseModel):
+        return Response(answer.content.model_dump_json(), answer.status, headers, "application/json")
+    return JSONResponse(answer.content, answer.status, headers)
+
+
+def mounted(table: Sequence[Any], service: Service) -> list[routing.BaseRoute]:
+    """The table as Starlette's routes, one per path; raises TypeError for a row without a declared scope."""
+    paths: dict[str, dict[str, Route]] = {}
+    for row in table:
+        if not isinstance(row, Route) or not isinstance(row.scope, Scope):
+            raise TypeError(f"{row!r} declares no scope, so nobody would guard it")
+        for method in row.methods:
+            if method in paths.setdefault(row.path, {}):
+                raise TypeError(f"{method} {row.path} stands in the table twice")
+            paths[row.path][method] = row
+    return [_mount(path, rows, service) for path, rows in paths.items()]
+
+
+def _mount(path: str, rows: dict[str, Route], service: Service) -> routing.BaseRoute:
+    async def endpoint(request: Request) -> Response:
+        row = rows.get(request.method) or rows["GET"]  # HEAD is a GET
+        return await row.answer(request, service)
+
+    return routing.Route(path, endpoint, methods=list(rows))

@@ -1,0 +1,67 @@
+"""The guide's two calls on a task: submit it, and ask how it stands."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import quote
+
+from jobrunner.api import wire
+from jobrunner.api.doors import Scope
+from jobrunner.api.route import Answer, Call, Content, Route
+from jobrunner.api.schemas import ExecuteRequest
+from jobrunner.queue import views
+from jobrunner.submission import submit
+
+POLL_AFTER = "1"  # seconds
+_TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+
+
+def status_path(call: Call, task_id: str) -> str:
+    """Where a task's status stands, whatever characters its id has."""
+    root = call.request.scope.get("root_path", "")
+    return f"{root}/api/v1/task/{quote(task_id, safe='@:')}/status"
+
+
+def execute(call: Call) -> Content:
+    """Queue one task. 202; 200 where an equal request made it before; a full node queues and never refuses."""
+    wish: ExecuteRequest = call.body
+    options = wish.options()
+    trace = call.request.headers.get("traceparent", "")
+    if _TRACEPARENT.fullmatch(trace):
+        options["traceparent"] = trace
+    allow_unknown = call.service.settings.allow_unknown_types
+    with call.service.database.begin() as conn:
+        found = submit(conn, wish.task_type, wish.task_data, allow_unknown=allow_unknown, **options)
+        known = None if found.created else views.task(conn, found.task_id)
+    headers = {"Location": status_path(call, found.task_id)}
+    if known is not None:
+        return Answer(wire.task_response(known), 200, headers)
+    call.service.wake()
+    told = wire.TaskResponse(task_id=found.task_id, status=found.status, message="accepted")
+    return Answer(told, 202, {**headers, "Retry-After": POLL_AFTER})
+
+
+def status(call: Call) -> Content:
+    """How one task stands, with its result or error."""
+    with call.service.database.read() as conn:
+        return wire.task_status(views.task(conn, call.task_id))
+
+
+ROUTES = (
+    Route(
+        "/api/v1/task/execute",
+        execute,
+        ("POST",),
+        Scope.SUBMIT,
+        "Submit a task",
+        request=ExecuteRequest,
+        response=wire.TaskResponse,
+    ),
+    Route(
+        "/api/v1/task/{task_id}/status",
+        status,
+        scope=Scope.READ,
+        summary="How a task stands",
+        response=wire.TaskStatus,
+    ),
+)

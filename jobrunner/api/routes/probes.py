@@ -1,0 +1,37 @@
+"""Liveness and readiness, open to every probe."""
+
+from __future__ import annotations
+
+from jobrunner.api.doors import Scope
+from jobrunner.api.problems import RETRY_AFTER
+from jobrunner.api.route import Answer, Call, Content, Route
+from jobrunner.db import migrate
+from jobrunner.errors import DatabaseUnavailable, SchemaMismatch
+
+
+async def healthz(_call: Call) -> Content:
+    """The process answers. Asks nothing of the database: a restart does not heal that."""
+    return {"status": "ok"}
+
+
+def readyz(call: Call) -> Content:
+    """Whether requests can be served: the database is there, its schema fits, and the process does not drain."""
+    reasons = []
+    if call.service.stopping():
+        reasons.append("draining")
+    try:
+        with call.service.database.read() as conn:
+            migrate.check(conn)
+    except DatabaseUnavailable:
+        reasons.append("the database does not answer")
+    except SchemaMismatch as error:
+        reasons.append(str(error))
+    if reasons:
+        return Answer({"status": "not ready", "reasons": reasons}, 503, {"Retry-After": RETRY_AFTER})
+    return {"status": "ready", "reasons": []}
+
+
+ROUTES = (
+    Route("/healthz", healthz, scope=Scope.OPEN, summary="Whether the process lives"),
+    Route("/readyz", readyz, scope=Scope.OPEN, summary="Whether it can serve, and why not"),
+)

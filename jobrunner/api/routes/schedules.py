@@ -1,0 +1,68 @@
+"""Schedules: listing, adding or replacing, pausing, running now, removing."""
+
+from __future__ import annotations
+
+from starlette.responses import Response
+
+from jobrunner.api.doors import Scope
+from jobrunner.api.route import Answer, Call, Content, Route
+from jobrunner.api.routes.execute import status_path
+from jobrunner.api.schemas import ScheduleRequest
+from jobrunner.background import schedules
+from jobrunner.queue import views
+from jobrunner.queue.views import shapes
+
+
+def listed(call: Call) -> Content:
+    """Every schedule, the next to fire first."""
+    with call.service.database.read() as conn:
+        return shapes.schedules_dict(views.all_schedules(conn))
+
+
+def save(call: Call) -> Content:
+    """Add a schedule (201), or replace the one of that name (200)."""
+    wish: ScheduleRequest = call.body
+    told = wish.model_dump(exclude={"name", "task_data"})
+    allow_unknown = call.service.settings.allow_unknown_types
+    with call.service.database.begin() as conn:
+        known = views.schedule(conn, wish.name)
+        saved = schedules.save(conn, wish.name, **told, payload=wish.task_data, allow_unknown=allow_unknown)
+    return Answer(shapes.schedule_dict(saved), 201 if known is None else 200)
+
+
+def pause(call: Call) -> Content:
+    """Stop firing."""
+    with call.service.database.begin() as conn:
+        return shapes.schedule_dict(schedules.pause(conn, call.schedule))
+
+
+def resume(call: Call) -> Content:
+    """Fire again, from the next instant on."""
+    with call.service.database.begin() as conn:
+        return shapes.schedule_dict(schedules.resume(conn, call.schedule))
+
+
+def run_now(call: Call) -> Content:
+    """Submit its task now, besides its instants."""
+    with call.service.database.begin() as conn:
+        task_id = schedules.run_now(conn, call.schedule)
+    call.service.wake()
+    return Answer({"task_id": task_id, "status": "pending"}, 202, {"Location": status_path(call, task_id)})
+
+
+def remove(call: Call) -> Content:
+    """Delete it; its tasks stay."""
+    with call.service.database.begin() as conn:
+        schedules.remove(conn, call.schedule)
+    return Response(status_code=204)
+
+
+_ALL, _ONE = "/api/v1/schedules", "/api/v1/schedules/{name}"
+ROUTES = (
+    Route(_ALL, listed, scope=Scope.READ, summary="List schedules"),
+    Route(_ALL, save, ("POST",), Scope.OPERATE, "Add or replace a schedule", request=ScheduleRequest),
+    Route(f"{_ONE}/pause", pause, ("POST",), Scope.OPERATE, "Stop firing"),
+    Route(f"{_ONE}/resume", resume, ("POST",), Scope.OPERATE, "Fire again"),
+    Route(f"{_ONE}/run", run_now, ("POST",), Scope.OPERATE, "Submit its task now"),
+    Route(_ONE, remove, ("DELETE",), Scope.OPERATE, "Remove it"),
+)

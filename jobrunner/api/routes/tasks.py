@@ -1,0 +1,76 @@
+"""Tasks: listing, looking closer, cancelling, running again."""
+
+from __future__ import annotations
+
+from jobrunner.api import bodies
+from jobrunner.api.doors import Scope
+from jobrunner.api.route import Answer, Call, Content, Route
+from jobrunner.api.schemas import CancelRequest, LogsQuery, TasksQuery
+from jobrunner.queue import store, views
+from jobrunner.queue.task import Status
+from jobrunner.queue.views import shapes
+
+
+def listed(call: Call) -> Content:
+    """One page of tasks, newest first, without payload and result."""
+    wish = bodies.query(call.request, TasksQuery)
+    with call.service.database.read() as conn:
+        found = views.tasks_page(
+            conn, statuses=wish.status, task_type=wish.type, queue=wish.queue, before=wish.cursor, limit=wish.limit
+        )
+    told = shapes.tasks_dict(found, wish.limit)
+    cursor = told["next_cursor"]
+    if cursor is None:
+        return told
+    following = call.request.url.include_query_params(cursor=cursor)
+    return Answer(told, headers={"Link": f'<{following.path}?{following.query}>; rel="next"'})
+
+
+def one(call: Call) -> Content:
+    """One task, whole."""
+    with call.service.database.read() as conn:
+        return shapes.task_dict(views.task(conn, call.task_id))
+
+
+def attempts(call: Call) -> Content:
+    """The attempts that ended badly or were released."""
+    with call.service.database.read() as conn:
+        views.status(conn, call.task_id)
+        return shapes.attempts_dict(views.task_attempts(conn, call.task_id))
+
+
+def logs(call: Call) -> Content:
+    """Log lines after an offset."""
+    wish = bodies.query(call.request, LogsQuery)
+    with call.service.database.read() as conn:
+        views.status(conn, call.task_id)
+        found = views.task_logs_page(conn, call.task_id, after=wish.after, limit=wish.limit)
+    return shapes.logs_dict(found, wish.after)
+
+
+def cancel(call: Call) -> Content:
+    """Cancel: at once while it waits (200), on request while it runs (202)."""
+    with call.service.database.begin() as conn:
+        now = store.cancel(conn, call.task_id, call.body.reason)
+    if now is Status.RUNNING:
+        call.service.cancel_hint()
+    return Answer({"task_id": call.task_id, "status": now}, 202 if now is Status.RUNNING else 200)
+
+
+def retry(call: Call) -> Content:
+    """Run a failed or cancelled task again, with fresh budgets."""
+    with call.service.database.begin() as conn:
+        store.retry(conn, call.task_id)
+    call.service.wake()
+    return Answer({"task_id": call.task_id, "status": Status.PENDING}, 202)
+
+
+_ONE = "/api/v1/tasks/{task_id}"
+ROUTES = (
+    Route("/api/v1/tasks", listed, scope=Scope.READ, summary="List tasks"),
+    Route(_ONE, one, scope=Scope.READ, summary="One task"),
+    Route(f"{_ONE}/attempts", attempts, scope=Scope.READ, summary="Its attempts"),
+    Route(f"{_ONE}/logs", logs, scope=Scope.READ, summary="Its log lines"),
+    Route(f"{_ONE}/cancel", cancel, ("POST",), Scope.OPERATE, "Cancel it", request=CancelRequest),
+    Route(f"{_ONE}/retry", retry, ("POST",), Scope.OPERATE, "Run it again"),
+)

@@ -1,0 +1,105 @@
+"""What callers send, as models: strict types, no unknown fields. The rules that need no type stand in the queue."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+
+from jobrunner.api.bodies import has_controls
+from jobrunner.queue.request import NAME_MAX
+from jobrunner.queue.task import Status
+from jobrunner.queue.views.tasks import PAGE
+
+_RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,6})?([Zz]|[+-]\d\d:\d\d)")
+
+
+def _moment(value: Any) -> Any:
+    if value is None or isinstance(value, datetime):
+        return value
+    if not isinstance(value, str) or not _RFC3339.fullmatch(value):
+        raise ValueError("must be a time with its offset, such as 2026-01-31T09:30:00+08:00")
+    try:
+        return datetime.fromisoformat(value.upper()).astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise ValueError("is no time that a calendar has") from None
+
+
+Moment = Annotated[datetime, BeforeValidator(_moment), WithJsonSchema({"type": "string", "format": "date-time"})]
+
+
+def _name(value: str) -> str:
+    if not 1 <= len(value) <= NAME_MAX or has_controls(value):
+        raise ValueError(f"must have 1 to {NAME_MAX} characters and no control characters")
+    return value
+
+
+Name = Annotated[str, AfterValidator(_name)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class ExecuteRequest(_Strict):
+    """One task to run: the guide's fields first, then what is newer. Absent ones take the task type's defaults.
+
+    ``timeout`` and ``delay`` are in seconds; ``priority`` 1 is the most urgent.
+    """
+
+    task_id: str | None = None
+    task_type: str
+    task_data: dict[str, Any] = Field(default_factory=dict)
+    priority: int | None = None
+    timeout: float = None  # type: ignore[assignment]  # absent is the type's default, null is refused
+    queue: str | None = None
+    run_at: Moment | None = None
+    delay: float | None = None
+    max_attempts: int | None = None
+    expires_at: Moment | None = None
+    tags: list[str] | None = None
+    unique_key: str | None = None
+
+    def options(self) -> dict[str, Any]:
+        """What was given, as keyword arguments of ``submit``."""
+        return self.model_dump(exclude={"task_type", "task_data"}, exclude_unset=True)
+
+
+class CancelRequest(_Strict):
+    """Why a task is cancelled; kept as its error."""
+
+    reason: str = Field("", max_length=1_000)
+
+
+class ScheduleRequest(_Strict):
+    """A schedule: ``cron`` (5 fields) with its ``timezone``, or ``every`` seconds; and the task that it submits."""
+
+    name: Name
+    cron: str | None = None
+    every: float | None = None
+    timezone: str = "UTC"
+    task_type: str
+    task_data: dict[str, Any] = Field(default_factory=dict)
+    queue: str | None = None
+    priority: int | None = None
+    max_attempts: int | None = None
+    timeout: float | None = None
+
+
+class TasksQuery(_Strict):
+    """Which tasks to list, newest first; ``cursor`` is the ``next_cursor`` of the page before."""
+
+    status: tuple[Status, ...] = ()
+    type: str | None = None
+    queue: str | None = None
+    limit: int = Field(50, ge=1, le=PAGE)
+    cursor: int | None = Field(None, ge=1, le=2**63 - 1)
+
+
+class LogsQuery(_Strict):
+    """Where to go on reading: ``after`` is the ``next_after`` of the page before."""
+
+    after: int = Field(0, ge=0, le=2**63 - 1)
+    limit: int = Field(PAGE, ge=1, le=1_000)
