@@ -23,6 +23,7 @@ from jobrunner.text import MASK, is_secret, mask, visible
 
 FILE_BYTES = 10 * 1024 * 1024
 FILE_COUNT = 5
+QUIET = {"alembic": "WARNING", "apscheduler": "ERROR", "uvicorn": "WARNING"}  # their news is not the operator's
 VALUE_CHARACTERS = 32_768  # a longer value loses its middle
 _DEPTH = 6
 _FIRST = ("timestamp", "level", "logger", "event")
@@ -87,6 +88,8 @@ def setup(
     for handler in handlers:
         root.addHandler(handler)
     root.setLevel(level)
+    for name, least in QUIET.items():
+        logging.getLogger(name).setLevel(least)
     logging.captureWarnings(True)
 
 

@@ -6,7 +6,6 @@ databases serve older code until a contraction raises ``schema_info.oldest_code`
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,8 +24,6 @@ from jobrunner.errors import SchemaMismatch
 SCHEMA = 1  # the schema number that this code needs
 MIGRATION_DEADLINE = 3600.0  # seconds
 _LOCK_ID = 0x6A6F6272756E  # "jobrun": one migration at a time per database
-
-logging.getLogger("alembic").setLevel(logging.WARNING)
 
 
 def _config() -> Config:

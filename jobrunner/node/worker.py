@@ -5,27 +5,23 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 from jobrunner.db.engine import Database
-from jobrunner.errors import DatabaseUnavailable
 from jobrunner.execution.pool import Pool
 from jobrunner.handlers import Handler, run_hooks
 from jobrunner.logs import get_logger
 from jobrunner.node.admission import refusal
+from jobrunner.node.claims import Claims, Source
 from jobrunner.node.held import Held, Holding
 from jobrunner.node.host import Host
 from jobrunner.node.reports import Gathered
 from jobrunner.node.settler import Settler
 from jobrunner.node.state import Identity, State
-from jobrunner.queue import store, views
 from jobrunner.queue.store import Renewal
 from jobrunner.queue.task import Ending, Outcome, Status, Task
-from jobrunner.settings.failpoints import hit
 
 RELEASE_DEADLINE = 15.0  # seconds for giving back what did not end within the grace
-OUTAGE_PAUSE = 1.0  # seconds between claims while the database is away
 
 log = get_logger(__name__)
 
@@ -62,23 +58,22 @@ class Worker:
         handlers: dict[str, Handler],
         limits: Limits,
     ) -> None:
-        self._database = database
         self._identity = identity
         self._state = state
         self._held = held
         self._host = host
-        self._pools = [(pool, [h.name for h in handlers.values() if h.kind == pool.kind]) for pool in pools]
+        self._pools = pools
         self._handlers = handlers
         self._limits = limits
         self._reports = Gathered(database)
         self._settler = Settler(database, self._reports, self._recorded)
-        self._claims = ThreadPoolExecutor(1, thread_name_prefix="claim")
+        source = Source(identity.id, limits.queues, limits.lease_seconds)
+        self._claims = Claims(database, source, pools, handlers, most=1 if limits.once else None)
         self._running: set[asyncio.Task[None]] = set()
         self._wakeup = asyncio.Event()
         self._hurry = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._draining = ""
-        self._claimed = 0
         self._last_work = time.monotonic()
         self.exit_code = 0
 
@@ -86,7 +81,7 @@ class Worker:
         """Work until told to drain, or until there is nothing left where the limits say so."""
         self._loop = asyncio.get_running_loop()
         await run_hooks("start")
-        for pool, _ in self._pools:
+        for pool in self._pools:
             await pool.start()
         settling = asyncio.create_task(self._settler.run())
         watching = asyncio.create_task(self._watch())
@@ -100,9 +95,9 @@ class Worker:
             watching.cancel()
             self._settler.close()
             await asyncio.wait([settling], timeout=RELEASE_DEADLINE)
-            for pool, _ in self._pools:
+            for pool in self._pools:
                 await pool.close()
-            self._claims.shutdown(wait=False)
+            self._claims.close()
             await run_hooks("stop")
         if settling.done():
             settling.result()
@@ -145,54 +140,17 @@ class Worker:
         if holding is not None and holding.pool.stop(row_id, ending):
             log.info("stopping an attempt", task_id=holding.task.task_id, why=ending)
 
-    # -- claiming -------------------------------------------------------------------------------------------------
+    # -- running --------------------------------------------------------------------------------------------------
 
     async def _claim(self) -> bool:
-        """Claim once for every pool with free slots; True when one of them might have found more."""
+        """Take what there are slots for and start it; True when a second look may find more."""
         self._wakeup.clear()
         if self._refused():
             return False
-        more = False
-        for pool, types in self._pools:
-            wanted = self._wanted(pool)
-            if not types or wanted < 1:
-                continue
-            found = await self._look(types, wanted)
-            self._claimed += len(found)
-            for task in found:
-                self._start(task, pool)
-            more = more or len(found) == wanted
-        return more and not self._limits.once
-
-    def _wanted(self, pool: Pool) -> int:
-        if self._limits.once and self._claimed:
-            return 0
-        return min(pool.free(), 1) if self._limits.once else pool.free()
-
-    async def _look(self, types: Sequence[str], wanted: int) -> list[Task]:
-        loop = asyncio.get_running_loop()
-        try:
-            return await loop.run_in_executor(self._claims, self._claim_now, types, wanted)
-        except DatabaseUnavailable as error:
-            log.debug("cannot claim", error=str(error))
-            await asyncio.sleep(OUTAGE_PAUSE)
-            return []
-
-    def _claim_now(self, types: Sequence[str], wanted: int) -> list[Task]:
-        with self._database.begin() as conn:
-            found = store.claim(
-                conn,
-                self._identity.id,
-                types=types,
-                queues=self._limits.queues,
-                limit=wanted,
-                lease_seconds=self._limits.lease_seconds,
-            )
-            if found:
-                hit("claim-before-commit")
-        if found:
-            hit("claim-after-commit")
-        return found
+        found, more = await self._claims.look()
+        for task, pool in found:
+            self._start(task, pool)
+        return more
 
     def _refused(self) -> bool:
         reason = refusal(
@@ -205,8 +163,6 @@ class Worker:
         if not self._draining:
             self._state.state, self._state.reason = ("overloaded", reason) if reason else ("active", None)
         return reason is not None
-
-    # -- running --------------------------------------------------------------------------------------------------
 
     def _start(self, task: Task, pool: Pool) -> None:
         if not self._held.add(Holding(task, pool)):
@@ -258,7 +214,7 @@ class Worker:
         """Once a second: memory that passed the node's limit ends the greediest child; stuck slots are shown."""
         while True:
             await asyncio.sleep(1.0)
-            self._state.stuck = sum(pool.stuck() for pool, _ in self._pools)
+            self._state.stuck = sum(pool.stuck() for pool in self._pools)
             limit = self._limits.max_memory_mb
             if limit is None or not self._running:
                 continue
@@ -268,7 +224,7 @@ class Worker:
                 self._end_greediest(rss)
 
     def _end_greediest(self, rss: int) -> None:
-        for pool, _ in self._pools:
+        for pool in self._pools:
             greediest = pool.greediest()
             if greediest is not None:
                 log.warning("out of memory", used_mb=rss >> 20, max_memory_mb=self._limits.max_memory_mb)
@@ -281,33 +237,30 @@ class Worker:
         if self._state.stuck >= slots:
             self.exit_code = 1
             self._begin_drain("all slots are stuck", hurry=False)
-        busy = bool(self._running) or not self._settler.idle()
-        if self._limits.once and self._claimed and not busy:
+        busy = self._busy()
+        if self._limits.once and self._claims.made and not busy:
             self._begin_drain("one task was run", hurry=False)
         idle_for = time.monotonic() - self._last_work
         if self._limits.idle_timeout is not None and not busy and idle_for >= self._limits.idle_timeout:
             self._begin_drain("idle", hurry=False)
 
+    def _busy(self) -> bool:
+        return bool(self._running) or not self._settler.idle()
+
     async def _pause(self) -> None:
         """Wait for a hint, a free slot or the next poll; first make sure that there is anything to wait for."""
-        if self._limits.until_empty and not self._running and self._settler.idle() and await self._nothing_left():
+        if (
+            self._limits.until_empty
+            and not self._running
+            and self._settler.idle()
+            and await self._claims.nothing_left()
+        ):
             self._begin_drain("nothing is left", hurry=False)
             return
         try:
             await asyncio.wait_for(self._wakeup.wait(), self._limits.poll_interval)
         except TimeoutError:
             return
-
-    async def _nothing_left(self) -> bool:
-        def look() -> bool:
-            with self._database.read() as conn:
-                queues = None if self._limits.queues is None else list(self._limits.queues)
-                return views.is_idle(conn, queues, list(self._handlers))
-
-        try:
-            return await asyncio.get_running_loop().run_in_executor(self._claims, look)
-        except DatabaseUnavailable:
-            return False
 
     async def _drain(self) -> None:
         """Let what runs come to its end within the grace; give back the rest, uncharged."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -20,7 +19,6 @@ from jobrunner.settings import Settings
 FIRE_EVERY, RECLAIM_EVERY, EXPIRE_EVERY, PRUNE_EVERY = 1.0, 2.0, 5.0, 60.0  # seconds
 
 log = get_logger(__name__)
-logging.getLogger("apscheduler").setLevel(logging.ERROR)
 
 
 def start(database: Database, settings: Settings, wake: Callable[[], None]) -> BackgroundScheduler:

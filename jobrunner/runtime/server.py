@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import socket
 import threading
 from collections.abc import Callable
@@ -14,8 +13,6 @@ from jobrunner.errors import SettingsError
 from jobrunner.settings import Settings
 
 STOP_WITHIN = 5  # seconds for open requests at the end
-
-logging.getLogger("uvicorn").setLevel(logging.WARNING)
 
 
 class Server:
