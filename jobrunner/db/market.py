@@ -7,6 +7,8 @@ from sqlalchemy import Column, Date, Float, ForeignKey, Identity, Index, Integer
 from jobrunner.db.tables import METADATA
 from jobrunner.db.types import Id, JsonText, Name, UTCDateTime
 
+__all__ = ["METADATA", "import_loads", "import_outcomes", "import_rejects", "market_bars"]
+
 market_bars = Table(
     "market_bars",
     METADATA,

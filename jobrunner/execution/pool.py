@@ -44,6 +44,7 @@ class Pool(Protocol):
     """A number of slots that run attempts of one kind. All calls belong to the worker's loop."""
 
     kind: str
+    slots: int
 
     async def start(self) -> None:
         """Get ready; slots may still warm up afterwards."""

@@ -42,6 +42,7 @@ class Claims:
         self._pools = [(pool, [h.name for h in handlers.values() if h.kind == pool.kind]) for pool in pools]
         self._left = most
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="claim")
+        self._closed = False
         self.made = 0
 
     async def look(self) -> tuple[list[tuple[Task, Pool]], bool]:
@@ -50,7 +51,7 @@ class Claims:
         more = False
         for pool, types in self._pools:
             wanted = pool.free() if self._left is None else min(pool.free(), self._left)
-            if not types or wanted < 1:
+            if self._closed or not types or wanted < 1:
                 continue
             found = await self._claim(types, wanted)
             self.made += len(found)
@@ -67,8 +68,12 @@ class Claims:
         except DatabaseUnavailable:
             return False
 
-    def close(self) -> None:
+    def stop(self) -> None:
         """Claim no more."""
+        self._closed = True
+
+    def close(self) -> None:
+        """Let the thread go."""
         self._thread.shutdown(wait=False)
 
     async def _claim(self, types: Sequence[str], wanted: int) -> list[Task]:

@@ -19,7 +19,7 @@ from jobrunner.node.reports import Gathered
 from jobrunner.node.settler import Settler
 from jobrunner.node.state import Identity, State
 from jobrunner.queue.store import Renewal
-from jobrunner.queue.task import Ending, Outcome, Status, Task
+from jobrunner.queue.task import Ending, Lease, Outcome, Status, Task
 
 RELEASE_DEADLINE = 15.0  # seconds for giving back what did not end within the grace
 
@@ -123,6 +123,7 @@ class Worker:
     def _begin_drain(self, reason: str, hurry: bool) -> None:
         if not self._draining:
             self._draining = reason
+            self._claims.stop()
             self._state.state, self._state.reason = "draining", reason
             log.info("draining", reason=reason, running=len(self._running))
         if hurry:
@@ -130,14 +131,16 @@ class Worker:
         self._wakeup.set()
 
     def _stop_all(self, renewal: Renewal) -> None:
-        for row_id in renewal.lost:
-            self._stop(row_id, Ending.LOST)
-        for row_id in renewal.cancelled:
-            self._stop(row_id, Ending.CANCELLED)
+        for lease in renewal.lost:
+            self._stop(lease, Ending.LOST)
+        for lease in renewal.cancelled:
+            self._stop(lease, Ending.CANCELLED)
 
-    def _stop(self, row_id: int, ending: Ending) -> None:
-        holding = self._held.get(row_id)
-        if holding is not None and holding.pool.stop(row_id, ending):
+    def _stop(self, lease: Lease, ending: Ending) -> None:
+        holding = self._held.get(lease.id)
+        if holding is None or holding.task.lease != lease:  # settled since, and perhaps claimed anew
+            return
+        if holding.pool.stop(lease.id, ending):
             log.info("stopping an attempt", task_id=holding.task.task_id, why=ending)
 
     # -- running --------------------------------------------------------------------------------------------------
@@ -161,7 +164,9 @@ class Worker:
             max_cpu_percent=self._limits.max_cpu_percent,
         )
         if not self._draining:
-            self._state.state, self._state.reason = ("overloaded", reason) if reason else ("active", None)
+            stuck = f"{self._state.stuck} handlers ignored their time-out" if self._state.stuck else None
+            self._state.state = "overloaded" if reason else "stuck" if stuck else "active"
+            self._state.reason = reason or stuck
         return reason is not None
 
     def _start(self, task: Task, pool: Pool) -> None:
@@ -233,8 +238,7 @@ class Worker:
 
     def _notice(self) -> None:
         """Begin to drain where the limits, or slots that are all stuck, say so."""
-        slots = self._identity.slots
-        if self._state.stuck >= slots:
+        if any(pool.stuck() >= pool.slots for pool in self._pools):
             self.exit_code = 1
             self._begin_drain("all slots are stuck", hurry=False)
         busy = self._busy()

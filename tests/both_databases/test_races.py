@@ -134,7 +134,7 @@ def test_a_locked_row_is_unknown_and_holds_up_no_other_renewal(postgres_url: str
         conn.execute(text("SELECT 1 FROM tasks WHERE task_id = 'locked' FOR UPDATE"))
         with database.begin(deadline=3.0) as other:
             told = store.renew(other, [task.lease for task in held.values()], LEASE)
-    assert told.renewed == {held["free"].lease.id}
+    assert told.renewed == {held["free"].lease}
     assert told.lost == frozenset(), "locked is unknown, never lost"
     database.dispose()
 

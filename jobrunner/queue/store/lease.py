@@ -23,11 +23,11 @@ def held(lease: Any) -> tuple[ColumnElement[bool], ...]:
 
 @dataclass(frozen=True, slots=True)
 class Renewal:
-    """What a renewal found, by row id. Of leases in none of the sets nothing is known: their rows were locked."""
+    """What a renewal found. Of leases in none of the sets nothing is known: their rows were locked."""
 
-    renewed: frozenset[int]
-    cancelled: frozenset[int]  # renewed, and somebody asked for a cancel
-    lost: frozenset[int]
+    renewed: frozenset[Lease]
+    cancelled: frozenset[Lease]  # renewed, and somebody asked for a cancel
+    lost: frozenset[Lease]
 
 
 _HELD = rowset("held", id=Id, token=Text())
@@ -53,22 +53,24 @@ def renew(conn: Connection, leases: Sequence[Lease], lease_seconds: float) -> Re
         .values(lease_until=db_now(bindparam("lease_seconds")))
         .returning(_t.id, _t.cancel_requested_at)
     )
-    rows = conn.execute(statement, {**_rows(leases), "lease_seconds": lease_seconds}).all()
-    renewed = {row.id for row in rows}
-    doubtful = [lease for lease in leases if lease.id not in renewed]
+    asked = {
+        row.id: row.cancel_requested_at is not None
+        for row in conn.execute(statement, {**_rows(leases), "lease_seconds": lease_seconds})
+    }
+    doubtful = [lease for lease in leases if lease.id not in asked]
     return Renewal(
-        frozenset(renewed),
-        frozenset(row.id for row in rows if row.cancel_requested_at is not None),
+        frozenset(lease for lease in leases if lease.id in asked),
+        frozenset(lease for lease in leases if asked.get(lease.id)),
         _lost(conn, doubtful),
     )
 
 
-def _lost(conn: Connection, doubtful: Sequence[Lease]) -> frozenset[int]:
+def _lost(conn: Connection, doubtful: Sequence[Lease]) -> frozenset[Lease]:
     if not doubtful:
         return frozenset()
     still = select(_t.id).join_from(tasks, _HELD, _t.id == _HELD.c.id).where(*held(_HELD.c))
     kept = {row.id for row in conn.execute(still, _rows(doubtful))}
-    return frozenset(lease.id for lease in doubtful if lease.id not in kept)
+    return frozenset(lease for lease in doubtful if lease.id not in kept)
 
 
 def holds(conn: Connection, lease: Lease) -> bool:
