@@ -187,6 +187,7 @@ class Processes:
                     complaints += [f"left behind by {' '.join(process.command[1:])}: {_name(one)}" for one in left]
                     for one in left:
                         one.kill()
+                    psutil.wait_procs(left, timeout=5)
                     break
                 time.sleep(0.05)
             print(f"=== {' '.join(process.command[1:])} ended with {process.exit_code}\n{process.tail()}")
