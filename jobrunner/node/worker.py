@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -73,13 +74,18 @@ class Worker:
         self._wakeup = asyncio.Event()
         self._hurry = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._early: list[tuple[Callable[..., None], tuple[object, ...]]] = []
+        self._starting = threading.Lock()
         self._draining = ""
         self._last_work = time.monotonic()
         self.exit_code = 0
 
     async def run(self) -> None:
         """Work until told to drain, or until there is nothing left where the limits say so."""
-        self._loop = asyncio.get_running_loop()
+        with self._starting:
+            self._loop = asyncio.get_running_loop()
+        for act, args in self._early:
+            act(*args)
         await run_hooks("start")
         for pool in self._pools:
             await pool.start()
@@ -117,8 +123,11 @@ class Worker:
         self._call(self._stop_all, renewal)
 
     def _call(self, act: Callable[..., None], *args: object) -> None:
-        if self._loop is not None and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(act, *args)
+        with self._starting:
+            if self._loop is None:  # a signal may come before the loop runs
+                self._early.append((act, args))
+            elif not self._loop.is_closed():
+                self._loop.call_soon_threadsafe(act, *args)
 
     def _begin_drain(self, reason: str, hurry: bool) -> None:
         if not self._draining:

@@ -64,18 +64,17 @@ def run(settings: Settings, plan: Plan) -> int:
     The second signal hurries. Raises SettingsError, DatabaseLocked, SchemaMismatch, HandlerError and
     DatabaseUnavailable before anything runs.
     """
-    check_door(settings)
     load_handlers(settings.handlers)
     with ExitStack() as parts:
+        database = open_database(settings.url, pool_size=CONNECTIONS)
+        lock = FileLock(database.url.database or "")
+        parts.callback(lock.drop)  # last of all: it says that nobody else touches the file
+        parts.callback(database.dispose)
         server = _server(settings, plan)
         if server is not None:
             parts.callback(server.stop)
-        database = open_database(settings.url, pool_size=CONNECTIONS)
-        parts.callback(database.dispose)
         if settings.is_sqlite:
-            lock = FileLock(database.url.database or "")
             lock.take(server.url if server else None)
-            parts.callback(lock.drop)
         _prepare_schema(database, settings, plan)
         return _run(settings, plan, database, server, parts)
 
@@ -99,7 +98,6 @@ def _run(settings: Settings, plan: Plan, database: Database, server: Server | No
         listeners.append(_hearing(work))
         work.start()
     hints.start()
-    parts.callback(hints.stop)
     ticking = duties.start(database, settings, process.wake)
     if server is not None:
         server.start(plan.make_app(process), lambda: process.inbox.put(SERVER_ENDED))
@@ -109,6 +107,9 @@ def _run(settings: Settings, plan: Plan, database: Database, server: Server | No
     reason = _supervise(process, work)
     ticking.shutdown(wait=False)
     code = process.exit_code
+    if server is not None:
+        server.stop()
+    hints.stop()
     if work is not None:
         code = work.close(reason) or code
         if work.alive():
@@ -129,10 +130,10 @@ def _supervise(process: Process, work: Work | None) -> str:
         except queue.Empty:
             log.error("the worker's loop does not end; ending the process")
             return reason
-        if told == WORKER_ENDED or work is None:
-            return reason or told
         if told == SERVER_ENDED and not reason:
             process.exit_code = 1
+        if told == WORKER_ENDED or work is None:
+            return reason or told
         hurry = bool(reason) and told.startswith(SIGNAL)
         reason = reason or told
         process.draining = True
@@ -162,6 +163,7 @@ def _server(settings: Settings, plan: Plan) -> Server | None:
     """``up`` and ``api`` serve; ``worker`` where a port is set, and on SQLite always: no other process could."""
     if plan.role == "worker" and settings.port is None and not settings.is_sqlite:
         return None
+    check_door(settings)
     return Server(settings, DEFAULT_PORT if settings.port is None else settings.port)
 
 

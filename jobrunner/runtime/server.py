@@ -63,8 +63,9 @@ class Server:
         self._thread.start()
 
     def stop(self) -> None:
-        """Finish open requests, within five seconds, and stop."""
+        """Finish open requests, within five seconds, and stop. A second call does nothing."""
         if self._server is not None and self._thread is not None:
             self._server.should_exit = True
             self._thread.join(timeout=STOP_WITHIN + 2)
+            self._server = None
         self._socket.close()
