@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 FOLDER = "sample-vipdoc"
 SOURCE = "tongdaxin"
-_BARS = ("symbol", "bars", "first", "last", "last_close")
+_BARS = ("symbol", "bars", "first", "last", "last_close", "data")
 
 
 def run_demo(flags: dict[str, Any], config: Path | None, *, until_empty: bool, as_json: bool) -> int:
@@ -99,7 +99,10 @@ def _stored(process: Process, symbols: list[str]) -> list[dict[str, Any]]:
 
     with process.database.read() as conn:
         found = stored_bars(conn, symbols, source=SOURCE)
-    return [{**vars(one), "first": one.first.isoformat(), "last": one.last.isoformat()} for one in found]
+    return [
+        {**vars(one), "data": "generated sample", "first": one.first.isoformat(), "last": one.last.isoformat()}
+        for one in found
+    ]
 
 
 def _curl(process: Process, task_id: str) -> str:

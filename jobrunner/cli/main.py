@@ -7,6 +7,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 from importlib.metadata import version
+from io import TextIOWrapper
 from typing import Annotated, Any, NoReturn, cast
 
 import typer
@@ -55,6 +56,9 @@ def root(
 
 def run(argv: Sequence[str] | None = None) -> NoReturn:
     """The console script: run the command line and exit with its code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # no console's encoding may fail a command
     sys.exit(main(argv))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Iterable, Sequence
 from datetime import datetime
@@ -28,18 +29,23 @@ _STATUS_STYLE = {
 
 def talk(text: str) -> None:
     """Say something to the person, on standard error."""
-    Console(stderr=True).print(Text(visible(text)), soft_wrap=True)
+    print(visible(text), file=sys.stderr, flush=True)  # noqa: T201
 
 
 def document(data: Any) -> None:
     """One JSON document on standard output; indented on a terminal, in ASCII elsewhere whatever its encoding is."""
     seen = sys.stdout.isatty()
-    print(json.dumps(data, indent=2 if seen else None, ensure_ascii=not seen, default=str), flush=True)  # noqa: T201
+    print(_no_controls(json.dumps(data, indent=2 if seen else None, ensure_ascii=not seen)), flush=True)  # noqa: T201
+
+
+def _no_controls(text: str) -> str:
+    """JSON itself escapes the lower control characters only; a terminal obeys the upper ones too."""
+    return re.sub("[\x7f-\x9f]", lambda found: f"\\u{ord(found.group()):04x}", text)
 
 
 def plain(text: str) -> None:
     """One text on standard output."""
-    Console().print(Text(visible(text)), soft_wrap=True)
+    print(visible(text), flush=True)  # noqa: T201
 
 
 def table(headers: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
@@ -51,7 +57,7 @@ def table(headers: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
         return
     drawn = Table(box=None, header_style="bold", pad_edge=False)
     for header in headers:
-        drawn.add_column(header)
+        drawn.add_column(header, overflow="fold")
     for row in rows:
         texts = [visible(_cell(_local(value)), one_line=True) for value in row]
         drawn.add_row(*(Text(text, _STATUS_STYLE.get(text, "")) for text in texts))
@@ -62,12 +68,15 @@ def facts(pairs: Iterable[tuple[str, Any]]) -> None:
     """One thing: its names and values, a line each; what is not known is left out."""
     console = Console()
     told = [(name, value) for name, value in pairs if value not in (None, "", [], {})]
+    if not console.is_terminal:
+        for name, value in told:
+            print(f"{name}\t{visible(_cell(value), one_line=True)}")  # noqa: T201
+        return
     width = max((len(name) for name, _ in told), default=0)
     for name, value in told:
-        text = visible(_cell(_local(value) if console.is_terminal else value))
-        label = f"{name:<{width}}  " if console.is_terminal else f"{name}\t"
-        body = text.replace("\n", "\n" + " " * (width + 2)) if console.is_terminal else text.replace("\n", "\\n")
-        console.print(Text.assemble((label, "bold"), (body, _STATUS_STYLE.get(text, ""))), soft_wrap=True)
+        text = visible(_cell(_local(value))).replace("\n", "\n" + " " * (width + 2))
+        label = (f"{name:<{width}}  ", "bold")
+        console.print(Text.assemble(label, (text, _STATUS_STYLE.get(text, ""))), soft_wrap=True)
 
 
 def _cell(value: Any) -> str:
@@ -76,7 +85,7 @@ def _cell(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
-        return f"{value:.4g}" if abs(value) < 1000 else f"{value:.0f}"
+        return f"{round(value, 3):.15g}"
     if isinstance(value, list) and all(isinstance(part, str) for part in value):
         return ",".join(value)
     if isinstance(value, dict | list):

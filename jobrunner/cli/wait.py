@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,7 +12,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from jobrunner.cli import values
 from jobrunner.cli.exits import Exit
 from jobrunner.cli.options import AsJson, ConfigFile, Url, desk_opener
-from jobrunner.cli.output import document, plain, talk
+from jobrunner.cli.output import document, talk
 from jobrunner.text import visible
 
 if TYPE_CHECKING:
@@ -58,6 +57,8 @@ def await_tasks(
         with bars:
             for task in watch(opener, task_ids, timeout):
                 found[task["task_id"]] = task
+                if not shown and task["completed_at"] is None:
+                    _tell_if_nobody_works(opener)
                 if task["task_id"] not in shown:
                     shown[task["task_id"]] = bars.add_task(_label(task), total=1.0)
                 if lines and bars.disable and said.get(task["task_id"]) != _line(task):
@@ -82,7 +83,7 @@ def exit_for(ended: Sequence[dict[str, Any]]) -> Exit:
 def tell_result(task: dict[str, Any]) -> None:
     """The result to standard output; a bad end, with its reason, to standard error."""
     if task["status"] == "completed":
-        plain(json.dumps(task["result"], indent=2, ensure_ascii=False))
+        document(task["result"])
     else:
         talk(f"task {task['task_id']} {task['status']}: {task['error'] or 'no reason given'}")
 
@@ -99,6 +100,12 @@ def task_bars() -> Progress:
         transient=True,
         disable=not console.is_terminal,
     )
+
+
+def _tell_if_nobody_works(opener: Callable[[], Desk]) -> None:
+    with opener() as desk:
+        if not desk.overview()["nodes_alive"]:
+            talk("No worker is alive, so nothing runs now; start one with: jobrunner up (or: jobrunner worker)")
 
 
 def _label(task: dict[str, Any]) -> str:

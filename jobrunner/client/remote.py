@@ -145,5 +145,6 @@ def _refusal(response: httpx2.Response) -> Refused:
     if where and where not in told:
         told = f"{told}: {where}"
     if response.status_code == 401:
-        told = f"{told} (the key comes from JOBRUNNER_API_KEY or the config file)"
+        known = "this key" if "X-API-Key" in response.request.headers else "a call without a key"
+        told = f"the server does not take {known}: set its key as JOBRUNNER_API_KEY or as api_key in the config file"
     return Refused(response.status_code, told, problem)

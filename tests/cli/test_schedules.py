@@ -1,0 +1,53 @@
+"""Schedules by command."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.cli.conftest import Jr
+
+
+def test_a_schedules_life(at: Jr, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = ["schedules", "add", "nightly", "report", "day=1", "--timezone", "Asia/Shanghai", "--priority", "2"]
+    told = at(*words, "--cron", "30 17 * * 1-5")
+    assert told.code == 2
+    assert "no worker ever published 'report'" in told.err
+    monkeypatch.setenv("JOBRUNNER_ALLOW_UNKNOWN_TYPES", "1")
+    told = at(*words, "--cron", "30 17 * * 1-5", "--json")
+    assert (told.json["cron"], told.json["task_data"], told.json["paused"]) == ("30 17 * * 1-5", {"day": "1"}, False)
+    assert at("schedules", "add", "beat", "ping", "--every", "5m").out.startswith("schedule beat fires next at 2")
+    assert {row["name"] for row in at("schedules", "list").rows} == {"nightly", "beat"}
+    assert len(at("schedules", "list", "--json").json["schedules"]) == 2
+
+    coming = at("schedules", "next", "nightly", "-n", "7", "--json").json
+    assert len(coming["next"]) == 7
+    assert all("T09:30:00" in instant for instant in coming["next"])
+    rows = at("schedules", "next", "nightly", "-n", "6").rows
+    assert {row["at"][11:] for row in rows} == {"17:30:00+08:00"}
+    assert "Saturday" not in {row["weekday"] for row in rows}
+
+    assert at("schedules", "pause", "nightly").out == "schedule nightly is paused\n"
+    assert at("schedules", "resume", "nightly", "--json").json["paused"] is False
+    ran = at("schedules", "run", "nightly", "--json").json
+    task = at("status", ran["task_id"], "--json").json
+    assert (task["task_type"], task["priority"], task["task_data"]) == ("report", 2, {"day": "1"})
+    assert at("schedules", "remove", "nightly", "--json").json == {"name": "nightly", "removed": True}
+    for verb in ("remove", "pause", "resume", "run", "next"):
+        told = at("schedules", verb, "nightly")
+        assert told.code == 3, verb
+        assert "nightly" in told.err
+
+
+def test_schedules_that_make_no_sense(at: Jr, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JOBRUNNER_ALLOW_UNKNOWN_TYPES", "1")
+    for words, named in (
+        (["--cron", "61 * * * *"], "minute"),
+        (["--cron", "0 0 * * *", "--timezone", "Asia/Shangai"], "Asia/Shanghai"),
+        (["--cron", "0 0 * * *", "--every", "5m"], "either cron or every"),
+        ([], "either cron or every"),
+        (["--every", "0.5"], "every"),
+    ):
+        told = at("schedules", "add", "odd", "ping", *words)
+        assert (told.code, told.out) == (2, "")
+        assert named in told.err
+    assert at("schedules", "list", "--json").json == {"schedules": []}

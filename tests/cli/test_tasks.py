@@ -1,0 +1,133 @@
+"""Commands on tasks, at the database and over REST, with what a real worker made of them."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.cli.conftest import Jr
+from tests.processes import Processes
+
+ANY_TYPE = {"JOBRUNNER_ALLOW_UNKNOWN_TYPES": "true"}
+
+
+@pytest.fixture
+def worked(at: Jr, database_url: str, chores: str, processes: Processes, monkeypatch: pytest.MonkeyPatch) -> Jr:
+    """Five tasks that a worker ended, and one that waits."""
+    monkeypatch.setenv("JOBRUNNER_ALLOW_UNKNOWN_TYPES", "true")
+    for task_id, words in {
+        "sum": ["add", "x:=2", "y:=3"],
+        "said": ["talk"],
+        "bad": ["broken"],
+        "no": ["declined"],
+        "wrong": ["add", "x=two"],
+    }.items():
+        assert at("submit", *words, "--task-id", task_id, "--max-attempts", "1").out == f"{task_id}\n"
+    worker = processes.run(
+        *("worker", "--until-empty", "--handlers", chores),
+        env={"JOBRUNNER_DATABASE_URL": database_url, "JOBRUNNER_PORT": "0", **ANY_TYPE},
+    )
+    assert worker.exit_code == 0
+    assert at("submit", "add", "x:=1", "--task-id", "later", "--in", "1h", "--tag", "a", "--tag", "b").code == 0
+    return at
+
+
+def test_what_a_worker_made_of_them(worked: Jr) -> None:
+    told = worked("wait", "sum")
+    assert (told.code, json.loads(told.out), told.err) == (0, {"value": 5}, "")
+    told = worked("wait", "sum", "said", "--json")
+    assert told.code == 0
+    assert [task["result"] for task in told.json["tasks"]] == [{"value": 5}, {"said": 2}]
+    told = worked("wait", "bad")
+    assert (told.code, told.out) == (4, "")
+    assert "task bad failed: " in told.err
+    assert "no such luck" in told.err
+    told = worked("wait", "no")
+    assert (told.code, told.out, told.err) == (5, "", "task no cancelled: not today\n")
+    assert worked("wait", "no", "bad", "sum").code == 4
+    told = worked("wait", "sum", "later", "--timeout", "0.3s")
+    assert told.code == 6
+    assert "later did not end in 0.3 s" in told.err
+    assert worked("wait", "sum", "nobody").code == 3
+
+    one = worked("status", "bad", "--json").json
+    assert (one["status"], one["failures"], one["task_data"]) == ("failed", 1, {})
+    assert [(tried["outcome"], tried["error_class"]) for tried in one["attempts"]] == [("error", "ValueError")]
+    assert "wrong" not in worked("status", "wrong").err
+    assert worked("status", "wrong", "--json").json["attempts"][0]["outcome"] == "refused"
+    lines = dict(line.split("\t", 1) for line in worked("status", "sum").out.splitlines())
+    assert (lines["status"], lines["result"], lines["attempt"]) == ("completed", '{"value": 5}', "1")
+    later = worked("status", "later", "--json").json
+    assert (later["status"], later["reason"], later["tags"]) == ("pending", "scheduled", ["a", "b"])
+
+    kept = worked("logs", "said", "--json").json
+    assert [line["message"] for line in kept["logs"]][:1] == ["first line"]
+    assert kept["logs"][0]["fields"] == {"step": 1}
+    told = worked("logs", "said", "--follow")
+    assert "first line step=1" in told.out
+    assert "\x1b" not in told.out
+    assert len(worked("logs", "said", "--follow", "--json").out.splitlines()) == len(kept["logs"])
+    assert worked("logs", "nobody").code == 3
+
+    _listing(worked)
+    _moving(worked)
+
+
+def _listing(worked: Jr) -> None:
+    told = worked("list")
+    assert [row["task_id"] for row in told.rows] == ["later", "wrong", "no", "bad", "said", "sum"]
+    failed = worked("list", "--status", "failed", "--status", "cancelled", "--json").json
+    assert {task["task_id"] for task in failed["tasks"]} == {"wrong", "bad", "no"}
+    assert failed["next_cursor"] is None
+    first = worked("list", "--type", "add", "--limit", "2", "--json").json
+    assert [task["task_id"] for task in first["tasks"]] == ["later", "wrong"]
+    second = worked("list", "--type", "add", "--limit", "2", "--cursor", first["next_cursor"], "--json").json
+    assert [task["task_id"] for task in second["tasks"]] == ["sum"]
+    assert worked("list", "--queue", "elsewhere", "--json").json == {"tasks": [], "next_cursor": None}
+    assert worked("list", "--cursor", "x").code == 2
+    assert worked("list", "--status", "odd").code == 2
+
+
+def _moving(worked: Jr) -> None:
+    told = worked("cancel", "later", "--reason", "too late", "--json")
+    assert (told.code, told.json["status"], told.json["error"]) == (0, "cancelled", "too late")
+    assert worked("cancel", "later").out == "task later is cancelled\n"
+    assert worked("cancel", "sum").code == 9
+    assert worked("cancel", "nobody").code == 3
+    assert worked("retry", "bad").out == "task bad is in the queue again\n"
+    told = worked("retry", "bad")
+    assert (told.code, told.err) == (9, "jobrunner: task 'bad' is pending, so it cannot be retried\n")
+    assert worked("retry", "no", "--json").json["generation"] == 1
+    assert worked("retry", "nobody").code == 3
+
+
+def test_submitting_says_what_it_did(at: Jr, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = at("submit", "add", "x:=1")
+    assert told.code == 2
+    assert "no worker ever published 'add'" in told.err
+    assert "Traceback" not in told.err
+    monkeypatch.setenv("JOBRUNNER_ALLOW_UNKNOWN_TYPES", "true")
+    told = at("submit", "add", "-", "--task-id", "a", "--priority", "1", "--queue", "q", "--json", stdin='{"x": 1}')
+    assert told.json == {"task_id": "a", "status": "pending", "created": True}
+    told = at("submit", "add", "x:=1", "--task-id", "a", "--queue", "q", "--json")
+    assert told.json == {"task_id": "a", "status": "pending", "created": False}
+    assert "was there before" in told.err
+    told = at("submit", "add", "x:=2", "--task-id", "a", "--queue", "q")
+    assert (told.code, told.out) == (9, "")
+    assert "is taken by a different request" in told.err
+    task = at("status", "a", "--json").json
+    assert (task["priority"], task["queue"], task["task_data"], task["attempts"]) == (1, "q", {"x": 1}, [])
+    told = at("submit", "add", "--priority", "11", "--task-id", "a/b")
+    assert told.code == 2
+    assert "/priority" in told.err
+    assert "/task_id" in told.err
+    told = at("submit", "add", "--at", "2030-01-31T09:30:00+08:00", "--expires", "2031-01-01T00:00:00Z", "--json")
+    task = at("status", told.json["task_id"], "--json").json
+    assert (task["run_at"], task["expires_at"]) == ("2030-01-31T01:30:00.000000Z", "2031-01-01T00:00:00.000000Z")
+    told = at("submit", "add", "--unique-key", "k", "--timeout", "1m", "--max-attempts", "7", "--json")
+    task = at("status", told.json["task_id"], "--json").json
+    assert (task["unique_key"], task["timeout"], task["max_attempts"]) == ("k", 60.0, 7)
+    assert at("submit", "add", "--unique-key", "k", "y:=2", "--json").json["task_id"] == task["task_id"]
+    told = at("submit", "add", "--wait-timeout", "0.1")
+    assert told.code == 6
