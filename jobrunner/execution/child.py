@@ -102,8 +102,9 @@ class Child:
             )
         if module in self._broken:
             raise HandlerError(self._broken[module])
+        self._link.send({"op": "importing"})  # which is not the handler's time
         registry.import_handlers(module)
-        self._link.send({"op": "started"})  # the import was not the handler's time
+        self._link.send({"op": "started"})
         if name not in registry.handlers():
             raise HandlerError(f"importing {module!r} in a child process registers no handler {name!r}")
         return registry.get(name)

@@ -13,7 +13,7 @@ from typing import Any
 from jobrunner.errors import DatabaseUnavailable, LeaseLost
 from jobrunner.execution.attempt import class_name, stopped
 from jobrunner.execution.pool import Grace, Reports
-from jobrunner.execution.process import Child, Exit
+from jobrunner.execution.process import START_TIMEOUT, Child, Exit
 from jobrunner.execution.quota import Quota
 from jobrunner.execution.wire import Message
 from jobrunner.handlers.declare import Handler
@@ -63,7 +63,7 @@ class ChildAttempt:
                 "limit": self._limit,
             },
         )
-        self._restart()
+        self._restart(self._limit)
 
     def stop(self, ending: Ending) -> None:
         """The next stage of ending it; the first call says why."""
@@ -100,8 +100,10 @@ class ChildAttempt:
             case "log":
                 at = _EPOCH + timedelta(microseconds=message["at"])
                 self._keep(LogLine(at, message["level"], message["message"], message["fields"]))
+            case "importing":
+                self._restart(START_TIMEOUT)
             case "started":
-                self._restart()
+                self._restart(self._limit)
             case "apply":
                 self._work(self._apply(message))
             case "url":
@@ -183,10 +185,11 @@ class ChildAttempt:
         self._report()
         self.done.set_result(outcome)
 
-    def _restart(self) -> None:
-        for timer in self._timers:
-            timer.cancel()
-        self._timers = [self._loop.call_later(self._limit, self.stop, Ending.TIMEOUT)]
+    def _restart(self, limit: float) -> None:
+        if self.ending is None:
+            for timer in self._timers:
+                timer.cancel()
+            self._timers = [self._loop.call_later(limit, self.stop, Ending.TIMEOUT)]
 
     def _terminate(self) -> None:
         if self.terminated or self.child is None or self.done.done():

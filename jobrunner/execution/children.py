@@ -10,7 +10,7 @@ from collections.abc import Coroutine, Mapping
 from contextlib import suppress
 from typing import Any
 
-from jobrunner.execution import memory
+from jobrunner.execution import memory, warden
 from jobrunner.execution.attempt import stopped, with_delay
 from jobrunner.execution.child_attempt import ChildAttempt
 from jobrunner.execution.pool import TASK_TIMEOUT, Grace, Reports, time_limit
@@ -42,7 +42,7 @@ class ChildPool:
         grace: Grace | None = None,
         environ: Mapping[str, str] | None = None,
     ) -> None:
-        self._slots = slots
+        self.slots = slots
         self._task_timeout = task_timeout
         self._child_max_tasks = child_max_tasks
         self._grace = grace or Grace()
@@ -66,6 +66,7 @@ class ChildPool:
     async def start(self) -> None:
         """Begin to start children; the first tasks need not wait for all of them."""
         self._program = Program(registry.modules(), self._log_level, self._environ)
+        self._warden = warden.start(f"{self._name}.")
         self._fill()
         self._sampler = asyncio.create_task(self._sample())
 
@@ -81,12 +82,15 @@ class ChildPool:
             work.cancel()
         await asyncio.gather(*self._works, return_exceptions=True)
         await asyncio.gather(*(child.kill() for child in tuple(self._alive)))
+        if self._warden.stdin is not None:
+            self._warden.stdin.close()
+        await asyncio.to_thread(self._warden.wait)
 
     def free(self) -> int:
         """Slots that can take a task now; none while children cannot be started."""
         if time.monotonic() < self._paused_until and not self._idle:
             return 0
-        return self._slots - len(self._attempts)
+        return self.slots - len(self._attempts)
 
     def stuck(self) -> int:
         """None: a child that does not end is killed."""
@@ -127,7 +131,7 @@ class ChildPool:
         try:
             return await attempt.done
         finally:
-            if not attempt.done.done():  # whoever awaited us does not any more
+            if attempt.done.cancelled():  # whoever awaited us does not any more
                 child.listener = None
                 child.condemned = True
             self._give_back(child)
@@ -182,7 +186,7 @@ class ChildPool:
             self._work(self._warm_up())
 
     def _missing(self) -> int:
-        return 0 if self._closed else self._slots - len(self._children) - self._starting
+        return 0 if self._closed else self.slots - len(self._children) - self._starting
 
     async def _warm_up(self) -> None:
         try:
@@ -194,7 +198,7 @@ class ChildPool:
 
     async def _start_one(self) -> None:
         self._numbers += 1
-        child = Child(self._program, f"{self._name}.{self._numbers}")
+        child = Child(self._program, f"{self._name}.{self._numbers}.")
         self._alive.add(child)
         child.gone.add_done_callback(lambda _: self._lost(child))
         try:

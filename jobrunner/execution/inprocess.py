@@ -117,7 +117,7 @@ class InProcessPool(ABC):
     _loop_thread: int | None = None  # where handlers may not block
 
     def __init__(self, slots: int, *, task_timeout: float = TASK_TIMEOUT, grace: Grace | None = None) -> None:
-        self._slots = slots
+        self.slots = slots
         self._task_timeout = task_timeout
         self._grace = grace or Grace()
         self._attempts: dict[int, InProcessAttempt] = {}
@@ -146,7 +146,7 @@ class InProcessPool(ABC):
 
     def free(self) -> int:
         """Slots that can take a task now."""
-        return self._slots - len(self._attempts) - len(self._stuck)
+        return self.slots - len(self._attempts) - len(self._stuck)
 
     def stuck(self) -> int:
         """Slots whose handler goes on although its attempt was given up."""

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 _CHUNK = 65_536
 _LONGEST = 16_384  # bytes kept of a line
-_CHUNKS_OF_ONE = 32  # read at most at an attempt's end: what it left running may go on writing for ever
+_CHUNKS = 16  # read at most at once: a writer may never stop
 _REST = 0.02  # seconds between two looks at a pipe whose words are dropped: a flood shall not keep the worker busy
 
 
@@ -29,15 +29,14 @@ class Output:
         self._begun = bytearray()
         self._loop = asyncio.get_running_loop()
         self._open = True
+        self._wasted = 0
         self.tail: deque[str] = deque(maxlen=60)
         os.set_blocking(pipe, False)
         self._loop.add_reader(pipe, self._readable)
 
     def drain(self) -> None:
         """Read what is in the pipe now, and take a last line without an end for whole."""
-        for _ in range(_CHUNKS_OF_ONE):
-            if not self._open or not self._read():
-                break
+        self._read_much()
         self._end_line()
 
     def close(self) -> None:
@@ -47,14 +46,21 @@ class Output:
             self._loop.remove_reader(self._pipe)
 
     def _readable(self) -> None:
+        wasted = self._wasted
         self._read()
-        if self._open and self._full():
+        if self._open and self._wasted > wasted:
             self._loop.remove_reader(self._pipe)
             self._loop.call_later(_REST, self._again)
 
     def _again(self) -> None:
         if self._open:
             self._loop.add_reader(self._pipe, self._readable)
+            self._read_much()
+
+    def _read_much(self) -> None:
+        for _ in range(_CHUNKS):
+            if not self._open or not self._read():
+                return
 
     def _read(self) -> bool:
         try:
@@ -66,6 +72,7 @@ class Output:
             return False
         if self._full():
             self._drop(data.count(b"\n"))
+            self._wasted += len(data)
             self._begun.clear()
             return True
         first, *others = data.split(b"\n")
@@ -79,7 +86,10 @@ class Output:
         _, back, latest = piece.rpartition(b"\r")
         if back and latest:  # a progress bar writes over itself: what stood there before is gone
             self._begun.clear()
-        self._begun += (latest or piece)[: _LONGEST - len(self._begun)]
+        piece = latest or piece
+        room = _LONGEST - len(self._begun)
+        self._wasted += max(0, len(piece) - room)
+        self._begun += piece[:room]
 
     def _end_line(self) -> None:
         if not self._begun:

@@ -10,19 +10,13 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable
 from contextlib import suppress
 
 import psutil
 
-MARK = "JOBRUNNER_CHILD"
-"""Environment variable of every process that a child started, however far it moved away from it."""
-
 _PR_SET_PDEATHSIG = 1
 _HIGH = 200  # descriptors below this number are what programs close when they tidy up
-_SWEEPS = 100
-_BETWEEN_SWEEPS = 0.02  # seconds
 
 
 def tie_to_parent(parent: int) -> None:
@@ -92,49 +86,6 @@ def signal_group(leader: int, *, kill: bool) -> None:
     """TERM or KILL to the process group of a child that was not reaped yet."""
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(leader, signal.SIGKILL if kill else signal.SIGTERM)
-
-
-def sweep(mark: str, leader: int | None = None) -> int:
-    """Kill everything that was started under this mark or descends from ``leader``, but not ``leader``; how many.
-
-    A process group alone is not enough: whoever called setsid has left it.
-    """
-    killed: set[psutil.Process] = set()
-    for _ in range(_SWEEPS):  # one that forks while we look is met in the next round
-        found = {process for process in _descendants(leader) | _marked(mark) if process.pid != leader}
-        for process in found:
-            with suppress(psutil.Error):
-                process.kill()
-        if not found:
-            break
-        killed |= found
-        time.sleep(_BETWEEN_SWEEPS)  # psutil's wait would take the exit of our own children from us
-    return len(killed)
-
-
-def _descendants(leader: int | None) -> set[psutil.Process]:
-    if leader is None:
-        return set()
-    try:
-        return {process for process in psutil.Process(leader).children(recursive=True) if _runs(process)}
-    except psutil.Error:
-        return set()
-
-
-def _marked(mark: str) -> set[psutil.Process]:
-    found = set()
-    for process in psutil.process_iter():
-        with suppress(psutil.Error, OSError):
-            if process.pid != os.getpid() and process.environ().get(MARK) == mark and _runs(process):
-                found.add(process)
-    return found
-
-
-def _runs(process: psutil.Process) -> bool:
-    try:
-        return bool(process.status() != psutil.STATUS_ZOMBIE)
-    except psutil.Error:
-        return False
 
 
 def has_children() -> bool:

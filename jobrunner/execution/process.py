@@ -13,6 +13,7 @@ from typing import Protocol
 
 from jobrunner.execution import posix
 from jobrunner.execution.output import Output
+from jobrunner.execution.sweep import MARK, sweep
 from jobrunner.execution.wire import Message, Unpacker, WireError, pack
 
 START_TIMEOUT = 60.0  # seconds for the imports of a new child
@@ -132,7 +133,7 @@ class Child:
         """End it, with its process group and whatever else it started, and wait until it is gone."""
         self.condemned = True
         if self._process.returncode is None:
-            await asyncio.to_thread(posix.sweep, self._mark, self.pid)
+            await asyncio.to_thread(sweep, self._mark, self.pid)
         self._signal(kill=True)
         await asyncio.shield(self.gone)
 
@@ -171,7 +172,7 @@ class Child:
                 stderr=subprocess.PIPE,
                 pass_fds=[theirs.fileno()],
                 start_new_session=True,
-                env={**environ, posix.MARK: self._mark},
+                env={**environ, MARK: self._mark},
             )
         except OSError:
             self._line.close()
@@ -260,7 +261,7 @@ class Child:
         self._burial = self._loop.create_task(self._bury(code, peak_rss))
 
     async def _bury(self, code: int, peak_rss: int) -> None:
-        await asyncio.to_thread(posix.sweep, self._mark)
+        await asyncio.to_thread(sweep, self._mark)
         self._disconnect()
         self.drain()
         for output in self._outputs:

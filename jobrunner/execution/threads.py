@@ -25,13 +25,13 @@ class ThreadPool(InProcessPool):
         """Start the threads."""
         await super().start()
         self._work: SimpleQueue[_Work | None] = SimpleQueue()
-        for number in range(self._slots):
+        for number in range(self.slots):
             threading.Thread(target=_serve, args=(self._work,), name=f"inline-{number}", daemon=True).start()
 
     async def close(self) -> None:
         """Ask everything to end, and send the idle threads home."""
         await super().close()
-        for _ in range(self._slots):
+        for _ in range(self.slots):
             self._work.put(None)
 
     def _begin(self, attempt: InProcessAttempt) -> asyncio.Future[Outcome]:
