@@ -64,7 +64,8 @@ class _Played:
         try:
             self.code = self._play(process)
         except Exception as error:  # noqa: BLE001  told by the main thread, when everything is shut down
-            self.error = error
+            if not process.draining:  # Ctrl-C in the middle of it is no error
+                self.error = error
         if self.error is not None or not self._stays:
             process.shutdown("the demo is over")
         else:

@@ -64,7 +64,7 @@ def _one(task_id: str, as_json: bool, url: str | None, config: Path | None) -> N
     facts((name, task[name]) for name in _TASK_FACTS if task[name] or name not in _QUIET_AT_ZERO)
     if tried:
         plain("")
-        table(_ATTEMPT, ([one[name] for name in _ATTEMPT] for one in tried))
+        table(_ATTEMPT, ([one[name] for name in _ATTEMPT] for one in tried), unseen=("node_id",))
 
 
 class _Statuses(StrEnum):
@@ -76,6 +76,9 @@ class _Statuses(StrEnum):
 
 
 _TASK = ("task_id", "task_type", "status", "reason", "queue", "priority", "attempt", "progress", "created_at", "error")
+
+
+_UNSEEN = ("priority", "attempt")
 
 
 def list_tasks(
@@ -98,7 +101,7 @@ def list_tasks(
     if as_json:
         document(page)
         return
-    table(_TASK, ([task[name] for name in _TASK] for task in page["tasks"]))
+    table(_TASK, ([task[name] for name in _TASK] for task in page["tasks"]), unseen=_UNSEEN)
     if page["next_cursor"]:
         talk(f"more with: --cursor {page['next_cursor']}")
 

@@ -29,7 +29,7 @@ def nodes(
     if as_json:
         document(told)
     else:
-        table(_NODE, ([node[name] for name in _NODE] for node in told["nodes"]))
+        table(_NODE, ([node[name] for name in _NODE] for node in told["nodes"]), unseen=("host", "id"))
 
 
 def add_to(app: typer.Typer) -> None:

@@ -48,18 +48,23 @@ def plain(text: str) -> None:
     print(visible(text), flush=True)  # noqa: T201
 
 
-def table(headers: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Rows under their headers; missing values are empty. Times are this machine's on a terminal, else as in JSON."""
+def table(headers: Sequence[str], rows: Iterable[Sequence[Any]], *, unseen: Sequence[str] = ()) -> None:
+    """Rows under their headers; missing values are empty. Times are this machine's on a terminal, else as in JSON.
+
+    A terminal, which is narrow, shows the columns without those in ``unseen``.
+    """
     console = Console()
     if not console.is_terminal:
         for row in [headers, *rows]:
             print("\t".join(visible(_cell(value), one_line=True) for value in row))  # noqa: T201
         return
     drawn = Table(box=None, header_style="bold", pad_edge=False)
-    for header in headers:
-        drawn.add_column(header, overflow="fold")
+    shown = [position for position, header in enumerate(headers) if header not in unseen]
+    for position in shown:
+        label = headers[position].replace("_percent", " %").replace("_", " ")
+        drawn.add_column(label, overflow="fold", no_wrap=position == 0)
     for row in rows:
-        texts = [visible(_cell(_local(value)), one_line=True) for value in row]
+        texts = [visible(_cell(_local(row[position])), one_line=True) for position in shown]
         drawn.add_row(*(Text(text, _STATUS_STYLE.get(text, "")) for text in texts))
     console.print(drawn)
 

@@ -138,10 +138,9 @@ def _run(
     def ready(process: Process) -> None:
         if as_json:
             document({"url": process.url, "pid": os.getpid()})
-        elif process.url:
-            talk(f"jobrunner is ready at {process.url} (Ctrl-C ends it)")
-        else:
-            talk("jobrunner is ready (Ctrl-C ends it)")
+        elif sys.stderr.isatty():  # elsewhere the log's line says it, and programs read only such lines
+            where = f" at {process.url}" if process.url else ""
+            talk(f"jobrunner is ready{where} (Ctrl-C ends it)")
 
     return run(loaded.settings, Plan(role, make_app, on_ready=ready, **ends))
 

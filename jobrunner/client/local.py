@@ -35,9 +35,10 @@ class Local:
 
     def __init__(self, url: str, *, allow_unknown: bool = False) -> None:
         self._allow_unknown = allow_unknown
+        path = url.removeprefix("sqlite:///")
+        self.exclusive = path != url
+        self._lock = _locked(path) if self.exclusive else None
         self._database = open_database(url, pool_size=1)
-        self.exclusive = self._database.is_sqlite
-        self._lock = _locked(str(self._database.url.database)) if self.exclusive else None
         try:
             with self._database.begin() as conn:
                 migrate.check(conn)

@@ -127,7 +127,7 @@ def test_waiting_lets_a_worker_have_the_file(
     waiting = processes.start("submit", "add", "x:=4", "--task-id", "a", "--wait", "--json", env=env)
     waiting.wait_for_line("No worker is alive")
     port = str(free_port())
-    processes.start("up", "--port", port, "--handlers", chores, env=env).wait_for_line("is ready at")
+    processes.start("up", "--port", port, "--handlers", chores, env=env).wait_for_line('"event": "ready"')
     assert waiting.wait() == 0
     assert json.loads(waiting.output)["result"] == {"value": 5}
 

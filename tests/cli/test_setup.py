@@ -120,3 +120,9 @@ def test_the_codes_are_those_of_the_docs() -> None:
     told = {int(line.split("|")[1]) for line in docs.splitlines() if line.startswith("| ") and line[2].isdigit()}
     assert told == set(Exit)
     assert json.dumps([int(code) for code in Exit]) == "[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 130]"
+
+
+def test_looking_where_nothing_is_makes_nothing(jr: Jr, tmp_path: Path) -> None:
+    for words in (["status"], ["db", "check"], ["db", "current"]):
+        assert jr(*words).code == Exit.USAGE
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,46 @@
+"""Which error ends a command with which code."""
+
+from __future__ import annotations
+
+import pytest
+
+from jobrunner import errors
+from jobrunner.cli.exits import Exit, exit_of
+from jobrunner.client.errors import Refused, Unreachable
+
+INSIDE = (errors.LeaseLost, errors.Verdict, errors.RetryLater, errors.Cancel)  # never leave a handler
+
+
+def _below(kind: type[errors.JobrunnerError]) -> list[type[errors.JobrunnerError]]:
+    return [one for child in kind.__subclasses__() for one in (child, *_below(child))]
+
+
+def test_no_error_of_ours_is_an_internal_one() -> None:
+    ours = [
+        kind
+        for kind in _below(errors.JobrunnerError)
+        if kind.__module__ in (errors.__name__, Unreachable.__module__) and kind not in (*INSIDE, Refused)
+    ]
+    assert len(ours) > 10
+    assert [kind.__name__ for kind in ours if exit_of(kind.__new__(kind)) is Exit.INTERNAL] == []
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [
+        (401, Exit.NOT_PERMITTED),
+        (403, Exit.NOT_PERMITTED),
+        (404, Exit.NOT_FOUND),
+        (409, Exit.CONFLICT),
+        (413, Exit.USAGE),
+        (422, Exit.USAGE),
+        (500, Exit.INTERNAL),
+        (503, Exit.UNREACHABLE),
+    ],
+)
+def test_what_a_server_refuses(status: int, code: Exit) -> None:
+    assert exit_of(Refused(status, "no", {})) is code
+
+
+def test_anything_else_is_internal() -> None:
+    assert exit_of(ZeroDivisionError()) is Exit.INTERNAL
