@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -71,6 +71,14 @@ class JsonText(UserDefinedType[str]):
 
     def bind_expression(self, bindvalue: Any) -> ColumnElement[Any]:
         return _json_document(bindvalue)
+
+    def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[Any], str | None]:
+        return _json_text
+
+
+def _json_text(value: Any) -> str | None:
+    # Our engines hand over the text; the engine of a caller that joins us in its own transaction decodes it first.
+    return value if value is None or isinstance(value, str) else json.dumps(value)
 
 
 @compiles(JsonText, "sqlite")
