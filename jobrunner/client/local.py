@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -15,16 +14,13 @@ from jobrunner.client.desk import Answer
 from jobrunner.db import migrate
 from jobrunner.db.engine import open_database
 from jobrunner.db.hints import CANCEL, WORK, notify
-from jobrunner.db.lock import FileLock
-from jobrunner.errors import DatabaseLocked, DatabaseUnavailable, InvalidInput, Problem, SchemaMismatch
+from jobrunner.db.lock import PATIENCE, FileLock
+from jobrunner.errors import DatabaseUnavailable, InvalidInput, Problem, SchemaMismatch
 from jobrunner.queue import store, views
 from jobrunner.queue.task import Status
 from jobrunner.queue.views import shapes
 from jobrunner.queue.views.tasks import PAGE
 from jobrunner.submission import submit
-
-PATIENCE = 5.0  # seconds to wait for another short command on the same SQLite file
-LOOK = 0.05  # seconds between two looks at its lock
 
 
 class Local:
@@ -156,20 +152,11 @@ class Local:
 
 
 def _locked(path: str) -> FileLock:
-    """The file's lock. Another command holds it for an instant; a server tells its URL, and keeps it."""
     if not Path(path).exists():
         raise SchemaMismatch(f"there is no database {path} yet; make one with: jobrunner up (or: jobrunner db upgrade)")
     lock = FileLock(path)
-    until = time.monotonic() + PATIENCE
-    while True:
-        try:
-            lock.take()
-        except DatabaseLocked as held:
-            if held.owner.get("url") or time.monotonic() > until:
-                raise
-            time.sleep(LOOK)
-        else:
-            return lock
+    lock.take(patience=PATIENCE)
+    return lock
 
 
 def _row_id(cursor: str) -> int:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from pathlib import Path
 from typing import IO, Any
 
 import portalocker
 
 from jobrunner.errors import DatabaseLocked
+
+PATIENCE = 5.0  # seconds to wait for a command that works on the same file
+LOOK = 0.05  # seconds between two looks
 
 
 class FileLock:
@@ -23,8 +27,24 @@ class FileLock:
         self.database = str(database)
         self._file: IO[str] | None = None
 
-    def take(self, url: str | None = None) -> None:
-        """Take the lock or raise :class:`DatabaseLocked` naming the owner."""
+    def take(self, url: str | None = None, *, patience: float = 0.0) -> None:
+        """Take the lock or raise :class:`DatabaseLocked` naming the owner.
+
+        A command of the command line holds it for an instant, and tells no URL: such an owner is waited for, up to
+        ``patience`` seconds. One that serves keeps it, and is not.
+        """
+        until = time.monotonic() + patience
+        while True:
+            try:
+                self._try(url)
+            except DatabaseLocked as held:
+                if held.owner.get("url") or time.monotonic() >= until:
+                    raise
+                time.sleep(LOOK)
+            else:
+                return
+
+    def _try(self, url: str | None) -> None:
         path = lock_path(self.database)
         path.parent.mkdir(parents=True, exist_ok=True)
         handle = path.open("a+", encoding="utf-8")

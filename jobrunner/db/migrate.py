@@ -17,7 +17,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, inspect, select, text
 
 from jobrunner.db.engine import Database, open_database
-from jobrunner.db.lock import FileLock
+from jobrunner.db.lock import PATIENCE, FileLock
 from jobrunner.db.tables import schema_info
 from jobrunner.errors import SchemaMismatch
 
@@ -49,7 +49,7 @@ def exclusive(url: str) -> Iterator[Connection]:
     database = open_database(url)
     lock = FileLock(database.url.database or "") if database.is_sqlite else None
     if lock is not None:
-        lock.take()
+        lock.take(patience=PATIENCE)
     try:
         with own_connection(database) as conn:
             yield conn

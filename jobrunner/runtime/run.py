@@ -20,7 +20,7 @@ from jobrunner.background.schedules import declare
 from jobrunner.db import migrate
 from jobrunner.db.engine import Database, open_database
 from jobrunner.db.hints import CANCEL, Hints
-from jobrunner.db.lock import FileLock
+from jobrunner.db.lock import PATIENCE, FileLock
 from jobrunner.errors import DatabaseUnavailable, InvalidInput, SettingsError
 from jobrunner.handlers import load as load_handlers
 from jobrunner.node.worker import Limits
@@ -74,7 +74,7 @@ def run(settings: Settings, plan: Plan) -> int:
         if server is not None:
             parts.callback(server.stop)
         if settings.is_sqlite:
-            lock.take(server.url if server else None)
+            lock.take(server.url if server else None, patience=PATIENCE)
         _prepare_schema(database, settings, plan)
         return _run(settings, plan, database, server, parts)
 
