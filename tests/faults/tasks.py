@@ -1,0 +1,156 @@
+"""Handlers that write down each of their executions, in a way of their own: a ledger that no kill can unwrite."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import time
+from typing import Any
+
+from sqlalchemy import Connection, text
+
+from jobrunner.handlers import Context, Retry, effect, task
+
+QUICKLY = Retry(base=0.05, factor=1.0)
+
+
+def note(ledger: str, ctx: Context, what: str) -> None:
+    """Append one line. One write to a file in append mode is never torn by another process."""
+    line = {"task_id": ctx.task_id, "attempt": ctx.attempt, "what": what, "at": time.time(), "pid": os.getpid()}
+    number = os.open(ledger, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    try:
+        os.write(number, (json.dumps(line) + "\n").encode())
+    finally:
+        os.close(number)
+
+
+@effect("fault.row")
+def row(conn: Connection, rows: list[Any]) -> None:
+    """One row for each time that somebody's completion was committed."""
+    for one in rows:
+        conn.execute(text("INSERT INTO ledger (task_id, attempt) VALUES (:task_id, :attempt)"), one)
+
+
+@effect("fault.broken")
+def broken(conn: Connection, rows: list[Any]) -> None:
+    row(conn, rows)
+    raise ValueError("the effect fails after its write")
+
+
+def _effect(ctx: Context, name: str = "fault.row") -> None:
+    ctx.on_complete(name, [{"task_id": ctx.task_id, "attempt": ctx.attempt}])
+
+
+@task("fault.work", retry=QUICKLY)
+def work(ledger: str, ctx: Context, seconds: float = 0.0, effect: bool = False) -> dict[str, int]:
+    note(ledger, ctx, "begin")
+    if effect:
+        _effect(ctx)
+    time.sleep(seconds)
+    note(ledger, ctx, "end")
+    return {"attempt": ctx.attempt}
+
+
+@task("fault.async", retry=QUICKLY)
+async def work_async(ledger: str, ctx: Context, seconds: float = 0.0, effect: str = "") -> dict[str, int]:
+    note(ledger, ctx, "begin")
+    if effect:
+        _effect(ctx, effect)
+    await asyncio.sleep(seconds)
+    note(ledger, ctx, "end")
+    return {"attempt": ctx.attempt}
+
+
+@task("fault.inline", retry=QUICKLY, isolation="inline")
+def work_inline(ledger: str, ctx: Context, seconds: float = 0.0, effect: str = "") -> dict[str, int]:
+    note(ledger, ctx, "begin")
+    if effect:
+        _effect(ctx, effect)
+    time.sleep(seconds)
+    note(ledger, ctx, "end")
+    return {"attempt": ctx.attempt}
+
+
+@task("fault.transaction", retry=QUICKLY)
+def transaction(ledger: str, ctx: Context) -> None:
+    note(ledger, ctx, "begin")
+    with ctx.transaction() as tx:
+        row(tx.conn, [{"task_id": ctx.task_id, "attempt": ctx.attempt}])
+        tx.complete({"attempt": ctx.attempt})
+    note(ledger, ctx, "end")
+
+
+@task("fault.talk", retry=QUICKLY)
+def talk(ledger: str, ctx: Context, lines: int, seconds: float) -> None:
+    note(ledger, ctx, "begin")
+    for number in range(lines):
+        ctx.progress(number / lines, f"step {number}")
+        ctx.log(f"line {number}")
+        time.sleep(seconds / lines)
+    note(ledger, ctx, "end")
+
+
+@task("fault.fail", retry=QUICKLY)
+def fail(ledger: str, ctx: Context, until_attempt: int) -> str:
+    note(ledger, ctx, "begin")
+    if ctx.attempt < until_attempt:
+        raise ValueError(f"attempt {ctx.attempt} fails")
+    note(ledger, ctx, "end")
+    return "at last"
+
+
+@task("fault.die", retry=QUICKLY)
+def die(ledger: str, ctx: Context) -> None:
+    note(ledger, ctx, "begin")
+    os.kill(os.getpid(), 9)
+
+
+@task("fault.eat", retry=QUICKLY, memory_mb=200)
+def eat(ledger: str, ctx: Context, mb: int, seconds: float = 30.0) -> None:
+    note(ledger, ctx, "begin")
+    block = b"x" * (mb * 2**20)
+    time.sleep(seconds)
+    del block
+
+
+@task("fault.eat_freely", retry=QUICKLY)
+def eat_freely(ledger: str, ctx: Context, mb: int, seconds: float = 30.0) -> None:
+    eat(ledger, ctx, mb, seconds)
+
+
+@task("fault.family")
+def family(ledger: str, ctx: Context) -> None:
+    """A sleeper in this group and one in a session of its own."""
+    program = [sys.executable, "-S", "-c", "import time; time.sleep(300)"]
+    started = [subprocess.Popen(program), subprocess.Popen(program, start_new_session=True)]
+    for one in started:
+        note(ledger, ctx, f"started {one.pid}")
+    note(ledger, ctx, "begin")
+    time.sleep(300)
+
+
+@task("fault.deaf_async", timeout=0.5, max_attempts=1)
+async def deaf_async(ledger: str, ctx: Context) -> None:
+    """Never gives the loop back."""
+    note(ledger, ctx, "begin")
+    time.sleep(300)
+
+
+@task("fault.stubborn_async")
+async def stubborn_async(ledger: str, ctx: Context) -> None:
+    """Gives the loop back, and ignores every wish that it end."""
+    note(ledger, ctx, "begin")
+    while True:
+        try:
+            await asyncio.sleep(300)
+        except asyncio.CancelledError:
+            note(ledger, ctx, "ignored")
+
+
+@task("fault.deaf_inline", isolation="inline")
+def deaf_inline(ledger: str, ctx: Context) -> None:
+    note(ledger, ctx, "begin")
+    time.sleep(300)
