@@ -35,7 +35,10 @@ def reclaim_stale(database: Database, *, lease_seconds: float, heartbeat_interva
     while True:
         with database.begin() as conn:
             batch = store.reclaim(conn, BATCH)
-            hit("reclaim-before-commit")
+            if batch:
+                hit("reclaim-before-commit")
+        if batch:
+            hit("reclaim-after-commit")
         for task in batch:
             log.warning("lease reclaimed", task_id=task.task_id, status=task.status, node_id=task.node_id)
         taken += batch

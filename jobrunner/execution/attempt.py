@@ -14,6 +14,7 @@ from jobrunner.handlers.context import Context
 from jobrunner.handlers.declare import Handler
 from jobrunner.queue import codec, retry
 from jobrunner.queue.task import Ending, Outcome, Task
+from jobrunner.settings.failpoints import hit
 
 
 class Stopped(BaseException):
@@ -27,7 +28,9 @@ class _Unstorable(Exception):
 def perform(task: Task, handler: Handler, context: Context) -> Outcome:
     """Call a plain handler. Never raises, whatever the handler does."""
     try:
+        hit("handler-before")
         value = handler.function(**_arguments(task, handler, context))
+        hit("handler-after")
         return completed(value, context)
     except BaseException as error:  # noqa: BLE001  SystemExit and its like end the attempt, not the process
         return failed(error)

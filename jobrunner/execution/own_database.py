@@ -13,6 +13,7 @@ from jobrunner.execution.attempt import completed, failed
 from jobrunner.handlers.context import Context
 from jobrunner.handlers.effects import run_effect
 from jobrunner.queue.task import Lease, Outcome, Status, Task
+from jobrunner.settings.failpoints import hit
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -73,6 +74,7 @@ class OwnDatabase:
                 _settle(conn, task, outcome)
         except Exception as error:  # noqa: BLE001  effects are the handler's code: theirs is the attempt's failure
             return failed(error)
+        hit("effect-after-commit")
         return replace(outcome, settled=True, effects=())
 
     @contextmanager
@@ -100,6 +102,7 @@ def _settle(conn: Connection, task: Task, outcome: Outcome) -> None:
     for name, rows in outcome.effects:
         run_effect(conn, name, rows)
     [settled] = store.settle(conn, [(task, replace(outcome, effects=()))])
+    hit("effect-before-commit")
     if settled.status is None:
         raise LeaseLost(LOST)
     if settled.status is not Status.COMPLETED:

@@ -135,6 +135,7 @@ class Settler:
             wait = retry.delay(retry.Retry(), task.failures + 1, random.random)
             outcome = Outcome(Ending.ERROR, error=told, error_class=type(error).__name__, delay=wait)
         else:
+            hit("effect-after-commit")
             return task, outcome, Status.COMPLETED
         with self._database.begin() as conn:
             return task, outcome, store.settle(conn, [(task, outcome)])[0].status
@@ -142,7 +143,9 @@ class Settler:
     def _apply(self, conn: Connection, task: Task, outcome: Outcome) -> Settled:
         for effect, rows in outcome.effects:
             run_effect(conn, effect, rows)
-        return store.settle(conn, [(task, outcome)])[0]
+        settled = store.settle(conn, [(task, outcome)])[0]
+        hit("effect-before-commit")
+        return settled
 
 
 class _NotCompleted(Exception):

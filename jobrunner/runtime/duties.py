@@ -17,6 +17,7 @@ from jobrunner.logs import get_logger
 from jobrunner.settings import Settings
 
 FIRE_EVERY, RECLAIM_EVERY, EXPIRE_EVERY, PRUNE_EVERY = 1.0, 2.0, 5.0, 60.0  # seconds
+SWEEPS_PER_LEASE = 4  # at least: whoever waits for a dead node shall wait for its lease, not for the sweep
 
 log = get_logger(__name__)
 
@@ -41,7 +42,7 @@ def start(database: Database, settings: Settings, wake: Callable[[], None]) -> B
     ticking = BackgroundScheduler(executors={"default": ThreadPoolExecutor(1)}, timezone="UTC")
     for duty, seconds in (
         (fire, FIRE_EVERY),
-        (reclaim, RECLAIM_EVERY),
+        (reclaim, min(RECLAIM_EVERY, settings.lease_seconds / SWEEPS_PER_LEASE)),
         (lambda: expire_waiting(database), EXPIRE_EVERY),
         (forget, PRUNE_EVERY),
     ):

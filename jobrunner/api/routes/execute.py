@@ -10,6 +10,7 @@ from jobrunner.api.doors import Scope
 from jobrunner.api.route import Answer, Call, Content, Route
 from jobrunner.api.schemas import ExecuteRequest
 from jobrunner.queue import views
+from jobrunner.settings.failpoints import hit
 from jobrunner.submission import submit
 
 POLL_AFTER = "1"  # seconds
@@ -33,6 +34,8 @@ def execute(call: Call) -> Content:
     with call.service.database.begin() as conn:
         found = submit(conn, wish.task_type, wish.task_data, allow_unknown=allow_unknown, **options)
         known = None if found.created else views.task(conn, found.task_id)
+        hit("submit-before-commit")
+    hit("submit-after-commit")
     headers = {"Location": status_path(call, found.task_id)}
     if known is not None:
         return Answer(wire.task_response(known), 200, headers)
