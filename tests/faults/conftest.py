@@ -1,8 +1,8 @@
-"""One fleet per test, on PostgreSQL or on a SQLite file."""
+"""Fleets: on PostgreSQL, or alone on a SQLite file."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -25,3 +25,21 @@ def alone(sqlite_url: str, processes: Processes, tmp_path: Path) -> Iterator[Fle
     made = Fleet(processes, sqlite_url, tmp_path)
     yield made
     made.close()
+
+
+@pytest.fixture
+def alone_on(processes: Processes, tmp_path: Path, sqlite_url: str) -> Iterator[Callable[[str], Fleet]]:
+    """Any number of the same, each with a folder of its own."""
+    made: list[Fleet] = []
+
+    def make(name: str) -> Fleet:
+        home = tmp_path / name
+        home.mkdir()
+        path = home / "jobrunner.db"
+        path.write_bytes(Path(sqlite_url.removeprefix("sqlite:///")).read_bytes())
+        made.append(Fleet(processes, f"sqlite:///{path}", home))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()

@@ -81,11 +81,11 @@ class Fleet:
     # -- tasks ----------------------------------------------------------------------------------------------------
 
     def submit(
-        self, task_type: str, count: int = 1, payload: Mapping[str, Any] | None = None, **options: Any
+        self, task_type: str, count: int = 1, /, *, options: Mapping[str, Any] | None = None, **data: Any
     ) -> list[str]:
-        """Enqueue so many tasks that are told where the ledger is; returns their ids."""
-        told = {"ledger": str(self.ledger), **(payload or {})}
-        made = [new_task(task_type, told, **options) for _ in range(count)]
+        """Enqueue so many tasks with this data, and told where the ledger is; returns their ids."""
+        told = {"ledger": str(self.ledger), **data}
+        made = [new_task(task_type, told, **(options or {})) for _ in range(count)]
         with self.database.begin() as conn:
             ids = [one.task_id for one in store.enqueue_many(conn, made)]
         self.accepted += ids

@@ -114,7 +114,8 @@ def _overlaps(history: History, told: dict[str, dict[int, str]]) -> list[str]:
 def _effects(history: History, rows: dict[str, Row]) -> list[str]:
     if history.effects is None:
         return []
-    wanted = {(row.task_id, row.attempt) for row in rows.values() if row.status == "completed"}
+    asked = {(line.task_id, line.attempt) for line in history.lines if line.what == "asks for its effect"}
+    wanted = {(row.task_id, row.attempt) for row in rows.values() if row.status == "completed"} & asked
     counted = Counter(history.effects)
     found = [f"{task_id}: completed without its effect" for task_id, _ in wanted - counted.keys()]
     found += [f"{task_id}: an effect of attempt {n} stands" for task_id, n in counted.keys() - wanted]

@@ -40,15 +40,16 @@ def broken(conn: Connection, rows: list[Any]) -> None:
     raise ValueError("the effect fails after its write")
 
 
-def _effect(ctx: Context, name: str = "fault.row") -> None:
-    ctx.on_complete(name, [{"task_id": ctx.task_id, "attempt": ctx.attempt}])
+def _ask(ledger: str, ctx: Context, effect: str) -> None:
+    if effect:
+        note(ledger, ctx, "asks for its effect")
+        ctx.on_complete(effect, [{"task_id": ctx.task_id, "attempt": ctx.attempt}])
 
 
 @task("fault.work", retry=QUICKLY)
-def work(ledger: str, ctx: Context, seconds: float = 0.0, effect: bool = False) -> dict[str, int]:
+def work(ledger: str, ctx: Context, seconds: float = 0.0, effect: str = "") -> dict[str, int]:
     note(ledger, ctx, "begin")
-    if effect:
-        _effect(ctx)
+    _ask(ledger, ctx, effect)
     time.sleep(seconds)
     note(ledger, ctx, "end")
     return {"attempt": ctx.attempt}
@@ -57,8 +58,7 @@ def work(ledger: str, ctx: Context, seconds: float = 0.0, effect: bool = False) 
 @task("fault.async", retry=QUICKLY)
 async def work_async(ledger: str, ctx: Context, seconds: float = 0.0, effect: str = "") -> dict[str, int]:
     note(ledger, ctx, "begin")
-    if effect:
-        _effect(ctx, effect)
+    _ask(ledger, ctx, effect)
     await asyncio.sleep(seconds)
     note(ledger, ctx, "end")
     return {"attempt": ctx.attempt}
@@ -67,8 +67,7 @@ async def work_async(ledger: str, ctx: Context, seconds: float = 0.0, effect: st
 @task("fault.inline", retry=QUICKLY, isolation="inline")
 def work_inline(ledger: str, ctx: Context, seconds: float = 0.0, effect: str = "") -> dict[str, int]:
     note(ledger, ctx, "begin")
-    if effect:
-        _effect(ctx, effect)
+    _ask(ledger, ctx, effect)
     time.sleep(seconds)
     note(ledger, ctx, "end")
     return {"attempt": ctx.attempt}
@@ -77,6 +76,7 @@ def work_inline(ledger: str, ctx: Context, seconds: float = 0.0, effect: str = "
 @task("fault.transaction", retry=QUICKLY)
 def transaction(ledger: str, ctx: Context) -> None:
     note(ledger, ctx, "begin")
+    note(ledger, ctx, "asks for its effect")
     with ctx.transaction() as tx:
         row(tx.conn, [{"task_id": ctx.task_id, "attempt": ctx.attempt}])
         tx.complete({"attempt": ctx.attempt})

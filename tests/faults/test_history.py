@@ -8,11 +8,15 @@ import pytest
 
 from tests.faults.history import Ended, History, Line, Row, violations
 
+ASKS = "asks for its effect"
 LINES = (
     Line("a", 1, "begin", 1.0, 1),
+    Line("a", 1, ASKS, 1.0, 1),
     Line("a", 1, "end", 2.0, 1),
     Line("b", 1, "begin", 1.0, 1),
+    Line("b", 1, ASKS, 1.0, 1),
     Line("b", 2, "begin", 5.0, 2),
+    Line("b", 2, ASKS, 5.0, 2),
     Line("b", 2, "end", 6.0, 2),
 )
 CLEAN = History(
