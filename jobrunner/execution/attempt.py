@@ -15,6 +15,7 @@ from jobrunner.handlers.declare import Handler
 from jobrunner.queue import codec, retry
 from jobrunner.queue.task import Ending, Outcome, Task
 from jobrunner.settings.failpoints import hit
+from jobrunner.text import mask
 
 
 class Stopped(BaseException):
@@ -130,11 +131,11 @@ def _traceback(error: BaseException) -> str | None:
         text = "".join(traceback.format_exception(type(error), error, shown))
     except BaseException as cause:  # noqa: BLE001  an exception's own methods are the handler's code
         text = f"(the traceback cannot be formatted: {class_name(cause)})"
-    return codec.clean_text(text, codec.TRACEBACK_MAX_BYTES)
+    return mask(codec.clean_text(text, codec.TRACEBACK_MAX_BYTES))
 
 
 def _said(error: BaseException) -> str:
     try:
-        return codec.clean_text(error, codec.ERROR_MAX_BYTES)
+        return mask(codec.clean_text(error, codec.ERROR_MAX_BYTES))
     except BaseException:  # noqa: BLE001  an exception's __str__ is the handler's code, and may even leave
         return f"<{type(error).__name__} whose text cannot be read>"

@@ -35,6 +35,7 @@ class Child:
         self._link = link
         self._database = OwnDatabase(self._find_url)
         self._broken: dict[str, str] = {}
+        self._streams = sys.stdout, sys.stderr
         self.context: Context | None = None
 
     def load(self, modules: list[str]) -> None:
@@ -52,7 +53,7 @@ class Child:
                 message = self._link.receive()
             except (EOFError, OSError):
                 return
-            if message["op"] == "run":
+            if message.get("op") == "run":
                 self._run(message)
             if self._link.forked:  # a handler forked, and its copy came back here
                 os._exit(0)
@@ -67,16 +68,27 @@ class Child:
         except Stopped as error:  # it came between the handler and us
             outcome = failed(error)
         channel.close()
-        sys.stdout.flush()
-        sys.stderr.flush()
+        worn = not self._flush() or posix.has_children()
         self._link.end()
-        end = {"op": "end", "asked": channel.seen, "peak": posix.peak_memory(), "leftovers": posix.has_children()}
+        end = {"op": "end", "asked": channel.seen, "peak": posix.peak_memory(), "worn": worn}
         if outcome.ending not in _WITHOUT_EXTRAS:
             end["now"] = posix.memory_now()
         try:
             self._link.send(end | {"outcome": _told(outcome)})
         except (TypeError, ValueError, RecursionError, WireError) as error:  # an effect's rows
             self._link.send(end | {"outcome": _told(failed(error))})
+
+    def _flush(self) -> bool:
+        """Send on what was printed; False where a handler closed what the next one would print to."""
+        sound = True
+        for stream, number in zip(self._streams, (1, 2), strict=True):
+            try:
+                stream.flush()
+                os.fstat(number)
+            except (OSError, ValueError):
+                sound = False
+        sys.stdout, sys.stderr = self._streams
+        return sound
 
     def _attempt(self, task: Task, module: str, channel: ChildChannel, limit: float) -> Outcome:
         try:
@@ -110,7 +122,7 @@ class Child:
         return registry.get(name)
 
     def _find_url(self) -> str:
-        return str(self._link.ask({"op": "url"}, "url", None)["url"])
+        return str(self._link.ask({"op": "url"}, None)["url"])
 
 
 def main() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import signal
+from concurrent.futures import Executor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from operator import attrgetter
@@ -19,7 +20,9 @@ from jobrunner.execution.wire import Message
 from jobrunner.handlers.declare import Handler
 from jobrunner.queue import codec
 from jobrunner.queue.task import Ending, LogLine, Outcome, Task
+from jobrunner.text import mask
 
+KILL_TIMEOUT = 10.0  # seconds from KILL to the end of our patience
 LINES_EVERY = 0.2  # seconds between two reports of what a child wrote
 _FACTS = attrgetter(*(field.name for field in dataclasses.fields(Task)[1:]))
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -31,13 +34,16 @@ class ChildAttempt:
     ``done`` holds the Outcome. Stages of an end by force: ask, TERM, KILL.
     """
 
-    def __init__(self, task: Task, handler: Handler, reports: Reports, limit: float, grace: Grace) -> None:
+    def __init__(
+        self, task: Task, handler: Handler, reports: Reports, limit: float, grace: Grace, effects: Executor
+    ) -> None:
         self._loop = asyncio.get_running_loop()
         self._task = task
         self._handler = handler
         self._reports = reports
         self._limit = limit
         self._grace = grace
+        self._effects = effects
         self._quota = Quota("output")
         self._lines: list[LogLine] = []
         self._timers: list[asyncio.TimerHandle] = []
@@ -107,7 +113,7 @@ class ChildAttempt:
             case "apply":
                 self._work(self._apply(message))
             case "url":
-                self._say({"op": "url", "url": self._reports.database_url})
+                self._say({"answer": message["ask"], "url": self._reports.database_url})
 
     def line(self, stream: str, text: str) -> None:
         """It wrote a line to stdout or stderr."""
@@ -133,7 +139,7 @@ class ChildAttempt:
             outcome = self._stopped()
         else:
             error = f"its process died: {_death(how.code)}"
-            words = codec.clean_text(how.stderr, codec.TRACEBACK_MAX_BYTES) or None
+            words = mask(codec.clean_text(how.stderr, codec.TRACEBACK_MAX_BYTES)) or None
             outcome = Outcome(Ending.CRASHED, error=error, traceback=words, peak_rss=self.peak)
         if how.code < 0:
             self._finish(replace(outcome, exit_signal=-how.code))
@@ -150,7 +156,7 @@ class ChildAttempt:
         if message["peak"] > child.peak_rss:
             child.peak_rss = message["peak"]
             self.peak = max(self.peak or 0, message["peak"])
-        child.condemned = child.condemned or message["leftovers"]
+        child.condemned = child.condemned or message["worn"]  # what it started runs on, or it cannot print
         if self.ending is not None and not outcome.settled:
             if self.ending is Ending.RELEASED and outcome.ending is Ending.COMPLETED and not message["asked"]:
                 self._finish(outcome)
@@ -161,7 +167,7 @@ class ChildAttempt:
                 return
             outcome = self._stopped()
         elif outcome.ending is not Ending.COMPLETED:
-            outcome = replace(outcome, peak_rss=max(self.peak or 0, message.get("now", 0)))
+            outcome = replace(outcome, peak_rss=max(self.peak or 0, message.get("now", 0)) or None)
         self._finish(outcome)
 
     def _stopped(self) -> Outcome:
@@ -202,6 +208,13 @@ class ChildAttempt:
     def _kill(self) -> None:
         if self.child is not None:
             self._work(self.child.kill())
+            self._later(KILL_TIMEOUT, self._abandon)
+
+    def _abandon(self) -> None:
+        """Not even KILL ends it: it hangs in the kernel, on a dead network disk for one."""
+        if not self.done.done():
+            outcome = self._stopped()
+            self._finish(replace(outcome, error=f"{outcome.error}; its process does not even end when killed"))
 
     def _later(self, seconds: float, act: Any) -> None:
         self._timers.append(self._loop.call_later(seconds, act))
@@ -210,13 +223,15 @@ class ChildAttempt:
 
     async def _apply(self, message: Message) -> None:
         try:
-            value = await asyncio.to_thread(self._reports.apply, self._task.lease, message["effect"], message["rows"])
-            self._say({"op": "applied", "value": value})
+            value = await self._loop.run_in_executor(
+                self._effects, self._reports.apply, self._task.lease, message["effect"], message["rows"]
+            )
+            self._say({"answer": message["ask"], "value": value})
         except (LeaseLost, DatabaseUnavailable) as error:
-            self._say({"op": "applied", "kind": type(error).__name__, "error": str(error)})
+            self._say({"answer": message["ask"], "kind": type(error).__name__, "error": str(error)})
         except Exception as error:  # noqa: BLE001  the effect is the handler's code: it is told there
             said = codec.clean_text(error, codec.ERROR_MAX_BYTES)
-            self._say({"op": "applied", "kind": "", "error": f"{class_name(error)}: {said}"})
+            self._say({"answer": message["ask"], "kind": "", "error": f"{class_name(error)}: {said}"})
 
     def _say(self, message: Message) -> None:
         if self.child is not None and not self.done.done():
@@ -246,6 +261,8 @@ def _outcome(told: dict[str, Any]) -> dict[str, Any]:
 def _death(code: int) -> str:
     if code >= 0:
         return f"exit code {code} before its handler had come to an end"
+    if -code == signal.SIGKILL:
+        return "signal 9 (SIGKILL), which was not ours: somebody's, or the kernel's for want of memory"
     try:
         return f"signal {-code} ({signal.Signals(-code).name})"
     except ValueError:

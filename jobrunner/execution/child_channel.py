@@ -55,7 +55,7 @@ class ChildChannel:
         """Run an effect here, or let the worker run it."""
         if self.database is not None:
             return self.database.apply(self._task.lease, effect, rows, self._limit)
-        answer = self._link.ask({"op": "apply", "effect": effect, "rows": rows}, "applied", self._attempt)
+        answer = self._link.ask({"op": "apply", "effect": effect, "rows": rows}, self._attempt)
         if "error" not in answer:
             return answer["value"]
         raise _REFUSALS.get(answer["kind"], RuntimeError)(answer["error"])

@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
 import time
 import uuid
 from collections import deque
 from collections.abc import Coroutine, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
 
 from jobrunner.execution import memory, warden
 from jobrunner.execution.attempt import stopped, with_delay
-from jobrunner.execution.child_attempt import ChildAttempt
+from jobrunner.execution.child_attempt import KILL_TIMEOUT, ChildAttempt
 from jobrunner.execution.pool import TASK_TIMEOUT, Grace, Reports, time_limit
 from jobrunner.execution.process import Child, Program, SpawnFailed
 from jobrunner.handlers import registry
 from jobrunner.handlers.declare import Handler
+from jobrunner.logs import get_logger
 from jobrunner.queue.task import Ending, Outcome, Task
 
 SAMPLE_EVERY = 0.5  # seconds between two looks at the memory of children
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0  # seconds without a new try after a child could not be started
+
+log = get_logger(__name__)
 
 
 class ChildPool:
@@ -62,18 +67,23 @@ class ChildPool:
         self._paused_until = 0.0
         self._warming = False
         self._closed = False
+        self._program = Program(())
+        self._warden: subprocess.Popen[bytes] | None = None
+        self._effects = ThreadPoolExecutor(slots, thread_name_prefix="effects")
 
     async def start(self) -> None:
         """Begin to start children; the first tasks need not wait for all of them."""
         self._program = Program(registry.modules(), self._log_level, self._environ)
-        self._warden = warden.start(f"{self._name}.")
+        try:
+            self._warden = warden.start(f"{self._name}.")
+        except OSError as error:
+            log.warning("no warden: should this worker be killed, processes of its tasks may stay", error=str(error))
+        self._work(self._sample())
         self._fill()
-        self._sampler = asyncio.create_task(self._sample())
 
     async def close(self) -> None:
         """End every child with all that it started."""
         self._closed = True
-        self._sampler.cancel()
         for attempt in self._attempts.values():
             attempt.stop(Ending.RELEASED)
         for waiting in self._waiting:
@@ -81,16 +91,16 @@ class ChildPool:
         for work in tuple(self._works):
             work.cancel()
         await asyncio.gather(*self._works, return_exceptions=True)
-        await asyncio.gather(*(child.kill() for child in tuple(self._alive)))
-        if self._warden.stdin is not None:
-            self._warden.stdin.close()
-        await asyncio.to_thread(self._warden.wait)
+        if self._alive:
+            await asyncio.wait([asyncio.create_task(child.kill()) for child in self._alive], timeout=KILL_TIMEOUT)
+        self._effects.shutdown(wait=False)
+        if self._warden is not None:
+            await asyncio.get_running_loop().run_in_executor(None, self._warden.communicate)
 
     def free(self) -> int:
-        """Slots that can take a task now; none while children cannot be started."""
-        if time.monotonic() < self._paused_until and not self._idle:
-            return 0
-        return self.slots - len(self._attempts)
+        """Slots that can take a task now; while children cannot be started, those that have one."""
+        free = self.slots - len(self._attempts)
+        return min(free, len(self._idle)) if time.monotonic() < self._paused_until else free
 
     def stuck(self) -> int:
         """None: a child that does not end is killed."""
@@ -111,7 +121,7 @@ class ChildPool:
     async def run(self, task: Task, handler: Handler, reports: Reports) -> Outcome:
         """Run one attempt in a child to its end."""
         limit = time_limit(task, handler, self._task_timeout)
-        attempt = ChildAttempt(task, handler, reports, limit, self._grace)
+        attempt = ChildAttempt(task, handler, reports, limit, self._grace, self._effects)
         self._attempts[task.lease.id] = attempt
         try:
             outcome = await self._run(attempt, limit)
@@ -214,6 +224,7 @@ class ChildPool:
         self._offer(child)
 
     def _failed(self, error: SpawnFailed) -> None:
+        log.warning("no child process", error=str(error))
         self._pause = min(LONGEST_PAUSE, self._pause * 2 or FIRST_PAUSE)
         self._paused_until = time.monotonic() + self._pause
         while self._waiting:
@@ -225,6 +236,8 @@ class ChildPool:
     def _lost(self, child: Child) -> None:
         self._alive.discard(child)
         if child in self._idle:  # nobody else would notice
+            if not child.tasks:  # one that dies at once would be started again and again
+                self._failed(SpawnFailed(f"a child process ended while it was idle: {child.gone.result()}"))
             self._idle.remove(child)
             self._children.discard(child)
             self._fill()
@@ -237,8 +250,10 @@ class ChildPool:
     # -- memory ---------------------------------------------------------------------------------------------------
 
     async def _sample(self) -> None:
+        took = 0.0
         while True:
-            await asyncio.sleep(SAMPLE_EVERY)
+            await asyncio.sleep(max(SAMPLE_EVERY, took * 20))  # at most a twentieth of a processor
+            begun = time.monotonic()
             running = {a.child.pid: row for row, a in self._attempts.items() if a.child is not None}
             if not running:
                 continue
@@ -246,6 +261,7 @@ class ChildPool:
                 held = await asyncio.to_thread(memory.trees, running)
                 for pid, rss in held.items():
                     self._measured(pid, running[pid], rss)
+            took = time.monotonic() - begun
 
     def _measured(self, pid: int, row_id: int, rss: int) -> None:
         attempt = self._attempts.get(row_id)

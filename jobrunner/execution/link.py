@@ -37,10 +37,11 @@ class Link:
         self._term_waits = False
         self._stop_asked = False
         self._stop_now = False
+        self._asked = 0
         self._attempt = 0  # counts in this process, so that the threads of an ended handler are known for what they are
         self.forked = False
-        signal.signal(signal.SIGTERM, self._on_term)
-        signal.signal(signal.SIGINT, lambda *_: None)  # Ctrl-C is for the worker
+        self._on_term = self._term  # one object, to know it again
+        self._own_signals()
         os.register_at_fork(after_in_child=self._on_fork)
 
     def receive(self) -> Message:
@@ -52,6 +53,7 @@ class Link:
 
     def begin(self) -> int:
         """An attempt begins: its number here. From now on TERM means it, also one that came too early."""
+        self._own_signals()
         self._attempt += 1
         self._stoppable = True
         self._raise_term()
@@ -77,19 +79,22 @@ class Link:
                 except OSError:
                     os._exit(_WORKER_GONE)
 
-    def ask(self, message: Message, answer: str, attempt: int | None) -> Message:
-        """Say something and wait for the answer of this name."""
+    def ask(self, message: Message, attempt: int | None) -> Message:
+        """Say something and wait for the answer."""
         if self.forked:
             raise HandlerError("a fork of a handler's process cannot speak to the worker")
         with self._asking:
-            self.send(message, attempt)
+            self._asked += 1
+            self.send(message | {"ask": self._asked}, attempt)
             while True:
                 with self._use():
                     self._look()
                     if attempt not in (None, self._attempt):
                         raise HandlerError("the attempt has ended")
-                    if self._inbox and self._inbox[0]["op"] == answer:
-                        return self._inbox.popleft()
+                    while self._inbox:
+                        answer = self._inbox.popleft()
+                        if answer.get("answer") == self._asked:  # others waited for an older one, and gave up
+                            return answer
                 select.select([self._line], [], [], _LOOK_EVERY)
 
     def stop_asked(self, attempt: int) -> bool:
@@ -115,7 +120,12 @@ class Link:
             self._term_waits = False
             signal.raise_signal(signal.SIGTERM)
 
-    def _on_term(self, *_: object) -> None:
+    def _own_signals(self) -> None:
+        if signal.getsignal(signal.SIGTERM) is not self._on_term:  # also where a handler took it and kept it
+            signal.signal(signal.SIGTERM, self._on_term)
+            signal.signal(signal.SIGINT, _nothing)  # Ctrl-C is for the worker
+
+    def _term(self, *_: object) -> None:
         if not self._stoppable or not self._using.acquire(blocking=False):
             self._term_waits = True
             return
@@ -139,11 +149,11 @@ class Link:
         if not data:
             raise EOFError
         for message in self._unpacker.feed(data):
-            if message["op"] == "stop":
+            if message.get("op") == "stop":
                 self._stop_asked = True
                 self._stop_now = self._stop_now or message.get("now", False)
                 continue
-            if message["op"] == "run":  # what was asked before meant the attempt before
+            if message.get("op") == "run":  # what was asked before meant the attempt before
                 self._stop_asked = self._stop_now = False
             self._inbox.append(message)
 
@@ -152,3 +162,7 @@ class Link:
         self._line.close()
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def _nothing(*_: object) -> None:
+    """Ignores a signal; unlike SIG_IGN, programs started from here do not inherit it."""

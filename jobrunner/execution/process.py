@@ -8,6 +8,8 @@ import socket
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -20,6 +22,9 @@ START_TIMEOUT = 60.0  # seconds for the imports of a new child
 LEAVE_TIMEOUT = 5.0  # seconds for an idle child to leave when its work is done
 SECRETS = ("JOBRUNNER_DATABASE_URL", "DATABASE_URL", "JOBRUNNER_API_KEY", "NODE_API_KEY")
 _CHUNK = 262_144
+
+# Threads of their own: while the database is away, the loop's may all be waiting for it.
+_sweeps = ThreadPoolExecutor(2, thread_name_prefix="sweep")
 
 
 class SpawnFailed(Exception):
@@ -90,6 +95,8 @@ class Child:
 
     async def start(self) -> None:
         """Start the process and wait until it has its handlers; raises SpawnFailed with the reason."""
+        if os.name != "posix":
+            raise SpawnFailed("child processes need POSIX: on this system use async handlers or isolation='inline'")
         try:
             self._launch()
         except OSError as error:
@@ -133,7 +140,7 @@ class Child:
         """End it, with its process group and whatever else it started, and wait until it is gone."""
         self.condemned = True
         if self._process.returncode is None:
-            await asyncio.to_thread(sweep, self._mark, self.pid)
+            await self._loop.run_in_executor(_sweeps, sweep, self._mark, self.pid)
         self._signal(kill=True)
         await asyncio.shield(self.gone)
 
@@ -163,30 +170,29 @@ class Child:
         environ = dict(os.environ) if self._program.environ is None else dict(self._program.environ)
         for name in SECRETS if self._program.environ is None else ():
             environ.pop(name, None)
-        self._line, theirs = socket.socketpair()
-        try:
-            self._process = subprocess.Popen(  # noqa: S603  our own program
-                [sys.executable, "-m", "jobrunner.execution.child", str(theirs.fileno()), str(os.getpid())],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                pass_fds=[theirs.fileno()],
-                start_new_session=True,
-                env={**environ, MARK: self._mark},
-            )
-        except OSError:
-            self._line.close()
-            raise
-        finally:
-            theirs.close()
+        with ExitStack() as undo:
+            self._line, theirs = socket.socketpair()
+            with theirs:
+                undo.callback(self._line.close)
+                self._process = process = subprocess.Popen(  # noqa: S603  our own program
+                    [sys.executable, "-m", "jobrunner.execution.child", str(theirs.fileno()), str(os.getpid())],
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.PIPE,
+                    pass_fds=[theirs.fileno()],
+                    start_new_session=True,
+                    env={**environ, MARK: self._mark},
+                )
+            undo.callback(_end, process)
+            posix.watch_exit(process, self._exited)
+            undo.pop_all()
         self._line.setblocking(False)
         self._loop.add_reader(self._line, self._readable)
         self._outputs = [
             Output(pipe.fileno(), take, self._dropped, self._full)
-            for pipe, take in ((self._process.stdout, self._stdout), (self._process.stderr, self._stderr))
+            for pipe, take in ((process.stdout, self._stdout), (process.stderr, self._stderr))
             if pipe is not None
         ]
-        posix.watch_exit(self._process, self._exited)
 
     def _readable(self) -> None:
         while not self._broken:
@@ -261,7 +267,7 @@ class Child:
         self._burial = self._loop.create_task(self._bury(code, peak_rss))
 
     async def _bury(self, code: int, peak_rss: int) -> None:
-        await asyncio.to_thread(sweep, self._mark)
+        await self._loop.run_in_executor(_sweeps, sweep, self._mark)
         self._disconnect()
         self.drain()
         for output in self._outputs:
@@ -276,3 +282,9 @@ class Child:
         self.gone.set_result(how)
         if self.listener is not None:
             self.listener.ended(how)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End a process that was started but cannot be watched."""
+    with process:  # closes its pipes, and reaps it
+        process.kill()

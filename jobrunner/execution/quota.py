@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 
 from jobrunner.queue import codec
 from jobrunner.queue.task import LogLine
+from jobrunner.text import mask
 
 LINE_BYTES = 4_096
 LINES = 1_000  # of one attempt
@@ -41,7 +42,7 @@ class Quota:
             if self.spent:
                 self._dropped += 1
                 return None
-            message = codec.clean_text(line.message, LINE_BYTES)
+            message = mask(codec.clean_text(line.message, LINE_BYTES))
             fields = codec.clean_fields(line.fields) if line.fields else "{}"
             self._lines -= 1
             self._characters -= len(message) + len(fields)
