@@ -12,6 +12,7 @@ from jobrunner.api import web
 
 DEFAULT = "en"
 COOKIE = "jobrunner_lang"
+_UNITS = (("day", 86_400), ("hour", 3_600), ("minute", 60), ("second", 1))
 
 
 @cache
@@ -31,25 +32,21 @@ class Language:
         """The text of ``key``, with ``{names}`` filled in; raises KeyError for a key that no catalogue has."""
         return catalogues()[self.tag][key].format_map(filled)
 
-    def has(self, key: str) -> bool:
-        """Whether there is a text for ``key``."""
-        return key in catalogues()[self.tag]
-
     def count(self, key: str, number: int) -> str:
         """A text with a number in it: ``key.one`` or ``key.other``."""
         return self(f"{key}.{'one' if number == 1 else 'other'}", n=f"{number:,}")
 
     def duration(self, seconds: float) -> str:
-        """Seconds in the two units that matter."""
+        """Seconds in the two units that matter: ``2 h 5 min``."""
         if seconds < 10:
-            return self("duration.seconds", s=f"{seconds:.1f}")
-        whole = round(seconds)
-        days, hours, minutes = whole // 86_400, whole // 3_600 % 24, whole // 60 % 60
-        if days:
-            return self("duration.days", d=f"{days:,}", h=hours)
-        if hours:
-            return self("duration.hours", h=hours, m=minutes)
-        return self("duration.minutes", m=minutes, s=whole % 60) if minutes else self("duration.seconds", s=whole)
+            return self("duration.second", n=f"{seconds:.1f}")
+        told: list[str] = []
+        left = round(seconds)
+        for unit, size in _UNITS:
+            number, left = divmod(left, size)
+            if told or number:
+                told.append(self(f"duration.{unit}", n=f"{number:,}") if number else "")
+        return " ".join(part for part in told[:2] if part)
 
 
 def asked_for(request: Request) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -12,40 +13,42 @@ from jobrunner.api.changes import States
 from jobrunner.api.overview import Overview
 from jobrunner.db.engine import Database
 
-STATES_FOR, OVERVIEW_FOR = 0.25, 0.5  # seconds
+STATES_FOR = 0.25  # seconds: each stream looks twice a second, whatever the others do
 
 Value = TypeVar("Value")
 
 
 class Shared(Generic[Value]):
-    """What ``look`` returned, at most ``seconds`` old; a failure is shared as well. Safe in threads.
+    """What ``look`` returned, from a look that began at most ``seconds`` before the asking; failures are shared too.
 
-    A hundred open pages then cost what one costs, and a lost database holds one thread after the other no longer.
+    A hundred pages that ask at once cost two looks, and a lost database is not asked a hundred times in a row. With 0
+    seconds nobody gets what was seen before the asking: a page that heard of a change must find it. Safe in threads.
     """
 
-    def __init__(self, look: Callable[[], Value], seconds: float) -> None:
+    def __init__(self, look: Callable[[], Value], seconds: float = 0.0) -> None:
         self._look = look
         self._seconds = seconds
         self._lock = threading.Lock()
-        self._until = 0.0
+        self._began = -math.inf
         self._found: list[Value] = []
         self._failed: Exception | None = None
 
     def get(self) -> Value:
         """The value; raises what ``look`` raised."""
+        asked = time.monotonic()
         with self._lock:
-            if time.monotonic() >= self._until:
+            if self._began < asked - self._seconds:
                 self._refresh()
             if self._failed is not None:
                 raise self._failed.with_traceback(None)
             return self._found[0]
 
     def _refresh(self) -> None:
+        self._began = time.monotonic()
         try:
             self._found, self._failed = [self._look()], None
         except Exception as error:  # noqa: BLE001 - handed to everybody who waits
             self._failed = error
-        self._until = time.monotonic() + self._seconds
 
 
 class Looks:
@@ -53,7 +56,7 @@ class Looks:
 
     def __init__(self, database: Database) -> None:
         self.states: Shared[States] = Shared(lambda: changes.look(database), STATES_FOR)
-        self.overview: Shared[Overview] = Shared(lambda: _overview(database), OVERVIEW_FOR)
+        self.overview: Shared[Overview] = Shared(lambda: _overview(database))
         self.streams = 0
 
 

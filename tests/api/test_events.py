@@ -1,0 +1,130 @@
+"""The event stream, read over a real connection."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import httpx2
+import pytest
+
+from jobrunner.api import create_app
+from jobrunner.api.routes import events
+from jobrunner.db.engine import Database
+from tests.api.asking import EXECUTE
+from tests.api.conftest import Api
+from tests.api.serving import serving
+from tests.both_databases.moves import end, take
+
+
+class Stream:
+    """Events as they come, each with the time it came, read in a thread."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.seen: list[tuple[float, str, dict[str, Any], str]] = []
+        self.headers: dict[str, str] = {}
+        self.ended = threading.Event()
+        self._thread = threading.Thread(target=self._read, daemon=True)
+        self._thread.start()
+
+    def _read(self) -> None:
+        told: dict[str, str] = {}
+        with httpx2.Client(timeout=20) as client, client.stream("GET", f"{self.url}/api/v1/events") as answer:
+            self.headers = dict(answer.headers)
+            for line in answer.iter_lines():
+                if line:
+                    name, _, value = line.partition(": ")
+                    told[name] = value
+                elif "data" in told:
+                    self.seen.append((time.monotonic(), told["event"], json.loads(told["data"]), told["id"]))
+                    told = {}
+        self.ended.set()
+
+    def wait_for(self, count: int, within: float = 8.0) -> list[tuple[str, dict[str, Any]]]:
+        deadline = time.monotonic() + within
+        while len(self.seen) < count and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert len(self.seen) >= count, self.seen
+        return [(event, told) for _, event, told, _ in self.seen]
+
+
+@pytest.fixture
+def url(api: Api) -> Iterator[str]:
+    with serving(create_app(api.service())) as found:
+        yield found
+
+
+@contextmanager
+def streaming(api: Api, url: str) -> Iterator[Stream]:
+    stream = Stream(url)
+    try:
+        yield stream
+    finally:
+        api.asked.stopping = True  # open streams end by themselves
+        assert stream.ended.wait(5), "the stream outlived the process's wish to stop"
+
+
+def test_a_change_is_told_within_a_second_and_by_id_alone(api: Api, url: str, database: Database) -> None:
+    with streaming(api, url) as stream:
+        assert stream.wait_for(1) == [("snapshot", {})]
+        assert stream.headers["x-accel-buffering"] == "no"
+        assert stream.headers["cache-control"] == "no-store"
+        assert stream.headers["content-type"].startswith("text/event-stream")
+        began = time.monotonic()
+        httpx2.post(url + EXECUTE, json={"task_type": "work", "task_id": "t", "task_data": {"secret": "payload"}})
+        assert stream.wait_for(2)[1] == ("changed", {"tasks": {"t": "pending"}})
+        assert stream.seen[1][0] - began < 1.5
+        task = take(database)[0]
+        assert stream.wait_for(3)[2] == ("changed", {"tasks": {"t": "running"}})
+        end(database, task)
+        assert stream.wait_for(4)[3] == ("changed", {"tasks": {"t": "completed"}})
+        ids = [seen[3] for seen in stream.seen]
+        assert len(set(ids)) == len(ids)
+
+
+def test_a_new_reader_gets_present_states(api: Api, url: str, database: Database) -> None:
+    for number in range(3):
+        httpx2.post(url + EXECUTE, json={"task_type": "work", "task_id": f"t{number}"})
+    take(database, 1)
+    with streaming(api, url) as stream:
+        event, told = stream.wait_for(1)[0]
+        assert event == "snapshot"
+        assert told["tasks"] == {"t0": "running", "t1": "pending", "t2": "pending"}
+
+
+def test_at_most_two_messages_a_second(api: Api, url: str) -> None:
+    with streaming(api, url) as stream:
+        stream.wait_for(1)
+        until = time.monotonic() + 2.5
+        with httpx2.Client() as client:
+            while time.monotonic() < until:
+                client.post(url + EXECUTE, json={"task_type": "work"})
+        stream.wait_for(3)
+        times = [at for at, _, _, _ in stream.seen]
+        gaps = [later - earlier for earlier, later in itertools.pairwise(times)]
+        assert min(gaps[1:]) > events.EVERY * 0.8
+
+
+def test_a_stopping_process_takes_no_reader(api: Api, url: str) -> None:
+    api.asked.stopping = True
+    assert httpx2.get(f"{url}/api/v1/events").status_code == 503
+
+
+def test_there_are_never_too_many_readers(api: Api, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(events, "STREAMS_MAX", 1)
+    with streaming(api, url) as stream:
+        stream.wait_for(1)
+        refused = httpx2.get(f"{url}/api/v1/events")
+        assert (refused.status_code, refused.json()["code"]) == (503, "too_many_streams")
+
+
+def test_an_encoded_percent_reaches_the_right_task(url: str) -> None:
+    where = httpx2.post(url + EXECUTE, json={"task_type": "work", "task_id": "a%2Fb"}).headers["location"]
+    assert httpx2.get(url + where).json()["task_id"] == "a%2Fb"
+    assert httpx2.get(f"{url}/api/v1/task/a%2Fb/status").status_code == 404
