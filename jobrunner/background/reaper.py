@@ -14,14 +14,16 @@ log = get_logger(__name__)
 
 
 def may_reclaim(database: Database, *, lease_seconds: float, heartbeat_interval: float) -> bool:
-    """Whether silence of others can be told from an outage.
+    """Whether silence of others can be told from an outage. Asked at every sweep, at least twice in a lease.
 
     After an outage longer than the lease every living worker looks dead: without this wait an outage of 60 s made
-    all running tasks run twice. So wait lease + heartbeat after the last loss of connection that this process saw, or
-    after the server's start if that is later; a fresh process waits one heartbeat.
+    all running tasks run twice. So wait lease + heartbeat after the last loss of connection that this process saw,
+    after it was away itself (a machine that slept would else take the tasks from its own hands), or after the
+    server's start, whichever is last; a fresh process waits one heartbeat.
     """
     patience = lease_seconds + heartbeat_interval
-    if database.unbroken_for() < (patience if database.ever_broken() else heartbeat_interval):
+    unbroken = database.unbroken_for(absence=lease_seconds / 2)
+    if unbroken < (patience if database.ever_broken() else heartbeat_interval):
         return False
     with database.read() as conn:
         return views.server_uptime(conn) >= patience

@@ -42,7 +42,7 @@ class Database:
         self.url = make_url(url)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         self._broken_at: float | None = None
-        self._first_used = time.monotonic()
+        self._first_used = self._asked_at = _clock()
         if self.is_sqlite:
             self.engine = _sqlite_engine(self.url, read_only=False)
             self._reader = _sqlite_engine(self.url, read_only=True)
@@ -71,11 +71,11 @@ class Database:
                     with _watchdog.guard(conn.connection.dbapi_connection, deadline):
                         yield conn
         except (OperationalError, InterfaceError, PoolTimeout) as error:
-            self._broken_at = time.monotonic()
+            self._broken_at = _clock()
             raise DatabaseUnavailable(_reason(error)) from error
         except DBAPIError as error:
             if error.connection_invalidated:
-                self._broken_at = time.monotonic()
+                self._broken_at = _clock()
                 raise DatabaseUnavailable(_reason(error)) from error
             raise
 
@@ -100,12 +100,18 @@ class Database:
         """A deadline for what is done on a detached connection inside the block."""
         return _watchdog.guard(link, seconds)
 
-    def unbroken_for(self) -> float:
-        """Seconds since this process last saw the database unavailable (or since it opened it)."""
-        return time.monotonic() - (self._broken_at or self._first_used)
+    def unbroken_for(self, absence: float) -> float:
+        """Seconds since this process last saw the database unavailable, was itself away, or opened it.
+
+        It was away (stopped, or its machine asleep) where nobody asked this for longer than ``absence`` seconds.
+        """
+        asked_at, self._asked_at = self._asked_at, _clock()
+        if self._asked_at - asked_at > absence:
+            self._broken_at = self._asked_at
+        return self._asked_at - (self._broken_at or self._first_used)
 
     def ever_broken(self) -> bool:
-        """Whether this process ever saw the database unavailable."""
+        """Whether this process ever saw the database unavailable, or was itself away."""
         return self._broken_at is not None
 
     def dispose(self) -> None:
@@ -117,6 +123,11 @@ class Database:
 def open_database(url: str, *, pool_size: int = 4) -> Database:
     """Open ``url`` (``sqlite:///file`` or ``postgresql+psycopg://...``) without connecting yet."""
     return Database(url, pool_size=pool_size)
+
+
+def _clock() -> float:
+    """Seconds that also pass while the machine sleeps, where the system can tell."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
 
 
 def _reason(error: Exception) -> str:
