@@ -138,7 +138,7 @@ class ChildAttempt:
         if self.ending is not None:
             outcome = self._stopped()
         else:
-            error = f"its process died: {_death(how.code)}"
+            error = how.fault or f"its process died: {_death(how.code)}"
             words = mask(codec.clean_text(how.stderr, codec.TRACEBACK_MAX_BYTES)) or None
             outcome = Outcome(Ending.CRASHED, error=error, traceback=words, peak_rss=self.peak)
         if how.code < 0:

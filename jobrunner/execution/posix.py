@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import ctypes
 import os
 import signal
@@ -12,8 +11,10 @@ import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
-import psutil
+if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
 
 _PR_SET_PDEATHSIG = 1
 _HIGH = 200  # descriptors below this number are what programs close when they tidy up
@@ -50,6 +51,8 @@ def park(line: socket.socket) -> socket.socket:
 
 def watch_exit(process: subprocess.Popen[bytes], exited: Callable[[], None]) -> None:
     """Call ``exited`` in the running loop once the process has ended; it is not reaped yet."""
+    import asyncio  # which children, who use this module too, need not load
+
     loop = asyncio.get_running_loop()
     if not hasattr(os, "pidfd_open"):
         _watch_in_thread(process, exited, loop)
@@ -64,9 +67,7 @@ def watch_exit(process: subprocess.Popen[bytes], exited: Callable[[], None]) -> 
     loop.add_reader(watched, over)
 
 
-def _watch_in_thread(
-    process: subprocess.Popen[bytes], exited: Callable[[], None], loop: asyncio.AbstractEventLoop
-) -> None:
+def _watch_in_thread(process: subprocess.Popen[bytes], exited: Callable[[], None], loop: AbstractEventLoop) -> None:
     def wait() -> None:
         os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
         with suppress(RuntimeError):  # the loop is gone, and with it everybody who cared
@@ -106,4 +107,6 @@ def peak_memory() -> int:
 
 def memory_now() -> int:
     """The memory that this process holds now, in bytes."""
+    import psutil
+
     return int(psutil.Process().memory_info().rss)

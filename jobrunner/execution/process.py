@@ -19,6 +19,7 @@ from jobrunner.execution.sweep import MARK, sweep
 from jobrunner.execution.wire import Message, Unpacker, WireError, pack
 
 START_TIMEOUT = 60.0  # seconds for the imports of a new child
+EXIT_TIMEOUT = 0.5  # seconds from the end of its line to the end of the process
 LEAVE_TIMEOUT = 5.0  # seconds for an idle child to leave when its work is done
 SECRETS = ("JOBRUNNER_DATABASE_URL", "DATABASE_URL", "JOBRUNNER_API_KEY", "NODE_API_KEY")
 _CHUNK = 262_144
@@ -42,11 +43,15 @@ class Program:
 
 @dataclass(frozen=True)
 class Exit:
-    """How a process ended: its code (a signal is negative), its peak memory in bytes, its last words on stderr."""
+    """How a process ended: its code (a signal is negative), its peak memory in bytes, its last words on stderr.
+
+    ``fault`` says why we ended it ourselves, where nobody had asked for it.
+    """
 
     code: int
     peak_rss: int
     stderr: str
+    fault: str | None = None
 
     def __str__(self) -> str:
         return f"signal {-self.code}" if self.code < 0 else f"exit code {self.code}"
@@ -81,6 +86,7 @@ class Child:
         self._unpacker = Unpacker()
         self._unsent = bytearray()
         self._broken = False
+        self._fault: str | None = None
         self._ready: asyncio.Future[None] = self._loop.create_future()
         self.gone: asyncio.Future[Exit] = self._loop.create_future()
         self.listener: Listener | None = None
@@ -201,18 +207,29 @@ class Child:
                 messages = self._unpacker.feed(data)
             except BlockingIOError:
                 return
-            except (OSError, WireError):
+            except OSError:
                 data, messages = b"", []
+            except WireError as error:
+                self._give_up(f"what it wrote to the worker is no message: {error}")
+                return
             if not data:
-                self._disconnect()
-                if not self.condemned:  # it closed its line, or wrote nonsense into it: nobody can talk to it any more
-                    self.condemned = True
-                    self._signal(kill=True)
+                self._give_up("it closed its line to the worker")
                 return
             for message in messages:
                 self._take(message)
             if len(data) < _CHUNK:
                 return
+
+    def _give_up(self, fault: str) -> None:
+        self._disconnect()
+        if not self.condemned:
+            self.condemned = True
+            self._loop.call_later(EXIT_TIMEOUT, self._end_speechless, fault)
+
+    def _end_speechless(self, fault: str) -> None:
+        if self._process.returncode is None:  # else it hung up because it died
+            self._fault = fault
+            self._signal(kill=True)
 
     def _take(self, message: Message) -> None:
         if message["op"] == "ready":
@@ -275,7 +292,7 @@ class Child:
         for pipe in (self._process.stdout, self._process.stderr):
             if pipe is not None:
                 pipe.close()
-        how = Exit(code, peak_rss, "\n".join(self._outputs[1].tail))
+        how = Exit(code, peak_rss, "\n".join(self._outputs[1].tail), self._fault)
         if not self._ready.done():
             last = how.stderr.strip().splitlines()[-1:]
             self._ready.set_exception(SpawnFailed(": ".join([f"a child process ended at its start by {how}", *last])))

@@ -26,11 +26,12 @@ QUICK = Grace(ask=0.2, term=0.5, memory=0.2)
 
 
 class Told:
-    """Everything that attempts reported. ``lost`` makes every effect fail as if the lease were."""
+    """Everything that attempts reported. ``lost`` makes every effect fail as if the lease were, ``slow`` (s) late."""
 
-    def __init__(self, url: str | None = None, *, lost: bool = False) -> None:
+    def __init__(self, url: str | None = None, *, lost: bool = False, slow: float = 0.0) -> None:
         self.database_url = url
         self._lost = lost
+        self._slow = slow
         self.progressed: list[tuple[float | None, str]] = []
         self.lines: list[LogLine] = []
         self.applied: list[tuple[str, list[Any]]] = []
@@ -44,6 +45,7 @@ class Told:
 
     def apply(self, lease: Lease, effect: str, rows: list[Any]) -> Any:
         self.threads.add(threading.get_ident())
+        time.sleep(self._slow)
         if self._lost:
             raise LeaseLost("taken by another")
         self.applied.append((effect, rows))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ctypes
 import faulthandler
 import logging
@@ -241,8 +242,9 @@ def close_everything() -> str:
 
 
 @task("close_the_line")
-def close_the_line() -> str:
+def close_the_line(seconds: float = 0.0) -> str:
     os.closerange(0, 4_096)
+    time.sleep(seconds)
     return "closed"
 
 
@@ -388,3 +390,60 @@ def failing(conn: Any, rows: list[Any]) -> None:
 @task("apply_failing")
 def apply_failing(ctx: Context) -> None:
     ctx.apply(failing, [])
+
+
+class Impatient(Exception):
+    pass
+
+
+@task("apply_impatiently")
+def apply_impatiently(ctx: Context) -> list[Any]:
+    def ring(*_: object) -> None:
+        raise Impatient
+
+    signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, 0.1)
+    try:
+        ctx.apply(count, [1, 2])
+        first = 0
+    except Impatient:
+        first = 1
+    return [first, ctx.apply(count, [1, 2, 3])]
+
+
+@task("write_nonsense")
+def write_nonsense() -> None:
+    for number in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(OSError):
+            if os.readlink(f"/proc/self/fd/{number}").startswith("socket:"):
+                os.write(int(number), b"GET / HTTP/1.1")
+    time.sleep(60)
+
+
+@task("close_stdout")
+def close_stdout() -> None:
+    print("before")
+    os.close(1)
+    os.close(2)
+
+
+@task("replace_stdout")
+def replace_stdout() -> None:
+    sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+    sys.stdout.close()
+
+
+@task("print")
+def print_(text: str) -> bool:
+    print(text, flush=True)
+    return sys.stdout is sys.__stdout__
+
+
+@task("fail_with_secret")
+def fail_with_secret() -> None:
+    raise ConnectionError("cannot reach postgresql://user:canary@host/db")
+
+
+@task("take_signal")
+def take_signal() -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)

@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -256,3 +257,43 @@ def test_a_large_payload_and_a_large_result_pass() -> None:
     text = "x" * 900_000
     outcome = in_child("echo", {"text": text})
     assert outcome.result == json.dumps(text)
+
+
+_SHORT_OF_FILES = """
+import asyncio, os, resource
+from jobrunner.execution.children import ChildPool
+from jobrunner.handlers import get
+from tests.execution.harness import QUICK, Told, make_task, opened
+
+def numbers():
+    return len(os.listdir("/proc/self/fd")) - 1
+
+async def main():
+    endings = set()
+    async with opened(ChildPool(1, child_max_tasks=1, grace=QUICK)) as pool:
+        assert (await pool.run(make_task("noop"), get("noop"), Told())).ending == "completed"
+        for spare in range(14):
+            while pool._alive:
+                await asyncio.gather(*(child.kill() for child in tuple(pool._alive)))
+                await asyncio.sleep(0)
+            await asyncio.sleep(0.05)
+            before = numbers()
+            resource.setrlimit(resource.RLIMIT_NOFILE, (before + spare, 4096))
+            pool._pause = 0.0
+            outcome = await asyncio.wait_for(pool.run(make_task("noop"), get("noop"), Told()), 20)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (4096, 4096))
+            endings.add(str(outcome.ending))
+            print(spare, outcome.ending, outcome.error)
+    print(*sorted(endings))
+    print("left", numbers())
+
+before = numbers()
+asyncio.run(main())
+assert numbers() == before, (numbers(), before)
+"""
+
+
+def test_short_of_file_descriptors_tasks_are_given_back_and_nothing_leaks() -> None:
+    ended = subprocess.run([sys.executable, "-c", _SHORT_OF_FILES], capture_output=True, text=True, timeout=60)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert "completed released" in ended.stdout

@@ -39,6 +39,10 @@ def test_effects_for_the_completion_go_with_the_outcome() -> None:
     assert outcome.settled is False
 
 
+def test_an_answer_that_nobody_waits_for_any_more_is_not_taken_for_another() -> None:
+    assert in_child("apply_impatiently", told=Told(slow=0.3)).result == "[1,3]"
+
+
 def test_rows_that_are_no_json_are_an_error() -> None:
     outcome = in_child("on_complete_odd")
     assert outcome.ending is Ending.ERROR

@@ -151,10 +151,34 @@ def test_a_child_that_dies_while_idle_is_replaced() -> None:
 
 
 def test_a_handler_that_closes_every_file_cannot_be_heard_and_counts_as_dead() -> None:
-    low, all_of_them, after = _several(("close_everything", {}), ("close_the_line", {}), ("add", {"a": 1}))
+    low, returning, staying, after = _several(
+        ("close_everything", {}), ("close_the_line", {}), ("close_the_line", {"seconds": 60}), ("add", {"a": 1})
+    )
     assert low.ending is Ending.COMPLETED  # the line has a high number
-    assert all_of_them.ending is Ending.CRASHED
+    assert (returning.ending, returning.exit_code) == (Ending.CRASHED, 70)
+    assert (staying.ending, staying.error) == (Ending.CRASHED, "it closed its line to the worker")
     assert after.ending is Ending.COMPLETED
+
+
+def test_a_handler_that_writes_into_the_line_counts_as_dead() -> None:
+    nonsense, after = _several(("write_nonsense", {}), ("add", {"a": 1}))
+    assert nonsense.ending is Ending.CRASHED
+    assert "no message" in (nonsense.error or "")
+    assert after.ending is Ending.COMPLETED
+
+
+def test_what_a_handler_took_from_the_process_is_not_missed_by_the_next() -> None:
+    outcomes = _several(
+        ("close_stdout", {}), ("print", {"text": "1"}), ("replace_stdout", {}), ("print", {"text": "2"})
+    )
+    assert [outcome.ending for outcome in outcomes] == [Ending.COMPLETED] * 4
+    assert [outcome.result for outcome in outcomes[1::2]] == ["true", "true"]
+
+
+def test_secrets_in_errors_are_masked() -> None:
+    outcome = in_child("fail_with_secret")
+    assert "canary" not in f"{outcome.error}{outcome.traceback}"
+    assert "postgresql://user:***@host/db" in (outcome.error or "")
 
 
 def test_a_fork_that_returns_says_nothing() -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from jobrunner.execution import child_attempt, posix
 from jobrunner.execution.children import ChildPool
 from jobrunner.handlers import get
 from jobrunner.queue.task import Ending, Outcome
@@ -123,6 +124,34 @@ def test_a_stop_ends_what_does_not_look(ending: Ending) -> None:
     assert outcome.ending is ending
     assert outcome.error
     assert took < QUICK.ask + 0.4  # TERM reached it: no KILL was needed
+
+
+def test_a_handler_that_took_the_signal_does_not_shield_the_next() -> None:
+    async def run() -> tuple[Outcome, float]:
+        async with opened(ChildPool(1, grace=QUICK)) as pool:
+            await pool.run(make_task("take_signal"), get("take_signal"), Told())
+            return await stopped_after(pool, make_task("sleep", {"seconds": 60}), 0.1, Ending.LOST)
+
+    outcome, took = go(run())
+    assert outcome.ending is Ending.LOST
+    assert took < 0.4
+
+
+def test_what_does_not_even_end_when_killed_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(child_attempt, "KILL_TIMEOUT", 0.3)
+
+    async def run() -> tuple[Outcome, Outcome]:
+        async with opened(ChildPool(1, grace=QUICK)) as pool:
+            await pool.run(make_task("noop"), get("noop"), Told())
+            with monkeypatch.context() as deaf:  # as in the kernel: no signal does anything
+                deaf.setattr(posix, "signal_group", lambda leader, *, kill: None)
+                hung, _ = await stopped_after(pool, make_task("ignore_term"), 0.1, Ending.CANCELLED)
+            return hung, await pool.run(make_task("add", {"a": 1}, row=2), get("add"), Told())
+
+    hung, after = go(run())
+    assert hung.ending is Ending.CANCELLED
+    assert "does not even end when killed" in (hung.error or "")
+    assert after.ending is Ending.COMPLETED
 
 
 def test_a_second_stop_hurries() -> None:
@@ -244,6 +273,7 @@ def test_closing_the_pool_ends_every_process_for_certain(tmp_path: Path) -> None
 _PARENT = """
 import asyncio, sys
 from tests.execution.harness import QUICK, begin, make_task, opened
+from jobrunner.execution import child_attempt, posix
 from jobrunner.execution.children import ChildPool
 
 async def main():
