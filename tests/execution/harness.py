@@ -23,6 +23,8 @@ from tests.execution import sample_tasks  # noqa: F401  registers the handlers
 
 P = TypeVar("P", bound=Pool)
 QUICK = Grace(ask=0.2, term=0.5, memory=0.2)
+PATIENT = Grace(ask=20.0, term=20.0, memory=20.0)  # what ends sooner ended by itself
+SOON = 8.0  # seconds: far from what PATIENT grants, and enough for a machine with much else to do
 
 
 class Told:

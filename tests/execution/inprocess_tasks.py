@@ -128,8 +128,8 @@ async def nap() -> None:
 
 
 @task("inline nap", isolation="inline")
-def inline_nap() -> None:
-    time.sleep(0.2)
+def inline_nap(seconds: float = 0.2) -> None:
+    time.sleep(seconds)
 
 
 @task("async effects")

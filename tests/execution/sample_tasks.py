@@ -294,7 +294,7 @@ def progress(count: int, ctx: Context) -> None:
 def progress_and_wait(ctx: Context) -> None:
     ctx.progress(0.1, "first")
     ctx.progress(0.2, "second")
-    time.sleep(0.6)
+    time.sleep(2.0)
 
 
 @task("watch")

@@ -18,7 +18,7 @@ from jobrunner.execution.threads import ThreadPool
 from jobrunner.handlers import get
 from jobrunner.queue.task import Ending, Outcome
 from tests.execution import inprocess_tasks
-from tests.execution.harness import QUICK, Told, begin, go, make_task, opened, stopped_after, until
+from tests.execution.harness import PATIENT, QUICK, SOON, Told, begin, go, make_task, opened, stopped_after, until
 
 POOLS: list[type[InProcessPool]] = [AsyncPool, ThreadPool]
 
@@ -105,7 +105,7 @@ def test_a_flood_of_words_is_cut(pool_class: type[InProcessPool]) -> None:
 
 def test_a_timeout_that_is_heeded_frees_the_slot(pool_class: type[InProcessPool]) -> None:
     async def run() -> tuple[Outcome, float, int]:
-        async with opened(pool_class(1, grace=QUICK)) as pool:
+        async with opened(pool_class(1, grace=PATIENT)) as pool:
             name = f"{pool.kind} watch"
             begun = time.monotonic()
             outcome = await pool.run(make_task(name, timeout=0.2), get(name), Told())
@@ -114,7 +114,7 @@ def test_a_timeout_that_is_heeded_frees_the_slot(pool_class: type[InProcessPool]
     outcome, took, free = go(run())
     assert outcome.ending is Ending.TIMEOUT
     assert outcome.error == "did not end within 0.2 s"
-    assert 0.2 <= took < 0.5
+    assert 0.2 <= took < SOON
     assert free == 1
 
 
@@ -143,12 +143,12 @@ def test_a_timeout_that_is_ignored_settles_and_keeps_the_slot_until_it_really_en
 @pytest.mark.parametrize("ending", [Ending.CANCELLED, Ending.LOST, Ending.RELEASED])
 def test_a_stop_is_seen(pool_class: type[InProcessPool], ending: Ending) -> None:
     async def run() -> tuple[Outcome, float]:
-        async with opened(pool_class(1, grace=QUICK)) as pool:
+        async with opened(pool_class(1, grace=PATIENT)) as pool:
             return await stopped_after(pool, make_task(f"{pool.kind} watch"), 0.1, ending)
 
     outcome, took = go(run())
     assert outcome.ending is ending
-    assert took < 0.2
+    assert took < SOON
 
 
 def test_a_stop_that_is_ignored_gives_the_attempt_up(pool_class: type[InProcessPool]) -> None:
@@ -161,7 +161,7 @@ def test_a_stop_that_is_ignored_gives_the_attempt_up(pool_class: type[InProcessP
 
     outcome, took, stuck = go(run())
     assert outcome.ending is Ending.CANCELLED
-    assert took < QUICK.ask + QUICK.term + 0.3
+    assert QUICK.ask <= took < SOON
     assert stuck == 1
 
 
@@ -239,7 +239,7 @@ def test_a_timeout_runs_the_finally_blocks_of_an_async_handler() -> None:
 def test_inline_handlers_leave_the_loop_free() -> None:
     async def run() -> float:
         async with opened(ThreadPool(1, grace=QUICK)) as pool:
-            running = await begin(pool, make_task("inline nap"))
+            running = await begin(pool, make_task("inline nap", {"seconds": 1.5}))
             latest = time.monotonic()
             longest = 0.0
             while not running.done():
@@ -248,7 +248,7 @@ def test_inline_handlers_leave_the_loop_free() -> None:
                 longest, latest = max(longest, now - latest), now
             return longest
 
-    assert go(run()) < 0.15
+    assert go(run()) < 1.0
 
 
 _STUCK = """
@@ -256,7 +256,7 @@ import asyncio
 from jobrunner.execution.threads import ThreadPool
 from jobrunner.handlers import get
 from tests.execution import inprocess_tasks
-from tests.execution.harness import QUICK, Told, make_task, opened
+from tests.execution.harness import PATIENT, QUICK, SOON, Told, make_task, opened
 
 async def main():
     async with opened(ThreadPool(1, grace=QUICK)) as pool:

@@ -9,7 +9,7 @@ from jobrunner.execution.children import ChildPool
 from jobrunner.execution.quota import CHARACTERS, LINE_BYTES, LINES
 from jobrunner.handlers import get
 from jobrunner.queue.task import Ending
-from tests.execution.harness import QUICK, Told, go, in_child, make_task, opened
+from tests.execution.harness import QUICK, Told, go, in_child, make_task, opened, until
 
 
 def test_everything_that_is_said_is_kept_with_the_attempt() -> None:
@@ -88,10 +88,10 @@ def test_progress_that_was_held_back_is_told_although_nothing_follows() -> None:
         async with opened(ChildPool(1, grace=QUICK)) as pool:
             await pool.run(make_task("noop"), get("noop"), told)
             running = asyncio.create_task(pool.run(make_task("progress_and_wait"), get("progress_and_wait"), told))
-            await asyncio.sleep(0.4)
-            seen = list(told.progressed)
+            await until(lambda: len(told.progressed) == 2)
+            assert not running.done()
             await running
-        return seen
+        return told.progressed
 
     assert go(run()) == [(0.1, "first"), (0.2, "second")]
 

@@ -14,10 +14,13 @@ import pytest
 
 from jobrunner.execution import child_attempt, posix
 from jobrunner.execution.children import ChildPool
+from jobrunner.execution.pool import Grace
 from jobrunner.handlers import get
 from jobrunner.queue.task import Ending, Outcome
 from tests.execution.harness import (
+    PATIENT,
     QUICK,
+    SOON,
     Told,
     begin,
     children_of_this_process,
@@ -30,6 +33,8 @@ from tests.execution.harness import (
     stopped_after,
     until,
 )
+
+TERM_ONLY = Grace(ask=0.2, term=20.0, memory=20.0)
 
 
 def test_a_timeout_runs_the_finally_blocks_and_tells_where_it_was(tmp_path: Path) -> None:
@@ -54,13 +59,9 @@ def test_nothing_outlasts_its_timeout(name: str) -> None:
     outcome, took = go(run())
     assert outcome.ending is Ending.TIMEOUT
     assert outcome.peak_rss is not None
-    assert 0.3 <= took < 0.3 + QUICK.term + 0.7
+    assert 0.3 <= took < SOON
     if name in ("hold_the_gil", "ignore_term"):
         assert outcome.exit_signal == signal.SIGKILL
-
-
-def test_the_start_of_a_child_is_not_the_handlers_time() -> None:
-    assert in_child("sleep", {"seconds": 0.05}, timeout=0.15).ending is Ending.COMPLETED
 
 
 @pytest.mark.parametrize("then", ["sleep", "spin", "die", "return"])
@@ -76,7 +77,7 @@ def test_everything_that_a_handler_started_ends_with_it(tmp_path: Path, then: st
                 assert all(runs(pid) for pid in pids_in(told))
                 pool.stop(1, Ending.LOST)
             outcome = await asyncio.wait_for(running, 10)
-            await until(lambda: not any(runs(pid) for pid in pids_in(told)), 3)
+            await until(lambda: not any(runs(pid) for pid in pids_in(told)))
             return outcome
 
     outcome = go(run())
@@ -90,7 +91,7 @@ def test_a_process_that_a_handler_left_behind_does_not_outlive_its_task() -> Non
         async with opened(ChildPool(1, grace=QUICK)) as pool:
             outcome = await pool.run(make_task("leave_process"), get("leave_process"), Told())
             left = int(outcome.result or 0)
-            await until(lambda: not runs(left), 3)
+            await until(lambda: not runs(left))
             again = await pool.run(make_task("add", {"a": 1}), get("add"), Told())
             return outcome, again.ending is Ending.COMPLETED
 
@@ -101,7 +102,7 @@ def test_a_process_that_a_handler_left_behind_does_not_outlive_its_task() -> Non
 
 def test_a_cancel_is_seen_by_the_handler_before_anything_is_done_to_it() -> None:
     async def run() -> tuple[Outcome, float, str | None, str | None]:
-        async with opened(ChildPool(1, grace=QUICK)) as pool:
+        async with opened(ChildPool(1, grace=PATIENT)) as pool:
             before = await pool.run(make_task("pid"), get("pid"), Told())
             outcome, took = await stopped_after(pool, make_task("watch"), 0.2, Ending.CANCELLED)
             after = await pool.run(make_task("pid"), get("pid"), Told())
@@ -109,32 +110,33 @@ def test_a_cancel_is_seen_by_the_handler_before_anything_is_done_to_it() -> None
 
     outcome, took, before, after = go(run())
     assert outcome.ending is Ending.CANCELLED
-    assert took < QUICK.ask
+    assert took < SOON
     assert before == after  # nothing was done to it, so it is used again
 
 
 @pytest.mark.parametrize("ending", [Ending.CANCELLED, Ending.LOST, Ending.RELEASED, Ending.OUT_OF_MEMORY])
 def test_a_stop_ends_what_does_not_look(ending: Ending) -> None:
     async def run() -> tuple[Outcome, float]:
-        async with opened(ChildPool(1, grace=QUICK)) as pool:
+        async with opened(ChildPool(1, grace=TERM_ONLY)) as pool:
             await pool.run(make_task("noop"), get("noop"), Told())
             return await stopped_after(pool, make_task("sleep", {"seconds": 60}), 0.1, ending)
 
     outcome, took = go(run())
     assert outcome.ending is ending
     assert outcome.error
-    assert took < QUICK.ask + 0.4  # TERM reached it: no KILL was needed
+    assert "in sleep" in (outcome.traceback or "")
+    assert took < SOON
 
 
 def test_a_handler_that_took_the_signal_does_not_shield_the_next() -> None:
     async def run() -> tuple[Outcome, float]:
-        async with opened(ChildPool(1, grace=QUICK)) as pool:
+        async with opened(ChildPool(1, grace=TERM_ONLY)) as pool:
             await pool.run(make_task("take_signal"), get("take_signal"), Told())
             return await stopped_after(pool, make_task("sleep", {"seconds": 60}), 0.1, Ending.LOST)
 
     outcome, took = go(run())
     assert outcome.ending is Ending.LOST
-    assert took < 0.4
+    assert took < SOON
 
 
 def test_what_does_not_even_end_when_killed_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -156,7 +158,7 @@ def test_what_does_not_even_end_when_killed_is_given_up(monkeypatch: pytest.Monk
 
 def test_a_second_stop_hurries() -> None:
     async def run() -> tuple[Outcome, float]:
-        async with opened(ChildPool(1)) as pool:
+        async with opened(ChildPool(1, grace=PATIENT)) as pool:
             await pool.run(make_task("noop"), get("noop"), Told())
             running = await begin(pool, make_task("ignore_term"))
             await asyncio.sleep(0.2)
@@ -167,12 +169,12 @@ def test_a_second_stop_hurries() -> None:
 
     outcome, took = go(run())
     assert outcome.ending is Ending.RELEASED
-    assert took < 1.0
+    assert took < SOON
 
 
 def test_what_completes_without_seeing_its_release_is_completed() -> None:
     async def run() -> Outcome:
-        async with opened(ChildPool(1)) as pool:
+        async with opened(ChildPool(1, grace=PATIENT)) as pool:
             await pool.run(make_task("noop"), get("noop"), Told())
             outcome, _ = await stopped_after(pool, make_task("sleep", {"seconds": 0.3}), 0.1, Ending.RELEASED)
             return outcome
@@ -182,8 +184,9 @@ def test_what_completes_without_seeing_its_release_is_completed() -> None:
 
 def test_what_saw_its_release_is_released() -> None:
     async def run() -> Outcome:
-        async with opened(ChildPool(1)) as pool:
-            outcome, _ = await stopped_after(pool, make_task("watch"), 0.6, Ending.RELEASED)
+        async with opened(ChildPool(1, grace=PATIENT)) as pool:
+            await pool.run(make_task("noop"), get("noop"), Told())
+            outcome, _ = await stopped_after(pool, make_task("watch"), 0.1, Ending.RELEASED)
             return outcome
 
     assert go(run()).ending is Ending.RELEASED
@@ -194,9 +197,8 @@ def test_a_stop_before_there_is_a_child_needs_none() -> None:
         async with opened(ChildPool(1)) as pool:
             return await stopped_after(pool, make_task("noop"), 0.0, Ending.CANCELLED)
 
-    outcome, took = go(run())
-    assert outcome.ending is Ending.CANCELLED
-    assert took < 0.1
+    outcome, _ = go(run())
+    assert outcome == Outcome(Ending.CANCELLED, error="cancelled while it ran")
 
 
 def test_nothing_runs_nothing_is_stopped() -> None:
@@ -275,6 +277,7 @@ import asyncio, sys
 from tests.execution.harness import QUICK, begin, make_task, opened
 from jobrunner.execution import child_attempt, posix
 from jobrunner.execution.children import ChildPool
+from jobrunner.execution.pool import Grace
 
 async def main():
     async with opened(ChildPool(2, grace=QUICK)) as pool:
