@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import psycopg
+
 TICK = 0.1  # seconds between two looks; a deadline is at most this much late
 
 
@@ -54,12 +56,9 @@ class Watchdog:
 
 
 def _shut_down(dbapi_connection: Any) -> None:
-    if dbapi_connection.closed:
-        return
-    # A duplicate: closing ours must not close libpq's own descriptor.
-    with socket.fromfd(dbapi_connection.fileno(), socket.AF_INET, socket.SOCK_STREAM) as link:
-        try:
+    try:
+        # A duplicate: closing ours must not close libpq's own descriptor.
+        with socket.fromfd(dbapi_connection.fileno(), socket.AF_INET, socket.SOCK_STREAM) as link:
             link.shutdown(socket.SHUT_RDWR)
-        except OSError as gone:
-            if gone.errno is None:  # a link that is already down is what was wanted; anything else has an errno
-                raise
+    except (OSError, psycopg.Error):  # closed meanwhile, which is what was wanted: the watch must outlive it
+        return

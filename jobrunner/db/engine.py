@@ -71,6 +71,8 @@ class Database:
                     with _watchdog.guard(conn.connection.dbapi_connection, deadline):
                         yield conn
         except (OperationalError, InterfaceError, PoolTimeout) as error:
+            if _is_mistake(error):
+                raise
             self._broken_at = _clock()
             raise DatabaseUnavailable(_reason(error)) from error
         except DBAPIError as error:
@@ -125,6 +127,12 @@ def open_database(url: str, *, pool_size: int = 4) -> Database:
     return Database(url, pool_size=pool_size)
 
 
+def _is_mistake(error: Exception) -> bool:
+    """A wrong statement, which sqlite3 calls an OperationalError too: no second try would help."""
+    code = getattr(getattr(error, "orig", None), "sqlite_errorcode", None)
+    return code is not None and code & 0xFF == sqlite3.SQLITE_ERROR
+
+
 def _clock() -> float:
     """Seconds that also pass while the machine sleeps, where the system can tell."""
     return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
@@ -161,8 +169,9 @@ def _postgresql_engine(url: URL, pool_size: int) -> Engine:
     def _prepare(connection: psycopg.Connection[Any], _record: object) -> None:
         connection.adapters.register_loader("jsonb", TextLoader)  # json stays: SQLAlchemy's own reflection reads it
         connection.autocommit = True
-        connection.execute(f"SET idle_in_transaction_session_timeout = '{IDLE_IN_TRANSACTION}s'")
-        connection.execute("SET timezone = 'UTC'")
+        with _watchdog.guard(connection, CONNECT_TIMEOUT):
+            connection.execute(f"SET idle_in_transaction_session_timeout = '{IDLE_IN_TRANSACTION}s'")
+            connection.execute("SET timezone = 'UTC'")
         connection.autocommit = False
 
     @event.listens_for(engine, "handle_error")
