@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from jobrunner.errors import Cancel, HandlerError, LeaseLost
+from jobrunner.errors import Cancel, DatabaseUnavailable, HandlerError, LeaseLost
 from jobrunner.execution.attempt import completed, failed
 from jobrunner.handlers.context import Context
 from jobrunner.handlers.effects import run_effect
@@ -68,10 +68,16 @@ class OwnDatabase:
                 _settle(conn, task, opened.outcome)
 
     def complete(self, task: Task, outcome: Outcome, limit: float) -> Outcome:
-        """Settle a completed attempt together with its effects; what the attempt came to then."""
+        """Settle a completed attempt together with its effects; what the attempt came to then.
+
+        Where the database cannot be reached the outcome comes back as it was, with its effects: the worker settles
+        it as soon as it can. Whatever was committed before the answer was lost fences that second try.
+        """
         try:
             with self._begin(limit) as conn:
                 _settle(conn, task, outcome)
+        except DatabaseUnavailable:
+            return outcome
         except Exception as error:  # noqa: BLE001  effects are the handler's code: theirs is the attempt's failure
             return failed(error)
         hit("effect-after-commit")
