@@ -27,7 +27,9 @@ def test_a_stopped_worker_is_replaced_and_its_late_results_are_refused(fleet: Fl
     assert fleet.row(inline[0]).attempt == 2
     assert [one.outcome for one in fleet.left(inline[0])] == ["lost"]
     assert fleet.row(inline[0]).node_id == fleet.node("other").id, "the row belongs to whoever completed it"
-    found = fleet.prove("SIGSTOP for twice the lease", effects=True, refused=len(events(sleeper, "late outcome refused")))
+    found = fleet.prove(
+        "SIGSTOP for twice the lease", effects=True, refused=len(events(sleeper, "late outcome refused"))
+    )
     assert found.lost >= 1
     # The sleeper's child was not stopped with it: it settled its own effect in time, or was refused like the others.
     assert fleet.row(plain[0]).status == "completed"

@@ -1,0 +1,111 @@
+"""The database goes away, for a moment, for long, for one worker or for one connection."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import psycopg
+
+from jobrunner.db import migrate
+from tests.faults.fleet import LEASE, Fleet, events, wait_for
+from tests.faults.wire import Wire
+from tests.postgres import PrivateServer
+from tests.processes import Processes
+
+ONCE = {"max_attempts": 1}  # the database's absence is no failure of a task: one try is enough
+
+
+def _fleet(server: PrivateServer, processes: Processes, home: Path) -> Fleet:
+    migrate.upgrade(server.url)
+    return Fleet(processes, server.url, home)
+
+
+def test_a_restart_under_load_and_an_outage_longer_than_the_lease(
+    private_server: PrivateServer, processes: Processes, tmp_path: Path
+) -> None:
+    """Two restarts in crash mode under load; then an outage of twice the lease with all slots at work."""
+    fleet = _fleet(private_server, processes, tmp_path)
+    fleet.make_ledger_table()
+    workers = [fleet.ready("--node-name", f"n{number}") for number in range(2)]
+    for task_type in ("fault.work", "fault.async"):
+        fleet.submit(task_type, 40, options=ONCE, seconds=0.05, effect="fault.row")
+    fleet.submit("fault.work", 40, options=ONCE, seconds=0.05)
+    back = []
+    for _ in range(2):
+        time.sleep(0.4)
+        private_server.restart("immediate")
+        fleet.close()
+        begun = len(fleet.lines("begin"))
+        back.append(wait_for(lambda begun=begun: len(fleet.lines("begin")) > begun, "work goes on", 15))  # type: ignore[misc]
+    fleet.wait_until_ended(40)
+    assert [worker.exit_code for worker in workers] == [None, None]
+    found = fleet.prove("2 x restart -m immediate under load", effects=True, work_went_on_after=max(back))
+    assert all(row.status == "completed" for row in found.rows)
+
+    before = len(fleet.lines("begin"))
+    fleet.submit("fault.work", 4, seconds=2 * LEASE + 3)
+    fleet.wait_for_lines("begin", before + 4)
+    private_server.stop("immediate")
+    fleet.close()
+    time.sleep(2 * LEASE)
+    private_server.start()
+    up = time.monotonic()
+    fleet.wait_until_ended(20)
+    fleet.submit("fault.work", 1)
+    fleet.wait_until_ended(5)
+    found = fleet.prove("outage of two leases, 4 running", ended_after=time.monotonic() - up)
+    assert len(fleet.lines("begin")) == before + 5, "what still ran was run again"
+    assert [worker.exit_code for worker in workers] == [None, None]
+    for worker in workers:
+        assert "Traceback" not in worker.errors
+        assert worker.stop() == 0
+    fleet.close()
+
+
+def test_terminated_backends_cost_nothing(fleet: Fleet) -> None:
+    fleet.make_ledger_table()
+    worker = fleet.ready(max_workers="2")
+    fleet.submit("fault.work", 30, options=ONCE, seconds=0.1, effect="fault.row")
+    fleet.submit("fault.async", 30, options=ONCE, seconds=0.1, effect="fault.row")
+    ended = 0
+    with psycopg.connect(fleet.url, autocommit=True) as conn:
+        for _ in range(6):
+            found = conn.execute(
+                "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
+                "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            ).fetchone()
+            ended += found[0] if found else 0
+            fleet.close()
+            time.sleep(0.25)
+    assert ended >= 3, "nobody was connected: the test means nothing"
+    fleet.wait_until_ended()
+    found_now = fleet.prove(f"{ended} backends terminated", effects=True)
+    assert all(row.status == "completed" for row in found_now.rows)
+    assert worker.exit_code is None
+    assert worker.stop() == 0
+
+
+def test_a_link_that_died_in_silence_is_given_up_within_the_deadline(fleet: Fleet) -> None:
+    """The other worker takes over; the one behind the dead link regains control, and works again once it is healed."""
+    with Wire(fleet.url) as wire:
+        behind = fleet.ready("--node-name", "behind", max_workers="1", database_url=wire.url)
+        fleet.submit("fault.work", 1, seconds=0.5)
+        fleet.wait_for_lines("begin", 1)
+        wire.silence()
+        silent = time.monotonic()
+        wait_for(lambda: bool(events(behind, "database lost")), "the heartbeat notices", 8.0)
+        noticed = time.monotonic() - silent
+        other = fleet.ready("--node-name", "other", max_workers="1")
+        fleet.wait_until_ended()
+        fleet.submit("fault.work", 2)
+        fleet.wait_until_ended()
+        assert other.stop() == 0
+        wire.heal()
+        wait_for(lambda: bool(events(behind, "database is back")), "the heartbeat is back", 12.0)
+        fleet.submit("fault.work", 2)
+        fleet.wait_until_ended(12)
+        regained = time.monotonic() - silent
+        fleet.prove("a link died in silence", noticed_after=noticed, at_work_again_after=regained)
+        assert noticed < 6.5
+        assert behind.stop() == 0
