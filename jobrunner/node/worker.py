@@ -162,6 +162,7 @@ class Worker:
         found, more = await self._claims.look()
         for task, pool in found:
             self._start(task, pool)
+        await asyncio.sleep(0)  # so that they take their slots before the free ones are counted again
         return more
 
     def _refused(self) -> bool:
