@@ -14,6 +14,7 @@ from starlette.responses import HTMLResponse, Response
 
 from jobrunner.api import language, web
 from jobrunner.api.overview import SHOWN, Overview
+from jobrunner.api.problems import RETRY_AFTER
 from jobrunner.queue.task import Status
 from jobrunner.queue.views.overview import COUNT_CAP
 from jobrunner.queue.views.shapes import moment
@@ -22,6 +23,7 @@ VERSION = version("jobrunner")
 LANG_LASTS = 365 * 86_400  # seconds
 SUMMARY = 200  # characters of an error
 FIXES = {
+    "lost": "jobrunner db check",
     "no_node": "jobrunner worker",
     "overloaded": "jobrunner nodes",
     "draining": "jobrunner worker",
@@ -44,6 +46,11 @@ def live(request: Request, found: Overview) -> Response:
 def login(request: Request, *, status: int, wrong: bool = False, headers: Mapping[str, str] | None = None) -> Response:
     """The form that asks for the key."""
     return _html(request, "login.html", {"wrong": wrong}, status, headers)
+
+
+def lost(request: Request, headers: Mapping[str, str]) -> Response:
+    """What readers get while the database does not answer; it asks again by itself."""
+    return _html(request, "lost.html", {"fix": FIXES["lost"]}, 503, {**headers, "Retry-After": RETRY_AFTER})
 
 
 def _told(found: Overview) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from jobrunner.api.doors import Scope
 from jobrunner.api.looks import Looks
 from jobrunner.api.problems import Refused
 from jobrunner.api.route import Call, Content, Route
+from jobrunner.errors import DatabaseUnavailable
 
 FORM_MAX = 4_096  # bytes
 VARIES = {"Vary": "Accept, Accept-Language, Cookie"}
@@ -28,8 +29,11 @@ def root(call: Call) -> Content:
         if refused.code != "key_needed":
             raise
         return pages.login(request, status=401, headers={**VARIES, **refused.headers})
-    with service.database.read() as conn:
-        found = overview.gather(conn)
+    try:
+        with service.database.read() as conn:
+            found = overview.gather(conn)
+    except DatabaseUnavailable:
+        return pages.lost(request, VARIES)
     return pages.overview(request, found, signed_in=sessions.valid(request, service.settings), headers=VARIES)
 
 
