@@ -16,6 +16,8 @@ from jobrunner.queue.views import ScheduleView
 from jobrunner.submission import Request, prepare, submit
 
 SHORTEST = 1.0  # seconds between two firings
+_NEEDED = frozenset({"name", "task_type"})
+_KEYS = _NEEDED | {"cron", "every", "timezone", "task_data", "queue", "priority", "max_attempts", "timeout"}
 
 
 def clock(cron: str | None, every: float | None, timezone: str, anchor: datetime) -> Cron | Every:
@@ -111,9 +113,17 @@ def remove(conn: Connection, name: str) -> None:
 
 
 def declare(conn: Connection, entries: list[dict[str, Any]]) -> None:
-    """Add or replace the schedules of the configuration file. Others stay: another node's file may declare them."""
+    """Add or replace the schedules of the configuration file, which are spelled as in REST.
+
+    Others stay: another node's file may declare them. Raises InvalidInput.
+    """
     for entry in entries:
-        save(conn, **{**entry, "declared": True, "allow_unknown": True})
+        problems = [Problem(f"/{key}", "is missing") for key in sorted(_NEEDED - entry.keys())]
+        problems += [Problem(f"/{key}", "unknown key") for key in sorted(entry.keys() - _KEYS)]
+        if problems:
+            raise InvalidInput(f"schedule {entry.get('name')!r} is refused", problems)
+        given = {key: value for key, value in entry.items() if key != "task_data"}
+        save(conn, **given, payload=entry.get("task_data"), declared=True, allow_unknown=True)
 
 
 def task_options(known: Any) -> dict[str, Any]:
