@@ -34,3 +34,7 @@ class AttemptLog(logging.Handler):
             self.handleError(record)
         finally:
             _busy.reset(known)
+
+
+KEPT = AttemptLog(running.get)
+"""One for all ways of running inside the worker: each of its own would keep every line again."""

@@ -122,7 +122,6 @@ class InProcessPool(ABC):
         self._grace = grace or Grace()
         self._attempts: dict[int, InProcessAttempt] = {}
         self._stuck: set[asyncio.Future[Outcome]] = set()
-        self._log = capture.AttemptLog(capture.running.get)
 
     @abstractmethod
     def _begin(self, attempt: InProcessAttempt) -> asyncio.Future[Outcome]:
@@ -134,7 +133,7 @@ class InProcessPool(ABC):
 
     async def start(self) -> None:
         """Keep what handlers log."""
-        logging.getLogger().addHandler(self._log)
+        logging.getLogger().addHandler(capture.KEPT)
 
     async def close(self) -> None:
         """Ask everything to end; what does not within the grace goes on until the process ends."""
@@ -142,7 +141,7 @@ class InProcessPool(ABC):
             self._halt(attempt, Ending.RELEASED)
             self._interrupt_now(attempt)
         await asyncio.gather(*(attempt.over.wait() for attempt in self._attempts.values()))
-        logging.getLogger().removeHandler(self._log)
+        logging.getLogger().removeHandler(capture.KEPT)
 
     def free(self) -> int:
         """Slots that can take a task now."""

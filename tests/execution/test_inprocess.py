@@ -273,3 +273,17 @@ def test_a_stuck_thread_does_not_hold_up_the_exit_of_the_process() -> None:
     assert ended.stdout.split() == ["timeout", "1"]
     assert ended.stderr == ""
     assert time.monotonic() - begun < 5  # its handler waits for ten seconds
+
+
+@pytest.mark.parametrize("kind", ["async", "inline"])
+def test_a_line_is_kept_once_where_both_ways_are_open(kind: str) -> None:
+    told = Told()
+
+    async def run() -> Outcome:
+        async with opened(AsyncPool(1, grace=QUICK)) as loop, opened(ThreadPool(1, grace=QUICK)) as threads:
+            pool: InProcessPool = loop if kind == "async" else threads
+            task_type = f"{kind} talk"
+            return await pool.run(make_task(task_type, {"word": "once"}), get(task_type), told)
+
+    assert go(run()).ending is Ending.COMPLETED
+    assert told.said("warning") == ["logged once"]
