@@ -17,6 +17,7 @@ from jobrunner.execution.attempt import stopped, with_delay
 from jobrunner.execution.child_attempt import KILL_TIMEOUT, ChildAttempt
 from jobrunner.execution.pool import TASK_TIMEOUT, Grace, Reports, time_limit
 from jobrunner.execution.process import Child, Program, SpawnFailed
+from jobrunner.execution.sweep import sweep
 from jobrunner.handlers import registry
 from jobrunner.handlers.declare import Handler
 from jobrunner.logs import get_logger
@@ -96,6 +97,10 @@ class ChildPool:
         self._effects.shutdown(wait=False)
         if self._warden is not None:
             await asyncio.get_running_loop().run_in_executor(None, self._warden.communicate)
+
+    def sweep(self) -> None:
+        """Kill every child with all that it started, from any thread: for a loop that answers no more."""
+        sweep(f"{self._name}.")
 
     def free(self) -> int:
         """Slots that can take a task now; while children cannot be started, those that have one."""

@@ -15,7 +15,7 @@ from typing import Protocol
 
 from jobrunner.execution import posix
 from jobrunner.execution.output import Output
-from jobrunner.execution.sweep import MARK, sweep
+from jobrunner.execution.sweep import MARK, kill_descendants, sweep
 from jobrunner.execution.wire import Message, Unpacker, WireError, pack
 
 START_TIMEOUT = 60.0  # seconds for the imports of a new child
@@ -146,7 +146,7 @@ class Child:
         """End it, with its process group and whatever else it started, and wait until it is gone."""
         self.condemned = True
         if self._process.returncode is None:
-            await self._loop.run_in_executor(_sweeps, sweep, self._mark, self.pid)
+            await self._loop.run_in_executor(_sweeps, kill_descendants, self.pid)  # while they are known as such
         self._signal(kill=True)
         await asyncio.shield(self.gone)
 

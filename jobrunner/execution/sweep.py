@@ -16,33 +16,28 @@ _ROUNDS = 100
 _PAUSE = 0.02  # seconds between two rounds
 
 
-def sweep(mark: str, leader: int | None = None) -> int:
-    """Kill what was started under this mark, or one that begins so, and what descends from ``leader``.
-
-    ``leader`` itself is spared: its end belongs to who started it. Returns how many were killed.
-    """
-    killed: set[psutil.Process] = set()
+def sweep(mark: str) -> None:
+    """Kill what was started under this mark, or one that begins so, until there is nothing left of it."""
     for _ in range(_ROUNDS):  # one that forks while we look is met in the next round
-        found = {
-            process for process in _descendants(leader) | _marked(mark) if process.pid not in (leader, os.getpid())
-        }
-        for process in found:
-            with suppress(psutil.Error):
-                process.kill()
-        if not found:
-            break
-        killed |= found
+        if not _kill(_marked(mark)):
+            return
         time.sleep(_PAUSE)  # psutil's own wait would take the exit of our children from us
-    return len(killed)
 
 
-def _descendants(leader: int | None) -> set[psutil.Process]:
-    if leader is None:
-        return set()
+def kill_descendants(leader: int) -> None:
+    """Kill once what descends from this process now; it itself is spared, its end belongs to who started it."""
     try:
-        return {process for process in psutil.Process(leader).children(recursive=True) if _runs(process)}
-    except psutil.Error:
-        return set()
+        _kill({process for process in psutil.Process(leader).children(recursive=True) if _runs(process)})
+    except psutil.Error:  # it ended meanwhile
+        return
+
+
+def _kill(found: set[psutil.Process]) -> bool:
+    others = [process for process in found if process.pid != os.getpid()]
+    for process in others:
+        with suppress(psutil.Error):
+            process.kill()
+    return bool(others)
 
 
 def _marked(mark: str) -> set[psutil.Process]:

@@ -75,6 +75,9 @@ def task(
     ``isolation="inline"`` it runs in a thread of the worker instead, for work under about 10 ms: nothing can stop it.
     An ``async`` function runs in the worker's loop.
 
+    A child is used again for the next task, with the modules and globals as they were left; processes that a handler
+    leaves running end with its attempt.
+
     It returns JSON, or raises: RetryLater and Cancel say how the attempt ends, InvalidInput that its arguments will
     never do, anything else is a failure and is tried again. Raises HandlerError where the declaration contradicts
     itself.

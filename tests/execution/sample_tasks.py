@@ -447,3 +447,18 @@ def fail_with_secret() -> None:
 @task("take_signal")
 def take_signal() -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+
+@task("fork_bomb")
+def fork_bomb(path: str, most: int = 200) -> None:
+    """Every process starts the next one, each in a session of its own."""
+    program = (
+        "import os, sys, time\n"
+        "for number in range(int(sys.argv[2])):\n"
+        "    if os.fork(): time.sleep(300)\n"
+        "    os.setsid()\n"
+        "    open(sys.argv[1], 'a').write(f'{os.getpid()}\\n')\n"
+        "    time.sleep(0.02)\n"
+        "time.sleep(300)\n"
+    )
+    subprocess.run([sys.executable, "-S", "-c", program, path, str(most)], check=True)

@@ -86,6 +86,20 @@ def test_everything_that_a_handler_started_ends_with_it(tmp_path: Path, then: st
     assert outcome.ending is wanted.get(then, Ending.LOST)
 
 
+def test_processes_that_go_on_starting_others_are_ended_all_the_same(tmp_path: Path) -> None:
+    told = tmp_path / "pids"
+
+    async def run() -> Outcome:
+        async with opened(ChildPool(1, grace=QUICK)) as pool:
+            running = await begin(pool, make_task("fork_bomb", {"path": str(told)}))
+            await until(lambda: told.exists() and len(pids_in(told)) >= 10)
+            pool.stop(1, Ending.LOST)
+            return await running
+
+    assert go(run()).ending is Ending.LOST
+    assert not any(runs(pid) for pid in pids_in(told))
+
+
 def test_a_process_that_a_handler_left_behind_does_not_outlive_its_task() -> None:
     async def run() -> tuple[Outcome, bool]:
         async with opened(ChildPool(1, grace=QUICK)) as pool:
