@@ -241,7 +241,7 @@ class ChildPool:
     def _lost(self, child: Child) -> None:
         self._alive.discard(child)
         if child in self._idle:  # nobody else would notice
-            if not child.tasks:  # one that dies at once would be started again and again
+            if not child.tasks and not self._closed:  # one that dies at once would be started again and again
                 self._failed(SpawnFailed(f"a child process ended while it was idle: {child.gone.result()}"))
             self._idle.remove(child)
             self._children.discard(child)

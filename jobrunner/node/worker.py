@@ -77,7 +77,7 @@ class Worker:
         self._early: list[tuple[Callable[..., None], tuple[object, ...]]] = []
         self._starting = threading.Lock()
         self._draining = ""
-        self._last_work = time.monotonic()
+        self._last_work = self._last_sign = time.monotonic()
         self.exit_code = 0
 
     async def run(self) -> None:
@@ -98,13 +98,13 @@ class Worker:
                 self._notice()
             await self._drain()
         finally:
-            watching.cancel()
             self._settler.close()
             await asyncio.wait([settling], timeout=RELEASE_DEADLINE)
             for pool in self._pools:
                 await pool.close()
             self._claims.close()
             await run_hooks("stop")
+            watching.cancel()
         if settling.done():
             settling.result()
 
@@ -117,6 +117,10 @@ class Worker:
     def wake(self) -> None:
         """There may be work: look now."""
         self._call(self._wakeup.set)
+
+    def silent_for(self) -> float:
+        """Seconds since the loop gave its last sign of life; there is one a second."""
+        return time.monotonic() - self._last_sign
 
     def renewed(self, renewal: Renewal) -> None:
         """What a renewal found: lost tasks are stopped and dropped, cancelled ones asked to end."""
@@ -228,6 +232,7 @@ class Worker:
     async def _watch(self) -> None:
         """Once a second: memory that passed the node's limit ends the greediest child; stuck slots are shown."""
         while True:
+            self._last_sign = time.monotonic()
             await asyncio.sleep(1.0)
             self._state.stuck = sum(pool.stuck() for pool in self._pools)
             limit = self._limits.max_memory_mb

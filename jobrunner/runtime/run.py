@@ -23,7 +23,7 @@ from jobrunner.db.hints import CANCEL, Hints
 from jobrunner.db.lock import PATIENCE, FileLock
 from jobrunner.errors import DatabaseUnavailable, InvalidInput, SettingsError
 from jobrunner.handlers import load as load_handlers
-from jobrunner.node.worker import Limits
+from jobrunner.node.worker import RELEASE_DEADLINE, Limits
 from jobrunner.runtime import duties
 from jobrunner.runtime.process import Process
 from jobrunner.runtime.server import Server
@@ -32,6 +32,7 @@ from jobrunner.settings import DEFAULT_PORT, Settings, check_door
 
 API_CONNECTIONS = 4
 DATABASE_WITHIN = 30.0  # seconds that a starting process waits for its database
+LOOK_EVERY = 0.5  # seconds between two looks at a drain
 WORKER_ENDED, SERVER_ENDED, SIGNAL = "worker ended", "server ended", "signal"
 
 log = logs.get_logger(__name__)
@@ -121,15 +122,16 @@ def _run(settings: Settings, plan: Plan, database: Database, server: Server | No
 def _supervise(process: Process, work: Work | None) -> str:
     """Wait for the end, and see to it that it comes. Returns the reason."""
     reason = ""
-    deadline = float("inf")
+    grace_ends = deadline = float("inf")
     while True:
         try:
-            told = process.inbox.get(
-                timeout=None if deadline == float("inf") else max(0.1, deadline - time.monotonic())
-            )
+            told = process.inbox.get(timeout=LOOK_EVERY if reason else None)
         except queue.Empty:
-            log.error("the worker's loop does not end; ending the process")
-            return reason
+            moment = time.monotonic()
+            if moment > deadline or (moment > grace_ends and work is not None and work.stalled()):
+                log.error("the worker's loop does not end; ending the process")
+                return reason
+            continue
         if told == SERVER_ENDED and not reason:
             process.exit_code = 1
         if told == WORKER_ENDED or work is None:
@@ -138,7 +140,9 @@ def _supervise(process: Process, work: Work | None) -> str:
         reason = reason or told
         process.draining = True
         work.drain(reason, hurry=hurry)
-        deadline = min(deadline, time.monotonic() + (15.0 if hurry else work.patience()))
+        grace = 0.0 if hurry else process.settings.grace
+        grace_ends = min(grace_ends, time.monotonic() + grace)
+        deadline = min(deadline, grace_ends + 2 * RELEASE_DEADLINE)
 
 
 def _hearing(work: Work) -> Callable[[str], None]:

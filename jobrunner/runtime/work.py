@@ -20,11 +20,12 @@ from jobrunner.node.heartbeat import Heartbeat
 from jobrunner.node.held import Held
 from jobrunner.node.host import Host
 from jobrunner.node.state import Identity, State
-from jobrunner.node.worker import RELEASE_DEADLINE, Limits, Worker
+from jobrunner.node.worker import Limits, Worker
 from jobrunner.queue import store
 from jobrunner.settings import Settings
 from jobrunner.settings.children import child_environment
 
+STALLED = 3.0  # seconds without a sign of life after which a loop is taken for held
 CONNECTIONS = 2  # claim, settle and duties take turns; heartbeat and hints have one each besides
 
 log = get_logger(__name__)
@@ -52,7 +53,13 @@ class Work:
         self._held = Held()
         self._ended = ended
         host = Host(settings.data_dir)
-        self._worker = Worker(database, self.identity, self.state, self._held, host, _pools(settings), known, limits)
+        self._children = _children(settings)
+        pools: list[Pool] = [
+            AsyncPool(settings.max_async, task_timeout=settings.task_timeout),
+            ThreadPool(settings.max_workers, task_timeout=settings.task_timeout),
+            self._children,
+        ]
+        self._worker = Worker(database, self.identity, self.state, self._held, host, pools, known, limits)
         self.heartbeat = Heartbeat(
             self._beating,
             self.identity,
@@ -83,13 +90,16 @@ class Work:
         """Whether the worker's loop still runs."""
         return self._thread.is_alive()
 
-    def patience(self) -> float:
-        """Seconds that a drain may take at the most before the process is ended by force."""
-        return self._settings.grace + 2 * RELEASE_DEADLINE
+    def stalled(self) -> bool:
+        """Whether a handler holds the worker's loop, so that nothing in it can be asked to end."""
+        return self._worker.silent_for() > STALLED
 
     def close(self, reason: str) -> int:
         """Say goodbye. Gives back, uncharged, what a stuck loop still holds. Returns the exit code."""
         self._thread.join(timeout=1)
+        if self.alive():
+            self._children.sweep()  # before their tasks are anybody else's
+        self.heartbeat.stop(reason)
         holding = [held.task for held in self._held.all()]
         if holding:
             try:
@@ -97,33 +107,34 @@ class Work:
                     store.release(conn, holding, reason)
             except DatabaseUnavailable as error:
                 log.warning("leases are left to expire", count=len(holding), error=str(error))
-        self.heartbeat.stop(reason)
         if self._beating is not self._database:
             self._beating.dispose()
         return 1 if self.failed else self._worker.exit_code
 
     def _run(self) -> None:
         try:
-            asyncio.run(self._worker.run())
+            asyncio.run(self._work())
         except Exception:
             self.failed = True
             log.exception("the worker broke")
         finally:
             self._ended()
 
+    async def _work(self) -> None:
+        try:
+            await self._worker.run()
+        finally:  # before asyncio waits for coroutines that ignore their cancellation
+            self._ended()
 
-def _pools(settings: Settings) -> list[Pool]:
-    return [
-        AsyncPool(settings.max_async, task_timeout=settings.task_timeout),
-        ThreadPool(settings.max_workers, task_timeout=settings.task_timeout),
-        ChildPool(
-            settings.max_workers,
-            task_timeout=settings.task_timeout,
-            child_max_tasks=settings.child_max_tasks,
-            log_level=settings.log_level,
-            environ=child_environment(settings),
-        ),
-    ]
+
+def _children(settings: Settings) -> ChildPool:
+    return ChildPool(
+        settings.max_workers,
+        task_timeout=settings.task_timeout,
+        child_max_tasks=settings.child_max_tasks,
+        log_level=settings.log_level,
+        environ=child_environment(settings),
+    )
 
 
 def _published(handler: Handler) -> dict[str, Any]:
