@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from sqlalchemy import func, select, text
 
 from jobrunner.db.engine import Database, open_database
 from jobrunner.db.tables import attempts, nodes, tasks
-from jobrunner.queue import store
+from jobrunner.queue import store, views
 from jobrunner.queue.request import new_task
 from tests.faults import history
 from tests.faults.history import History, Line
@@ -107,6 +108,11 @@ class Fleet:
         with self.database.read() as conn:
             found = select(nodes).where(nodes.c.name == name).order_by(nodes.c.started_at.desc())
             return conn.execute(found.limit(1)).first()
+
+    def now(self) -> datetime:
+        """The database's clock."""
+        with self.database.read() as conn:
+            return views.now(conn)
 
     def open_tasks(self) -> int:
         """How many have not ended."""
