@@ -51,6 +51,7 @@ class ChildAttempt:
         self._works: set[asyncio.Task[None]] = set()
         self.done: asyncio.Future[Outcome] = self._loop.create_future()
         self.child: Child | None = None
+        self._wishes: set[Ending] = set()
         self.ending: Ending | None = None
         self.terminated = False
         self.peak: int | None = None
@@ -72,9 +73,10 @@ class ChildAttempt:
         self._restart(self._limit)
 
     def stop(self, ending: Ending) -> None:
-        """The next stage of ending it; the first call says why."""
-        if self.done.done():
+        """Begin to end it. The first call says why; one for another reason goes on to the next stage at once."""
+        if self.done.done() or ending in self._wishes:
             return
+        self._wishes.add(ending)
         hurry = self.ending is not None or ending not in (Ending.CANCELLED, Ending.RELEASED)
         self.ending = self.ending or ending
         if self.child is None:
@@ -84,7 +86,7 @@ class ChildAttempt:
         elif hurry:
             self._terminate()
         else:
-            self.child.send({"op": "stop", "id": self._task.lease.id})
+            self.child.send({"op": "stop"})
             self._later(self._grace.ask, self._terminate)
 
     def measured(self, rss: int) -> None:
@@ -201,7 +203,7 @@ class ChildAttempt:
         if self.terminated or self.child is None or self.done.done():
             return
         self.terminated = True
-        self.child.send({"op": "stop", "id": self._task.lease.id, "now": True})
+        self.child.send({"op": "stop", "now": True})
         self.child.terminate()
         self._later(self._grace.memory if self.ending is Ending.OUT_OF_MEMORY else self._grace.term, self._kill)
 

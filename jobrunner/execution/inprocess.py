@@ -7,7 +7,7 @@ import logging
 import threading
 from abc import ABC, abstractmethod
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from jobrunner.errors import HandlerError, LeaseLost
@@ -92,6 +92,7 @@ class InProcessAttempt:
     over: asyncio.Event
     work: asyncio.Future[Outcome] | None = None
     ending: Ending | None = None
+    wishes: set[Ending] = field(default_factory=set)
     interrupted: bool = False
 
     def outcome(self) -> Outcome:
@@ -156,7 +157,7 @@ class InProcessPool(ABC):
         return None
 
     def stop(self, task_row_id: int, ending: Ending) -> bool:
-        """Ask an attempt to end; False if none runs. A second call hurries."""
+        """Ask an attempt to end; False if none runs. A call for a second reason hurries."""
         attempt = self._attempts.get(task_row_id)
         if attempt is None:
             return False
@@ -186,6 +187,9 @@ class InProcessPool(ABC):
         return with_delay(attempt.outcome(), task, handler)
 
     def _halt(self, attempt: InProcessAttempt, ending: Ending) -> None:
+        if ending in attempt.wishes:
+            return
+        attempt.wishes.add(ending)
         hurry = attempt.ending is not None or ending in (Ending.TIMEOUT, Ending.LOST)
         attempt.ending = attempt.ending or ending
         attempt.channel.asked = True

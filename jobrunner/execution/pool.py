@@ -68,7 +68,7 @@ class Pool(Protocol):
         """Ask an attempt to end as CANCELLED, LOST, RELEASED or OUT_OF_MEMORY, and see to it; False if none runs.
 
         Its ``run`` then returns an Outcome with that ending; one that was to be RELEASED, never saw it and completed
-        is COMPLETED. A second call hurries.
+        is COMPLETED. A call for a second reason hurries; the same reason again changes nothing.
         """
 
 

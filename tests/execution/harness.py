@@ -19,7 +19,7 @@ from jobrunner.execution.children import ChildPool
 from jobrunner.execution.pool import Grace, Pool
 from jobrunner.handlers import get, run_effect
 from jobrunner.queue.task import Ending, Lease, LogLine, Outcome, Task
-from tests.execution import sample_tasks  # noqa: F401  registers the handlers
+from tests.execution import sample_tasks, worst_tasks  # noqa: F401  register the handlers
 
 P = TypeVar("P", bound=Pool)
 QUICK = Grace(ask=0.2, term=0.5, memory=0.2)

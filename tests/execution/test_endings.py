@@ -70,8 +70,8 @@ def test_exceptions_of_any_class_end_the_attempt_and_never_the_child() -> None:
         "exit": ("SystemExit", "0"),
         "interrupt": ("KeyboardInterrupt", ""),
         "generator": ("GeneratorExit", "g"),
-        "mute": ("tests.execution.sample_tasks.Mute", "<Mute whose text cannot be read>"),
-        "leaving": ("tests.execution.sample_tasks.Leaving", "<Leaving whose text cannot be read>"),
+        "mute": ("tests.execution.worst_tasks.Mute", "<Mute whose text cannot be read>"),
+        "leaving": ("tests.execution.worst_tasks.Leaving", "<Leaving whose text cannot be read>"),
         "group": ("ExceptionGroup", "several (2 sub-exceptions)"),
         "base": ("BaseException", "base"),
         "memory": ("MemoryError", "none left"),
@@ -131,7 +131,7 @@ def test_a_child_that_dies_is_a_crash_and_never_a_success(how: str, signal: int 
     assert outcome.peak_rss > 10 * 2**20
     assert told.said("stdout") == ["last words"]
     if how in ("segfault", "null", "abort"):
-        assert "sample_tasks.py" in (outcome.traceback or "")
+        assert "worst_tasks.py" in (outcome.traceback or "")
 
 
 def test_the_next_task_runs_in_a_new_child() -> None:

@@ -170,15 +170,32 @@ def test_what_does_not_even_end_when_killed_is_given_up(monkeypatch: pytest.Monk
     assert after.ending is Ending.COMPLETED
 
 
-def test_a_second_stop_hurries() -> None:
+def test_a_stop_for_the_same_reason_again_changes_nothing(tmp_path: Path) -> None:
+    mark = tmp_path / "mark"
+
+    async def run() -> Outcome:
+        async with opened(ChildPool(1, grace=TERM_ONLY)) as pool:
+            await pool.run(make_task("noop"), get("noop"), Told())
+            running = await begin(pool, make_task("tidy_slowly", {"path": str(mark)}))
+            await asyncio.sleep(0.2)
+            while not running.done():
+                pool.stop(1, Ending.CANCELLED)
+                await asyncio.sleep(0.02)
+            return await running
+
+    assert go(run()).ending is Ending.CANCELLED
+    assert mark.read_text() == "tidy"
+
+
+def test_a_stop_for_another_reason_hurries() -> None:
     async def run() -> tuple[Outcome, float]:
         async with opened(ChildPool(1, grace=PATIENT)) as pool:
             await pool.run(make_task("noop"), get("noop"), Told())
             running = await begin(pool, make_task("ignore_term"))
             await asyncio.sleep(0.2)
             begun = time.monotonic()
-            for _ in range(3):
-                assert pool.stop(1, Ending.RELEASED)
+            for ending in (Ending.RELEASED, Ending.LOST, Ending.CANCELLED):
+                assert pool.stop(1, ending)
             return await running, time.monotonic() - begun
 
     outcome, took = go(run())
