@@ -6,6 +6,7 @@ import math
 import threading
 import time
 from collections.abc import Callable
+from types import TracebackType
 from typing import Generic, TypeVar
 
 from jobrunner.api import changes, overview
@@ -32,6 +33,7 @@ class Shared(Generic[Value]):
         self._began = -math.inf
         self._found: list[Value] = []
         self._failed: Exception | None = None
+        self._where: TracebackType | None = None
 
     def get(self) -> Value:
         """The value; raises what ``look`` raised."""
@@ -40,7 +42,7 @@ class Shared(Generic[Value]):
             if self._began < asked - self._seconds:
                 self._refresh()
             if self._failed is not None:
-                raise self._failed.with_traceback(None)
+                raise self._failed.with_traceback(self._where)
             return self._found[0]
 
     def _refresh(self) -> None:
@@ -48,7 +50,7 @@ class Shared(Generic[Value]):
         try:
             self._found, self._failed = [self._look()], None
         except Exception as error:  # noqa: BLE001 - handed to everybody who waits
-            self._failed = error
+            self._failed, self._where = error, error.__traceback__
 
 
 class Looks:

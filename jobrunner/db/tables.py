@@ -97,6 +97,7 @@ tasks = Table(
     Index("ix_tasks_due", "queue", "task_type", "priority", "run_at", "id", **_where("status = 'pending'")),
     Index("ix_tasks_leases", "lease_until", **_where("status = 'running'")),
     Index("ix_tasks_ended", "finished_at", **_where("finished_at IS NOT NULL")),
+    Index("ix_tasks_unwell", "status", "id", **_where("status IN ('failed', 'cancelled')")),
     Index("ix_tasks_expiring", "expires_at", **_where("status = 'pending' AND expires_at IS NOT NULL")),
     Index("uq_tasks_open_unique_key", "unique_key", unique=True, **_where("status IN ('pending', 'running')")),
     Index("ix_tasks_parent", "parent_id", **_where("parent_id IS NOT NULL")),

@@ -241,6 +241,14 @@ def upgrade() -> None:
         sqlite_where=sa.text("finished_at IS NOT NULL"),
     )
     op.create_index(
+        "ix_tasks_unwell",
+        "tasks",
+        ["status", "id"],
+        unique=False,
+        postgresql_where=sa.text("status IN ('failed', 'cancelled')"),
+        sqlite_where=sa.text("status IN ('failed', 'cancelled')"),
+    )
+    op.create_index(
         "ix_tasks_expiring",
         "tasks",
         ["expires_at"],
@@ -397,6 +405,12 @@ def downgrade() -> None:
         table_name="tasks",
         postgresql_where=sa.text("status = 'pending' AND expires_at IS NOT NULL"),
         sqlite_where=sa.text("status = 'pending' AND expires_at IS NOT NULL"),
+    )
+    op.drop_index(
+        "ix_tasks_unwell",
+        table_name="tasks",
+        postgresql_where=sa.text("status IN ('failed', 'cancelled')"),
+        sqlite_where=sa.text("status IN ('failed', 'cancelled')"),
     )
     op.drop_index(
         "ix_tasks_ended",
