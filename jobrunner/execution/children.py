@@ -111,8 +111,9 @@ class ChildPool:
         """None: a child that does not end is killed."""
         return 0
 
-    def greediest(self) -> int | None:
-        """The row id of the running task whose process tree holds most memory."""
+    async def greediest(self) -> int | None:
+        """The row id of the running task whose process tree holds most memory, as measured just now."""
+        await self._measure()
         return max(self._held, key=self._held.__getitem__, default=None)
 
     def stop(self, task_row_id: int, ending: Ending) -> bool:
@@ -259,14 +260,17 @@ class ChildPool:
         while True:
             await asyncio.sleep(max(SAMPLE_EVERY, took * 20))  # at most a twentieth of a processor
             begun = time.monotonic()
-            running = {a.child.pid: row for row, a in self._attempts.items() if a.child is not None}
-            if not running:
-                continue
-            with suppress(OSError):  # /proc itself may be short of something
-                held = await asyncio.to_thread(memory.trees, running)
-                for pid, rss in held.items():
-                    self._measured(pid, running[pid], rss)
+            await self._measure()
             took = time.monotonic() - begun
+
+    async def _measure(self) -> None:
+        running = {a.child.pid: row for row, a in self._attempts.items() if a.child is not None}
+        if not running:
+            return
+        with suppress(OSError):  # /proc itself may be short of something
+            held = await asyncio.to_thread(memory.trees, running)
+            for pid, rss in held.items():
+                self._measured(pid, running[pid], rss)
 
     def _measured(self, pid: int, row_id: int, rss: int) -> None:
         attempt = self._attempts.get(row_id)

@@ -152,7 +152,7 @@ class InProcessPool(ABC):
         """Slots whose handler goes on although its attempt was given up."""
         return len(self._stuck)
 
-    def greediest(self) -> int | None:
+    async def greediest(self) -> int | None:
         """None: memory inside one process cannot be told apart."""
         return None
 

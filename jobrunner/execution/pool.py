@@ -61,8 +61,8 @@ class Pool(Protocol):
     async def run(self, task: Task, handler: Handler, reports: Reports) -> Outcome:
         """Run one attempt to its end, whatever that is; raises nothing that a handler does."""
 
-    def greediest(self) -> int | None:
-        """The row id of the running task that holds most memory, as last measured; None where nobody can say."""
+    async def greediest(self) -> int | None:
+        """The row id of the running task that holds most memory, measured now; None where nobody can say."""
 
     def stop(self, task_row_id: int, ending: Ending) -> bool:
         """Ask an attempt to end as CANCELLED, LOST, RELEASED or OUT_OF_MEMORY, and see to it; False if none runs.

@@ -241,11 +241,11 @@ class Worker:
             rss = await asyncio.to_thread(self._host.rss)
             self._state.figures = replace(self._state.figures, rss=rss)
             if rss / 2**20 > limit:
-                self._end_greediest(rss)
+                await self._end_greediest(rss)
 
-    def _end_greediest(self, rss: int) -> None:
+    async def _end_greediest(self, rss: int) -> None:
         for pool in self._pools:
-            greediest = pool.greediest()
+            greediest = await pool.greediest()  # one that grew since the last sample is the likeliest culprit
             if greediest is not None:
                 log.warning("out of memory", used_mb=rss >> 20, max_memory_mb=self._limits.max_memory_mb)
                 pool.stop(greediest, Ending.OUT_OF_MEMORY)

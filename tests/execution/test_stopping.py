@@ -267,11 +267,12 @@ def test_memory_is_limited_over_the_whole_tree(name: str) -> None:
 def test_the_greediest_is_known_and_its_peak_is_told() -> None:
     async def run() -> tuple[int | None, int | None, list[Outcome]]:
         async with opened(ChildPool(2, grace=QUICK)) as pool:
-            before = pool.greediest()
+            before = await pool.greediest()
             modest = await begin(pool, make_task("eat_freely", {"mb": 10, "seconds": 1.5}, row=1))
             greedy = await begin(pool, make_task("eat_freely", {"mb": 120}, row=2))
-            await until(lambda: pool.greediest() == 2)
-            found = pool.greediest()
+            async with asyncio.timeout(10):
+                while (found := await pool.greediest()) != 2:
+                    await asyncio.sleep(0.01)
             pool.stop(2, Ending.OUT_OF_MEMORY)
             return before, found, [await modest, await greedy]
 
