@@ -92,6 +92,11 @@ class Fleet:
         self.accepted += ids
         return ids
 
+    def cancel(self, task_id: str) -> str:
+        """Ask for a cancel past every client, and without a hint; returns the status at that moment."""
+        with self.database.begin() as conn:
+            return str(store.cancel(conn, task_id))
+
     def row(self, task_id: str) -> Any:
         """The task's row."""
         with self.database.read() as conn:
@@ -131,6 +136,10 @@ class Fleet:
     def lines(self, what: str) -> list[Line]:
         """What the ledger holds under this word."""
         return [line for line in history.lines(self.ledger) if line.what == what]
+
+    def lines_like(self, beginning: str) -> list[Line]:
+        """What the ledger holds under words that begin so."""
+        return [line for line in history.lines(self.ledger) if line.what.startswith(beginning)]
 
     def wait_for_lines(self, what: str, count: int, within: float = 20.0) -> float:
         """Wait until the ledger holds so many."""
