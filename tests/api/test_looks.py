@@ -7,8 +7,11 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from sqlalchemy import Engine, event
 
+from jobrunner.api import overview
 from jobrunner.api.looks import Shared
+from jobrunner.db.engine import open_database
 from jobrunner.errors import DatabaseUnavailable
 
 
@@ -63,3 +66,25 @@ def test_a_failure_is_shared_and_forgotten() -> None:
     assert len(looks) == 1
     time.sleep(0.25)
     assert shared.get() == "back"
+
+
+def test_the_page_reads_no_table_of_tasks_from_end_to_end(sqlite_url: str) -> None:
+    opened = open_database(sqlite_url)
+    asked: list[tuple[str, object]] = []
+
+    @event.listens_for(Engine, "before_cursor_execute")
+    def _keep(_conn: object, _cursor: object, statement: str, given: object, *_rest: object) -> None:
+        asked.append((statement, given))
+
+    try:
+        with opened.read() as conn:
+            overview.gather(conn)
+            event.remove(Engine, "before_cursor_execute", _keep)
+            plans = []
+            for statement, given in asked:
+                rows = conn.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", given).all()  # type: ignore[arg-type]
+                plans += [str(row[-1]) for row in rows]
+    finally:
+        opened.dispose()
+    assert any("ix_tasks_ended" in plan for plan in plans)
+    assert [plan for plan in plans if plan.startswith("SCAN tasks") and "INDEX" not in plan] == []
