@@ -146,6 +146,7 @@ def test_a_wrong_key_opens_nothing(keyed: TestClient, key: str) -> None:
     answer = sign_in(keyed, key)
     assert (answer.status_code, "set-cookie" in answer.headers) == (401, False)
     assert 'role="alert"' in answer.text
+    assert 'href="/?lang=zh-CN"' in answer.text  # a GET of /login itself would be nothing
     assert page(keyed).status_code == 401
 
 
