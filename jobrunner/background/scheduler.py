@@ -46,16 +46,22 @@ def _fire(conn: Connection, row: Any, moment: datetime) -> bool:
         ticking = clock(row.cron, row.every, row.timezone, row.anchor)
     except JobrunnerError as unreadable:  # a zone that the tz database lost, say: the others must go on firing
         log.error("schedule cannot be read", schedule=row.name, error=str(unreadable))
-        store.advance(conn, row.name, seen=row.next_at, fired=row.fired_at, next_at=None, error=str(unreadable))
+        store.advance(conn, row.name, seen=row.next_at, fired=row.fired_at, next_at=None)
+        store.blame(conn, row.name, str(unreadable))
         return False
     latest, skipped = _latest(ticking, row.next_at, moment)
+    # First, since it holds the row: of two that look at the turn of an instant one would else count the other's firing
+    # as skipped. It was fired, paused or changed meanwhile where this fails.
+    if not store.advance(conn, row.name, seen=row.next_at, fired=latest, next_at=ticking.next_after(moment)):
+        return False
     task_id = f"{row.name}@{latest:%Y-%m-%dT%H:%M:%SZ}"
-    fired = store.fire(conn, row.name, latest, task_id, skipped=skipped)
-    error = _submit(conn, row, task_id) if fired else None
-    store.advance(conn, row.name, seen=row.next_at, fired=latest, next_at=ticking.next_after(moment), error=error)
-    if fired:
-        log.info("schedule fired", schedule=row.name, task_id=task_id, skipped=skipped)
-    return fired
+    if not store.fire(conn, row.name, latest, task_id, skipped=skipped):
+        return False
+    error = _submit(conn, row, task_id)
+    if error is not None:
+        store.blame(conn, row.name, error)
+    log.info("schedule fired", schedule=row.name, task_id=task_id, skipped=skipped)
+    return True
 
 
 def _latest(ticking: Cron | Every, due: datetime, moment: datetime) -> tuple[datetime, int]:

@@ -10,7 +10,15 @@ from jobrunner.queue.store.lease import Reclaimed, Renewal, holds, reclaim, rele
 from jobrunner.queue.store.nodes import beat, publish, published, register, stopped
 from jobrunner.queue.store.report import logs, progress
 from jobrunner.queue.store.retention import prune_rest, prune_tasks
-from jobrunner.queue.store.schedules import advance, due_schedules, fire, remove_schedule, save_schedule, set_paused
+from jobrunner.queue.store.schedules import (
+    advance,
+    blame,
+    due_schedules,
+    fire,
+    remove_schedule,
+    save_schedule,
+    set_paused,
+)
 from jobrunner.queue.store.settle import Settled, settle
 
 __all__ = [
@@ -20,6 +28,7 @@ __all__ = [
     "Submitted",
     "advance",
     "beat",
+    "blame",
     "cancel",
     "claim",
     "due_schedules",

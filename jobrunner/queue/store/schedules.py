@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, false, select, true, update
+from sqlalchemy import Connection, Row, delete, false, null, select, true, update
 from sqlalchemy.dialects.postgresql import insert
 
 from jobrunner.db.tables import firings, schedules
@@ -54,16 +54,24 @@ def fire(
         "skipped": skipped,
         "manual": manual,
     }
-    return conn.execute(insert(firings).values(**row).on_conflict_do_nothing()).rowcount == 1
+    # RETURNING, since psycopg's count of inserted rows does not come through: -1 looked like "somebody else was first".
+    taken = insert(firings).values(**row).on_conflict_do_nothing().returning(firings.c.task_id)
+    return conn.execute(taken).first() is not None
 
 
-def advance(
-    conn: Connection, name: str, *, seen: datetime, fired: datetime, next_at: datetime | None, error: str | None
-) -> bool:
-    """Move a schedule on to its next instant; only from the instant that the caller saw."""
+def advance(conn: Connection, name: str, *, seen: datetime, fired: datetime | None, next_at: datetime | None) -> bool:
+    """Move a schedule on to its next instant, and hold its row until the transaction ends.
+
+    Only from the instant that the caller saw, and not while it is paused: True for exactly one caller.
+    """
     step = (
         update(schedules)
-        .where(_s.name == name, _s.next_at == seen)
-        .values(next_at=next_at, fired_at=fired, error=error)
+        .where(_s.name == name, _s.next_at == seen, ~_s.paused)
+        .values(next_at=next_at, fired_at=fired, error=null())
     )
     return conn.execute(step).rowcount == 1
+
+
+def blame(conn: Connection, name: str, error: str) -> None:
+    """Say what is wrong with a schedule."""
+    conn.execute(update(schedules).where(_s.name == name).values(error=error))
