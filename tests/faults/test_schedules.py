@@ -1,0 +1,116 @@
+"""Schedules fired by several processes that die, pause and wake: each due instant yields one task, or is skipped."""
+
+from __future__ import annotations
+
+import itertools
+import random
+import signal
+import time
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+
+from jobrunner.background import schedules
+from jobrunner.db.tables import firings, tasks
+from tests.faults.fleet import Fleet, wait_for
+from tests.processes import Process
+
+POINTS = ("firing-before-commit", "firing-after-commit")
+
+
+def _every_second(fleet: Fleet, name: str = "tick") -> None:
+    with fleet.database.begin() as conn:
+        schedules.save(
+            conn,
+            name,
+            every=1.0,
+            task_type="fault.work",
+            payload={"ledger": str(fleet.ledger)},
+            allow_unknown=True,
+        )
+
+
+def _fired(fleet: Fleet, *, manual: bool = False) -> list[Any]:
+    with fleet.database.read() as conn:
+        found = select(firings).where(firings.c.manual.is_(manual)).order_by(firings.c.fire_at)
+        return list(conn.execute(found))
+
+
+def _prove(fleet: Fleet) -> tuple[int, int]:
+    """Every instant from the first to the last was fired once or counted as skipped; returns both numbers."""
+    found = _fired(fleet)
+    for earlier, later in itertools.pairwise(found):
+        assert later.fire_at - earlier.fire_at == timedelta(seconds=1 + later.skipped), (earlier, later)
+    with fleet.database.read() as conn:
+        made = list(conn.execute(select(tasks.c.task_id).order_by(tasks.c.task_id)).scalars())
+    assert sorted(row.task_id for row in found) == made, "one task for each firing, and no other"
+    assert len(set(made)) == len(made)
+    fleet.accepted = made
+    return len(found), sum(row.skipped for row in found[1:])
+
+
+@pytest.mark.parametrize("seconds", [7, pytest.param(60, marks=pytest.mark.ci)])
+def test_whoever_dies_each_instant_yields_one_task(fleet: Fleet, seconds: int) -> None:
+    chance = random.Random(7)
+    _every_second(fleet)
+    workers = [_dying(fleet, chance) for _ in range(3)]
+    started = time.monotonic()
+    killed = 0
+    while time.monotonic() - started < seconds:
+        for place, worker in enumerate(workers):
+            if worker.exit_code is not None:
+                assert worker.exit_code == -9, worker.tail()
+                killed += 1
+                workers[place] = _dying(fleet, chance)
+        time.sleep(0.1)
+    with fleet.database.begin() as conn:
+        schedules.pause(conn, "tick")
+    for worker in workers:
+        worker.kill()
+    last = fleet.worker("--until-empty")
+    assert last.wait(20) == 0
+    fired, skipped = _prove(fleet)
+    fleet.prove(f"a schedule every second, {killed} firing workers killed", fired=fired, skipped=skipped)
+    assert killed >= 2, "nobody died while firing: the test means nothing"
+    assert fired >= seconds / 2
+
+
+def _dying(fleet: Fleet, chance: random.Random) -> Process:
+    point = f"{chance.choice(POINTS)}:kill:{chance.randint(1, 3)}"
+    return fleet.worker(failpoint=point, max_workers="1")
+
+
+def test_what_a_pause_of_all_missed_collapses_into_one(fleet: Fleet) -> None:
+    _every_second(fleet)
+    workers = [fleet.ready(max_workers="1") for _ in range(2)]
+    wait_for(lambda: len(_fired(fleet)) >= 2, "it fires", 10)
+    before = len(_fired(fleet))
+    for worker in workers:
+        worker.signal(signal.SIGSTOP)
+    time.sleep(4.0)
+    for worker in workers:
+        worker.signal(signal.SIGCONT)
+    wait_for(lambda: len(_fired(fleet)) >= before + 3, "it fires again", 10)
+
+    with fleet.database.begin() as conn:
+        schedules.pause(conn, "tick")
+    paused = len(_fired(fleet))
+    time.sleep(2.2)
+    assert len(_fired(fleet)) == paused, "paused is paused"
+    with fleet.database.begin() as conn:
+        task_id = schedules.run_now(conn, "tick")
+    fleet.wait_for_status(task_id, "completed")
+    assert [row.task_id for row in _fired(fleet, manual=True)] == [task_id]
+    with fleet.database.begin() as conn:
+        resumed = schedules.resume(conn, "tick")
+    wait_for(lambda: len(_fired(fleet)) >= paused + 2, "it goes on", 10)
+    assert _fired(fleet)[paused].fire_at == resumed.next_at, "what was missed while paused is not made up"
+    assert _fired(fleet)[paused].skipped == 0
+    for worker in workers:
+        assert worker.stop() == 0
+    missed = [row for row in _fired(fleet)[before:paused] if row.skipped]
+    assert len(missed) == 1, "one firing stands for the whole pause"
+    assert 2 <= missed[0].skipped <= 5
+    print(f"FIGURE pause of 4 s: one firing, {missed[0].skipped} skipped")
