@@ -9,7 +9,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 from sqlalchemy import Connection, select
-from sqlalchemy.exc import DBAPIError
 
 from jobrunner.db.engine import Database
 from jobrunner.errors import DatabaseUnavailable
@@ -123,7 +122,7 @@ class Settler:
         except DatabaseUnavailable:
             self._reports.give_back(told)
             raise
-        except DBAPIError as error:  # lines are worth less than the worker
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with some lines, they are worth less than the worker
             log.error("progress and lines refused by the database", error=clean_text(error, 2_000))
 
     def _settle(self, batch: list[Settlement]) -> list[Fate]:
@@ -131,7 +130,9 @@ class Settler:
             with self._database.begin() as conn:
                 settled = store.settle(conn, batch)
                 hit("settle-before-commit")
-        except DBAPIError as error:  # one outcome cannot be stored: it must neither stay unrecorded nor block the rest
+        except DatabaseUnavailable:
+            raise
+        except Exception as error:
             log.error("outcome refused by the database", count=len(batch), error=clean_text(error, 2_000))
             if len(batch) > 1:
                 return [fate for one in batch for fate in self._settle([one])]
