@@ -13,6 +13,7 @@ import pytest
 
 from jobrunner.cli import options
 from jobrunner.cli.main import main
+from jobrunner.handlers import registry
 from tests.processes import INHERITED
 
 HANDLERS = """
@@ -78,7 +79,8 @@ def jr(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_
         monkeypatch.setattr(options, "_traceback_wanted", False)
         monkeypatch.setattr("sys.stdin", _Text(stdin))
         capsys.readouterr()
-        code = main(args)
+        with registry.isolated():  # other tests of this process registered types of their own
+            code = main(args)
         return Said(code, *capsys.readouterr())
 
     return call
