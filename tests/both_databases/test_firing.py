@@ -102,5 +102,25 @@ def test_a_refused_task_is_told_and_the_schedule_goes_on(database: Database) -> 
     assert told.next_at is not None
 
 
+def test_a_resumed_schedule_goes_on_from_its_next_instant(database: Database) -> None:
+    _save(database)
+    _due(database, 250)
+    with database.begin() as conn:
+        schedules.pause(conn, "s")
+    assert fire_due(database) == 0
+    with database.begin() as conn:
+        moment = _now(conn)
+        assert schedules.resume(conn, "s").next_at > moment, "what was missed while paused is not made up"
+    assert fire_due(database) == 0
+
+
+def test_run_now_is_a_firing_of_its_own(database: Database) -> None:
+    _save(database)
+    with database.begin() as conn:
+        made = [schedules.run_now(conn, "s"), schedules.run_now(conn, "s")]
+    assert sorted(_made(database)) == sorted(made)
+    assert [(row.task_id, row.manual) for row in _fired(database)] == [(task_id, True) for task_id in sorted(made)]
+
+
 def _now(conn: Any) -> Any:
     return conn.execute(select(db_now())).scalar_one()

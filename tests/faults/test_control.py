@@ -13,7 +13,7 @@ from tests.faults.fleet import Fleet, wait_for
 from tests.processes import free_port
 
 
-@pytest.mark.parametrize("kind", ["fleet", "alone"])
+@pytest.mark.parametrize("kind", ["fleet", pytest.param("alone", marks=pytest.mark.ci)])
 def test_a_cancel_reaches_a_running_child_at_once(request: pytest.FixtureRequest, kind: str) -> None:
     """By the hint: the renewals of a lease of 60 s are 20 s apart. Grandchildren go with it. Then a retry by hand."""
     fleet: Fleet = request.getfixturevalue(kind)
@@ -42,6 +42,16 @@ def test_a_cancel_reaches_a_running_child_at_once(request: pytest.FixtureRequest
     assert rest.wait(asked.url, "t", 5)["status"] == "cancelled"
     assert [line.attempt for line in fleet.lines("begin")] == [1, 2]
     assert {one.stop() for one in (node, asked)} == {0}
+
+
+def test_a_killed_worker_leaves_no_process_behind(fleet: Fleet) -> None:
+    worker = fleet.ready(max_workers="1")
+    [task_id] = fleet.submit("fault.family")
+    fleet.wait_for_lines("begin", 1)
+    worker.kill()
+    took = wait_for(lambda: all(map(_gone, _family(fleet))), "its child and what that started are gone", 5)
+    print(f"FIGURE kill -9 of a worker: its child and grandchildren gone after {took:.2f} s")
+    assert fleet.row(task_id).status == "running"
 
 
 def _family(fleet: Fleet) -> list[int]:
@@ -83,6 +93,7 @@ def _family_of(fleet: Fleet, task_id: str) -> list[int]:
     return [int(line.what.split()[1]) for line in mine if line.what.startswith("started")] + [mine[0].pid]
 
 
+@pytest.mark.ci
 def test_max_memory_mb_ends_the_greediest(fleet: Fleet) -> None:
     worker = fleet.ready("--node-name", "n", max_workers="2", max_memory_mb="500")
     [modest] = fleet.submit("fault.eat_freely", mb=20, seconds=4.0)

@@ -6,9 +6,10 @@ import time
 from pathlib import Path
 
 import psycopg
+import pytest
 
 from jobrunner.db import migrate
-from tests.faults.fleet import LEASE, Fleet, events, wait_for
+from tests.faults.fleet import READY, Fleet, events, wait_for
 from tests.faults.wire import Wire
 from tests.postgres import PrivateServer
 from tests.processes import Processes
@@ -25,9 +26,12 @@ def test_a_restart_under_load_and_an_outage_longer_than_the_lease(
     private_server: PrivateServer, processes: Processes, tmp_path: Path
 ) -> None:
     """Two restarts in crash mode under load; then an outage of twice the lease with all slots at work."""
+    lease = 1.0
     fleet = _fleet(private_server, processes, tmp_path)
     fleet.make_ledger_table()
-    workers = [fleet.ready("--node-name", f"n{number}") for number in range(2)]
+    workers = [fleet.worker("--node-name", f"n{number}", lease_seconds=str(lease)) for number in range(2)]
+    for worker in workers:
+        worker.wait_for_line(READY)
     for task_type in ("fault.work", "fault.async"):
         fleet.submit(task_type, 40, options=ONCE, seconds=0.05, effect="fault.row")
     fleet.submit("fault.work", 40, options=ONCE, seconds=0.05)
@@ -44,11 +48,11 @@ def test_a_restart_under_load_and_an_outage_longer_than_the_lease(
     assert all(row.status == "completed" for row in found.rows)
 
     before = len(fleet.lines("begin"))
-    fleet.submit("fault.work", 4, seconds=2 * LEASE + 3)
+    fleet.submit("fault.work", 4, seconds=2 * lease + 3)
     fleet.wait_for_lines("begin", before + 4)
     private_server.stop("immediate")
     fleet.close()
-    time.sleep(2 * LEASE)
+    time.sleep(2 * lease)
     private_server.start()
     up = time.monotonic()
     fleet.wait_until_ended(20)
@@ -86,6 +90,7 @@ def test_terminated_backends_cost_nothing(fleet: Fleet) -> None:
     assert worker.stop() == 0
 
 
+@pytest.mark.ci
 def test_a_link_that_died_in_silence_is_given_up_within_the_deadline(fleet: Fleet) -> None:
     """The other worker takes over; the one behind the dead link regains control, and works again once it is healed."""
     with Wire(fleet.url) as wire:

@@ -66,17 +66,17 @@ def test_several_nodes_share_and_a_killed_one_is_made_up_for(fleet: Fleet) -> No
     assert sum(shares) == 12
     assert min(shares) >= 2, f"six slots, and one node of three did next to nothing: {shares}"
 
-    for number in range(15):
+    for number in range(9):
         rest.execute(others[0].url, f"killed-{number}", "fault.work", {**data, "seconds": 0.5})
     fleet.wait_for_lines("begin", 12 + 5)
     killed = time.monotonic()
     first.kill()
-    for number in range(15):
+    for number in range(9):
         assert rest.wait(others[1].url, f"killed-{number}")["status"] == "completed"
     recovered = time.monotonic() - killed
     for node in others:
         assert node.stop() == 0
-    fleet.accepted = [f"shared-{n}" for n in range(12)] + [f"killed-{n}" for n in range(15)]
+    fleet.accepted = [f"shared-{n}" for n in range(12)] + [f"killed-{n}" for n in range(9)]
     found = fleet.prove(f"three nodes {shares}, one killed", all_done_after=recovered)
     assert found.lost >= 1, "the killed node held nothing: the test means nothing"
-    assert recovered < 15 * 0.5 / 4 + LEASE + 8
+    assert recovered < 9 * 0.5 / 4 + LEASE + 8

@@ -5,6 +5,8 @@ from __future__ import annotations
 import signal
 import time
 
+import pytest
+
 from tests.faults.fleet import LEASE, Fleet, events, wait_for
 
 
@@ -37,6 +39,7 @@ def test_a_stopped_worker_is_replaced_and_its_late_results_are_refused(fleet: Fl
     assert other.stop() == 0
 
 
+@pytest.mark.ci
 def test_everybody_stopped_and_woken_runs_nothing_twice(fleet: Fleet) -> None:
     """A suspended machine: every lease has run out when all wake, and all are still at work."""
     workers = [fleet.ready("--node-name", f"n{number}", max_workers="1") for number in range(2)]

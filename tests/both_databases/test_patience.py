@@ -1,0 +1,83 @@
+"""When silence of others may be taken for their death: not after an outage, nor after one's own absence."""
+
+from __future__ import annotations
+
+import pytest
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from jobrunner.background.reaper import may_reclaim, reclaim_stale
+from jobrunner.db import engine
+from jobrunner.db.engine import Database
+from jobrunner.errors import DatabaseUnavailable
+from jobrunner.queue import views
+from tests.both_databases.moves import add, age_lease, row, take
+
+LEASE, BEAT = 30.0, 10.0
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Seconds on the process's clock; the server is old enough."""
+    told = [1_000.0]
+    monkeypatch.setattr(engine, "_clock", lambda: told[0])
+    monkeypatch.setattr(views, "server_uptime", lambda conn: 1e9)
+    return told
+
+
+def _may(database: Database) -> bool:
+    return may_reclaim(database, lease_seconds=LEASE, heartbeat_interval=BEAT)
+
+
+def _wait(database: Database, clock: list[float], seconds: float) -> bool:
+    """Let time pass with a sweep every two seconds, and tell what the last of them found."""
+    found = _may(database)
+    for _ in range(int(seconds / 2)):
+        clock[0] += 2
+        found = _may(database)
+    return found
+
+
+def _fresh(database: Database) -> Database:
+    return engine.open_database(str(database.url.render_as_string(hide_password=False)))
+
+
+def test_a_fresh_process_waits_one_heartbeat(database: Database, clock: list[float]) -> None:
+    fresh = _fresh(database)
+    assert not _wait(fresh, clock, BEAT - 2)
+    assert _wait(fresh, clock, 2)
+    fresh.dispose()
+
+
+def test_after_an_outage_it_waits_for_lease_and_heartbeat(database: Database, clock: list[float]) -> None:
+    fresh = _fresh(database)
+    assert _wait(fresh, clock, 60)
+    with pytest.raises(DatabaseUnavailable), fresh.begin():
+        raise PoolTimeout("nobody gave a connection back in time")
+    assert not _wait(fresh, clock, LEASE + BEAT - 2)
+    assert _wait(fresh, clock, 2)
+    fresh.dispose()
+
+
+def test_after_its_own_absence_it_waits_as_long(database: Database, clock: list[float]) -> None:
+    fresh = _fresh(database)
+    assert _wait(fresh, clock, 60)
+    clock[0] += LEASE / 2 + 1
+    assert not _wait(fresh, clock, LEASE + BEAT - 2)
+    assert _wait(fresh, clock, 2)
+    fresh.dispose()
+
+
+def test_a_sweep_that_may_not_touches_nothing(database: Database, clock: list[float]) -> None:
+    add(database, task_id="t")
+    take(database)
+    age_lease(database, "t", 100)
+    fresh = _fresh(database)
+    assert reclaim_stale(fresh, lease_seconds=LEASE, heartbeat_interval=BEAT) == []
+    assert row(database, "t").status == "running"
+    for _ in range(10):
+        clock[0] += 2
+        taken = reclaim_stale(fresh, lease_seconds=LEASE, heartbeat_interval=BEAT)
+        if taken:
+            break
+    assert [one.task_id for one in taken] == ["t"]
+    fresh.dispose()
