@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import time
 from datetime import date, timedelta
 
@@ -10,12 +9,14 @@ import pytest
 from sqlalchemy import func, select
 
 from jobrunner.db.market import import_outcomes, market_bars
+from jobrunner.db.tables import nodes, tasks
 from jobrunner.queue import store
 from jobrunner.queue.request import new_task
 from tests.data_import.support import put, record
 from tests.faults.fleet import Fleet, wait_for
+from tests.processes import Process
 
-SYMBOLS, DAYS, EACH = 60, 800, 6
+SYMBOLS, DAYS, EACH = 60, 1_500, 6
 
 
 @pytest.mark.ci
@@ -36,13 +37,15 @@ def test_an_import_survives_its_workers(fleet: Fleet) -> None:
         with fleet.database.read() as conn:
             return int(conn.execute(select(func.count()).select_from(market_bars)).scalar_one())
 
-    chance = random.Random(3)
     workers = [fleet.worker(tdx_root=str(root), max_workers="1") for _ in range(3)]
     start = time.monotonic()
     killed = 0
     for share in (0.15, 0.4, 0.65):
         wait_for(lambda share=share: bars() >= share * SYMBOLS * DAYS, f"{share:.0%} of the bars", 60)  # type: ignore[misc]
-        workers.pop(chance.randrange(len(workers))).kill()
+        wait_for(lambda: bool(_busy(fleet, workers)), "somebody imports", 10)
+        victim = _busy(fleet, workers)[0]
+        workers.remove(victim)
+        victim.kill()
         killed += 1
         workers.append(fleet.worker(tdx_root=str(root), max_workers="1"))
     fleet.wait_until_ended(90)
@@ -61,3 +64,11 @@ def test_an_import_survives_its_workers(fleet: Fleet) -> None:
     assert told.lost >= 1, "no kill met an import: the test means nothing"
     for worker in workers:
         assert worker.stop() == 0
+
+
+def _busy(fleet: Fleet, workers: list[Process]) -> list[Process]:
+    """Those of the workers that hold an import at this moment."""
+    with fleet.database.read() as conn:
+        held = select(nodes.c.pid).join(tasks, tasks.c.node_id == nodes.c.id).where(tasks.c.status == "running")
+        pids = set(conn.execute(held).scalars())
+    return [worker for worker in workers if worker.pid in pids]

@@ -51,14 +51,15 @@ def _prove(fleet: Fleet) -> tuple[int, int]:
     return len(found), sum(row.skipped for row in found[1:])
 
 
-@pytest.mark.parametrize("seconds", [5, pytest.param(60, marks=pytest.mark.ci)])
+@pytest.mark.parametrize("seconds", [4, pytest.param(60, marks=pytest.mark.ci)])
 def test_whoever_dies_each_instant_yields_one_task(fleet: Fleet, seconds: int) -> None:
     chance = random.Random(7)
     _every_second(fleet)
     workers = [_dying(fleet, chance) for _ in range(3)]
     started = time.monotonic()
     killed = 0
-    while time.monotonic() - started < seconds:
+    while time.monotonic() - started < seconds or killed < 2:
+        assert time.monotonic() - started < seconds + 30, "nobody dies while firing"
         for place, worker in enumerate(workers):
             if worker.exit_code is not None:
                 assert worker.exit_code == -9, worker.tail()
@@ -73,12 +74,11 @@ def test_whoever_dies_each_instant_yields_one_task(fleet: Fleet, seconds: int) -
     assert last.wait(20) == 0
     fired, skipped = _prove(fleet)
     fleet.prove(f"a schedule every second, {killed} firing workers killed", fired=fired, skipped=skipped)
-    assert killed >= 1, "nobody died while firing: the test means nothing"
     assert fired >= seconds / 3
 
 
 def _dying(fleet: Fleet, chance: random.Random) -> Process:
-    point = f"{chance.choice(POINTS)}:kill:{chance.randint(1, 3)}"
+    point = f"{chance.choice(POINTS)}:kill:{chance.randint(1, 2)}"
     return fleet.worker(failpoint=point, max_workers="1")
 
 
