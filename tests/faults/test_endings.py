@@ -94,6 +94,7 @@ def test_a_loop_that_a_handler_holds_is_left_behind(fleet: Fleet) -> None:
     assert took < 8
 
 
+@pytest.mark.ci
 def test_a_worker_whose_slots_are_all_stuck_ends_itself(fleet: Fleet) -> None:
     worker = fleet.ready("--node-name", "n", max_workers="1", task_timeout="0.5", grace="0.5")
     fleet.submit("fault.deaf_inline", options={"max_attempts": 1})

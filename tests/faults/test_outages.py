@@ -67,6 +67,7 @@ def test_a_restart_under_load_and_an_outage_longer_than_the_lease(
     fleet.close()
 
 
+@pytest.mark.ci
 def test_terminated_backends_cost_nothing(fleet: Fleet) -> None:
     fleet.make_ledger_table()
     worker = fleet.ready(max_workers="2")
