@@ -19,7 +19,7 @@ def open_desk(settings: Settings, url: str | None = None) -> Desk:
     from jobrunner.client.local import Local
 
     try:
-        return Local(settings.url, allow_unknown=settings.allow_unknown_types)
+        return Local(settings.url, allow_unknown=settings.allow_unknown_types, handlers=settings.handlers)
     except DatabaseLocked as held:
         served = held.owner.get("url")
         if not served:

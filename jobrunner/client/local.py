@@ -16,6 +16,7 @@ from jobrunner.db.engine import open_database
 from jobrunner.db.hints import CANCEL, WORK, notify
 from jobrunner.db.lock import PATIENCE, FileLock
 from jobrunner.errors import DatabaseUnavailable, InvalidInput, Problem, SchemaMismatch
+from jobrunner.handlers import load as load_handlers
 from jobrunner.queue import store, views
 from jobrunner.queue.task import Status
 from jobrunner.queue.views import shapes
@@ -26,11 +27,13 @@ from jobrunner.submission import submit
 class Local:
     """Works on the database at ``url``; a SQLite file stays locked while the desk is open.
 
-    Raises SchemaMismatch where the schema does not fit, DatabaseLocked where a server owns the file.
+    ``handlers`` are modules whose task types are known here without a worker having published them. Raises
+    SchemaMismatch where the schema does not fit, DatabaseLocked where a server owns the file.
     """
 
-    def __init__(self, url: str, *, allow_unknown: bool = False) -> None:
+    def __init__(self, url: str, *, allow_unknown: bool = False, handlers: Sequence[str] = ()) -> None:
         self._allow_unknown = allow_unknown
+        self._handlers = handlers
         path = url.removeprefix("sqlite:///")
         self.exclusive = path != url
         self._lock = _locked(path) if self.exclusive else None
@@ -51,6 +54,7 @@ class Local:
             self._lock.drop()
 
     def submit(self, task_type: str, task_data: Mapping[str, Any], options: Mapping[str, Any]) -> Answer:
+        load_handlers(self._handlers)  # so that a task can be submitted before the first worker ever ran
         with self._database.begin() as conn:
             told = submit(conn, task_type, task_data, allow_unknown=self._allow_unknown, **options)
         self._hint(WORK)

@@ -189,7 +189,7 @@ def _sqlite_engine(url: URL, *, read_only: bool) -> Engine:
     if read_only:
         target: str | URL = f"sqlite:///file:{path}?mode=ro&uri=true"
     else:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # payloads and results are its owner's
         target = url
     # One writer: SQLite before 3.51.3 can corrupt its log when two connections write and checkpoint at once, and
     # Debian 12 ships 3.40. Read-only connections never checkpoint.

@@ -46,7 +46,7 @@ class FileLock:
 
     def _try(self, url: str | None) -> None:
         path = lock_path(self.database)
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # payloads and results are its owner's
         handle = path.open("a+", encoding="utf-8")
         try:
             portalocker.lock(handle, portalocker.LockFlags.EXCLUSIVE | portalocker.LockFlags.NON_BLOCKING)

@@ -90,3 +90,19 @@ def test_pruning_ends_only_what_is_past_its_retention(database: Database) -> Non
     with database.begin() as conn:
         change(conn, "failed", finished_at=db_now(-31 * 86_400))
         assert store.prune_tasks(conn, completed_days=7, failed_days=30) == 1
+
+
+@pytest.mark.parametrize("ends", ["settle", "release", "reclaim"])
+def test_the_reason_of_a_cancel_is_kept_however_the_attempt_ends(database: Database, ends: str) -> None:
+    add(database, task_id="t")
+    task = take(database)[0]
+    with database.begin() as conn:
+        store.cancel(conn, "t", "wrong file")
+        if ends == "settle":
+            store.settle(conn, [(task, BROKEN)])
+        elif ends == "release":
+            store.release(conn, [task], "draining")
+        else:
+            store.reclaim(conn, all_leases=True)
+    found = row(database, "t")
+    assert (found.status, found.error) == ("cancelled", "wrong file")

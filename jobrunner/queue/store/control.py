@@ -16,7 +16,8 @@ _t = tasks.c
 def cancel(conn: Connection, task_id: str, reason: str = "") -> Status:
     """pending -> cancelled at once; a running task is asked, and ends within its grace. Returns the status now.
 
-    Asking again changes nothing. Raises TaskNotFound, or StateConflict when the task ended otherwise.
+    ``reason`` becomes the task's error, whatever its handler says while it ends. Asking again changes nothing.
+    Raises TaskNotFound, or StateConflict when the task ended otherwise.
     """
     at_once = (
         update(tasks)
@@ -28,7 +29,7 @@ def cancel(conn: Connection, task_id: str, reason: str = "") -> Status:
     asked = (
         update(tasks)
         .where(_t.task_id == task_id, _t.status == Status.RUNNING, _t.cancel_requested_at.is_(None))
-        .values(cancel_requested_at=db_now())
+        .values(cancel_requested_at=db_now(), error=reason or "cancelled")
     )
     if conn.execute(asked).rowcount:
         return Status.RUNNING

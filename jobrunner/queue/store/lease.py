@@ -100,7 +100,6 @@ def release(conn: Connection, claimed: Sequence[Task], reason: str, delay: float
             token=null(),
             lease_until=null(),
             finished_at=case((asked, db_now()), else_=null()),
-            error=case((asked, literal("cancelled")), else_=_t.error),
         )
         .returning(_t.id)
     )
@@ -143,7 +142,7 @@ def reclaim(conn: Connection, limit: int = 500, *, all_leases: bool = False) -> 
             lease_until=null(),
             finished_at=case((final, db_now()), else_=null()),
             error=case(
-                (asked, literal("cancelled")),
+                (asked, _t.error),  # the reason of the cancel
                 (spent, literal(f"its node died {LOSS_BUDGET} times")),
                 else_=_t.error,
             ),

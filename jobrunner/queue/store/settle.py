@@ -103,7 +103,7 @@ def _statement() -> Any:
             run_at=case((again, db_now(told.delay)), else_=_t.run_at),
             finished_at=case((again, null()), else_=db_now()),
             result=case((asked, null()), else_=cast(told.result, JsonText())),
-            error=case((and_(asked, told.error.is_(None)), "cancelled"), else_=told.error),
+            error=case((asked, _t.error), else_=told.error),  # where asked, it holds the cancel's reason
             progress=case((and_(~asked, told.status == Status.COMPLETED), 1.0), else_=_t.progress),
             **{counter: _t[counter] + told[counter] for counter in _COUNTERS},
         )
