@@ -109,11 +109,11 @@ def test_the_procfile_starts_with_a_key_and_says_what_is_missing_without(tmp_pat
     env = {"PORT": str(port), "PATH": path}
     open_door = processes.start_command(["sh", "-c", lines["web"]], env=env)
     assert open_door.wait() == 2
-    assert "JOBRUNNER_API_KEY=" in open_door.errors
+    assert "JOBRUNNER_API_KEY set to a long random text" in open_door.errors
     web = processes.start_command(
         ["sh", "-c", f"exec {lines['web']}"], env={**env, "JOBRUNNER_API_KEY": "correct-horse"}, port=port
     )
     web.wait_healthy()
     assert web.stop() == 0
-    worker = processes.start_command(["sh", "-c", f"exec {lines['worker']} --until-empty"], env={"PATH": path})
+    worker = processes.start_command(["sh", "-c", f"exec {lines['worker']} --until-empty"], env=env)
     assert worker.wait() == 0, worker.tail()

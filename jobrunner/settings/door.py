@@ -16,9 +16,9 @@ def check_door(settings: Settings) -> None:
     problems = []
     if not _loopback(settings.host) and settings.api_key is None and not settings.allow_from:
         problems.append(
-            f"host {settings.host} opens the API to the network, and neither api_key nor allow_from closes it. Set one "
-            'of: JOBRUNNER_API_KEY=<long-random-text> (in the file: "api_key": "..."), '
-            'JOBRUNNER_ALLOW_FROM=10.0.0.0/8 (in the file: "allow_from": ["10.0.0.0/8"]), JOBRUNNER_HOST=127.0.0.1'
+            f"host {settings.host} opens the API to the network, and neither api_key nor allow_from closes it. Mend it "
+            "with one of: JOBRUNNER_HOST=127.0.0.1 · JOBRUNNER_ALLOW_FROM=10.0.0.0/8 (your clients' networks) · "
+            "JOBRUNNER_API_KEY set to a long random text; in the file: host, allow_from, api_key"
         )
     if settings.ssl_keyfile and not settings.ssl_certfile:
         problems.append("ssl_keyfile is set without ssl_certfile: set JOBRUNNER_SSL_CERTFILE to the certificate's file")
