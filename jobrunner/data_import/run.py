@@ -14,11 +14,14 @@ from jobrunner.data_import.frame import Frame
 from jobrunner.data_import.outcome import MAX_TEXT, SymbolOutcome
 from jobrunner.data_import.request import ImportRequest
 from jobrunner.data_import.sources import Source
-from jobrunner.errors import Cancel
+from jobrunner.errors import Cancel, DatabaseUnavailable
 from jobrunner.handlers import Context
 from jobrunner.text import visible
 
 MAX_REJECTS = 1000  # kept per symbol; the outcome counts them all
+FIRST_PAUSE = 0.1  # seconds after the first write that an outage broke off; each further pause is twice as long
+LONGEST_PAUSE = 5.0
+_LOOK_EVERY = 0.2  # seconds: a pause must not hold up a cancel
 
 
 def run(request: ImportRequest, ctx: Context, source: Source) -> dict[str, Any]:
@@ -38,14 +41,14 @@ def run(request: ImportRequest, ctx: Context, source: Source) -> dict[str, Any]:
         "request": request.model_dump(mode="json", exclude_none=True),
         "symbols": len(symbols) + len(outcomes),
     }
-    earlier = {row["symbol"]: SymbolOutcome(**row) for row in ctx.apply(load.BEGIN, [opened])}
+    earlier = {row["symbol"]: SymbolOutcome(**row) for row in _apply(ctx, load.BEGIN, opened)}
     if earlier:
         ctx.log("an earlier attempt did part of this load; it is not read again", symbols=len(earlier))
 
     def store(found: SymbolOutcome, bars: list[list[Any]], rejects: list[dict[str, Any]]) -> SymbolOutcome:
         into = {"load_id": load_id, "source": source.name, "freq": request.freq}
         given = {"outcome": found.as_json(), "bars": bars, "rejects": rejects}
-        return SymbolOutcome(**ctx.apply(load.SYMBOL, [{**into, **given}]))
+        return SymbolOutcome(**_apply(ctx, load.SYMBOL, {**into, **given}))
 
     outcomes = [store(_attempted(failed, ctx), [], []) for failed in outcomes]
     for number, symbol in enumerate(symbols):
@@ -57,12 +60,37 @@ def run(request: ImportRequest, ctx: Context, source: Source) -> dict[str, Any]:
             continue
         outcomes.append(store(*_read(symbol, request, ctx, source)))
         _tell(outcomes[-1], ctx)
-    ctx.apply(load.FINISH, [{"load_id": load_id}])
+    _apply(ctx, load.FINISH, {"load_id": load_id})
     ctx.progress(1.0, f"{len(symbols)} symbols")
     if all(each.status == "failed" for each in outcomes):
         reasons = "; ".join(f"{each.symbol}: {each.error}" for each in outcomes[:3])
         raise NothingImported(f"all {len(outcomes)} symbols failed: {reasons}")
     return outcome.result(source.name, load_id, outcomes, time.monotonic() - started)
+
+
+def _apply(ctx: Context, effect: str, row: dict[str, Any]) -> Any:
+    """Run an effect of a load, again for as long as the database is away; raises LeaseLost.
+
+    Every effect of a load may run twice, so a COMMIT whose answer was lost does no harm. Raises DatabaseUnavailable
+    only once the attempt was asked to end.
+    """
+    pause = FIRST_PAUSE
+    while True:
+        try:
+            return ctx.apply(effect, [row])
+        except DatabaseUnavailable as error:
+            if pause == FIRST_PAUSE:
+                ctx.log(f"the database is away; the load waits for it: {error}", "warning")
+            _wait(ctx, pause)
+            if ctx.cancelled:
+                raise
+        pause = min(2 * pause, LONGEST_PAUSE)
+
+
+def _wait(ctx: Context, seconds: float) -> None:
+    until = time.monotonic() + seconds
+    while not ctx.cancelled and (left := until - time.monotonic()) > 0:
+        time.sleep(min(left, _LOOK_EVERY))
 
 
 def _plan(request: ImportRequest, source: Source) -> tuple[list[str], list[SymbolOutcome]]:

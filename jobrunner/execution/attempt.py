@@ -9,13 +9,15 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-from jobrunner.errors import Cancel, InvalidInput, LeaseLost, RetryLater
+from jobrunner.errors import Cancel, DatabaseUnavailable, InvalidInput, LeaseLost, RetryLater
 from jobrunner.handlers.context import Context
 from jobrunner.handlers.declare import Handler
 from jobrunner.queue import codec, retry
 from jobrunner.queue.task import Ending, Outcome, Task
 from jobrunner.settings.failpoints import hit
 from jobrunner.text import mask
+
+OUTAGE_DELAY = 2.0  # seconds before a task that an outage ended may run again
 
 
 class Stopped(BaseException):
@@ -57,6 +59,8 @@ def failed(error: BaseException) -> Outcome:
             return Outcome(Ending.CANCELLED, error=said)
         case LeaseLost():
             return Outcome(Ending.LOST, error=said)
+        case DatabaseUnavailable():  # no fault of the handler's, so it costs the task nothing
+            return Outcome(Ending.RELEASED, error=said, delay=OUTAGE_DELAY)
         case InvalidInput():
             return Outcome(Ending.REFUSED, error=said, error_class=class_name(error))
         case _Unstorable():
@@ -118,11 +122,11 @@ def _told_as_unstorable() -> Iterator[None]:
 
 
 def _inner(error: BaseException) -> BaseException:
-    # A TaskGroup wraps what one of its tasks raised; a verdict stays a verdict.
+    # A TaskGroup wraps what one of its tasks raised; a verdict stays a verdict, and an outage an outage.
     inner = error
     while isinstance(inner, BaseExceptionGroup) and len(inner.exceptions) == 1:
         inner = inner.exceptions[0]
-    return inner if isinstance(inner, RetryLater | Cancel | LeaseLost) else error
+    return inner if isinstance(inner, RetryLater | Cancel | LeaseLost | DatabaseUnavailable) else error
 
 
 def _traceback(error: BaseException) -> str | None:

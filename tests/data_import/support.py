@@ -15,6 +15,7 @@ from jobrunner.data_import.run import run
 from jobrunner.data_import.sources import open_source
 from jobrunner.db.engine import Database
 from jobrunner.db.market import market_bars
+from jobrunner.errors import DatabaseUnavailable
 from jobrunner.handlers import Context, run_effect
 from jobrunner.handlers.context import Transaction
 from jobrunner.queue.task import Lease, LogLine, Task
@@ -62,6 +63,8 @@ class DirectChannel:
         self.lines: list[LogLine] = []
         self.cancel_after: int | None = None
         self.fail_after: int | None = None
+        self.outages: dict[str, int] = {}  # how often an effect of this name still finds no database
+        self.answers_lost = 0  # of those, how many were committed all the same
 
     def progress(self, fraction: float | None, message: str) -> None:
         self.fractions.append(fraction)
@@ -73,8 +76,16 @@ class DirectChannel:
         if self.fail_after is not None and len(self.effects) >= self.fail_after:
             raise ConnectionError("the worker died here")
         self.effects.append(effect)
+        away = self.outages.get(effect, 0) > 0
+        if away:
+            self.outages[effect] -= 1
+            if not self.answers_lost:
+                raise DatabaseUnavailable("no answer")
+            self.answers_lost -= 1
         with self.database.begin() as conn:
             found = run_effect(conn, effect, rows)
+        if away:
+            raise DatabaseUnavailable("the answer to the COMMIT was lost")
         if self.cancel_after is not None and len(self.effects) >= self.cancel_after:
             self.cancelled = True
         return found

@@ -11,7 +11,7 @@ from jobrunner.data_import.load import BEGIN, FINISH, SYMBOL
 from jobrunner.db.market import import_loads, import_outcomes, import_rejects
 from jobrunner.db.tables import tasks
 from jobrunner.db.types import db_now
-from jobrunner.errors import Cancel
+from jobrunner.errors import Cancel, DatabaseUnavailable
 from tests.data_import.support import Importer, bars, put, records, rows
 
 DAYS = (20240102, 20240103, 20240104)
@@ -64,3 +64,25 @@ def test_a_cancel_ends_between_symbols_and_keeps_what_is_done(importer: Importer
         importer()
     assert len(bars(importer.database)) == 3
     assert [each.symbol for each in rows(importer.database, import_outcomes)] == ["000001.SZ"]
+
+
+@pytest.mark.parametrize("answers_lost", [0, 4])
+def test_an_outage_is_waited_out_by_every_write(importer: Importer, root: Path, answers_lost: int) -> None:
+    put(root, "sz000001.day", records(DAYS))
+    importer.channel.outages = {BEGIN: 2, SYMBOL: 2, FINISH: 2}
+    importer.channel.answers_lost = answers_lost
+    result = importer()
+    assert importer.channel.effects == [BEGIN] * 3 + [SYMBOL] * 3 + [FINISH] * 3
+    assert (result["symbols_count"], result["failed_count"]) == (1, 0)
+    assert len(bars(importer.database)) == 3
+    assert [each.finished_at is not None for each in rows(importer.database, import_loads)] == [True]
+    assert len([line for line in importer.channel.lines if "the database is away" in line.message]) == 3
+
+
+def test_an_outage_ends_with_the_attempt_that_waits_for_it(importer: Importer, root: Path) -> None:
+    put(root, "sz000001.day", records(DAYS))
+    importer.channel.outages = {BEGIN: 1}
+    importer.channel.cancelled = True
+    with pytest.raises(DatabaseUnavailable):
+        importer()
+    assert importer.channel.effects == [BEGIN]

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 import psutil
 
-from jobrunner.errors import LeaseLost
+from jobrunner.errors import DatabaseUnavailable, LeaseLost
 from jobrunner.execution.children import ChildPool
 from jobrunner.execution.pool import Grace, Pool
 from jobrunner.handlers import get, run_effect
@@ -28,11 +28,15 @@ SOON = 8.0  # seconds: far from what PATIENT grants, and enough for a machine wi
 
 
 class Told:
-    """Everything that attempts reported. ``lost`` makes every effect fail as if the lease were, ``slow`` (s) late."""
+    """Everything that attempts reported.
 
-    def __init__(self, url: str | None = None, *, lost: bool = False, slow: float = 0.0) -> None:
+    ``lost`` makes every effect fail as if the lease were, ``away`` as if the database were, ``slow`` (s) late.
+    """
+
+    def __init__(self, url: str | None = None, *, lost: bool = False, away: bool = False, slow: float = 0.0) -> None:
         self.database_url = url
         self._lost = lost
+        self._away = away
         self._slow = slow
         self.progressed: list[tuple[float | None, str]] = []
         self.lines: list[LogLine] = []
@@ -50,6 +54,8 @@ class Told:
         time.sleep(self._slow)
         if self._lost:
             raise LeaseLost("taken by another")
+        if self._away:
+            raise DatabaseUnavailable("no answer")
         self.applied.append((effect, rows))
         conn: Any = None
         return run_effect(conn, effect, rows)
