@@ -98,6 +98,9 @@ def _without_key(request: Request, settings: Settings) -> Caller:
 
 
 def _client(request: Request) -> IPv4Address | IPv6Address | None:
+    """The caller's address; None behind a proxy, whose own address must open no door for whoever stands behind it."""
+    if any(name in request.headers for name in ("x-forwarded-for", "forwarded", "x-real-ip")):
+        return None
     try:
         address = ip_address(request.client.host) if request.client else None
     except ValueError:

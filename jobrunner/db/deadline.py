@@ -8,6 +8,7 @@ that same peer. Shutting the socket down from another thread ends the wait at on
 from __future__ import annotations
 
 import socket
+import sqlite3
 import threading
 import time
 from collections.abc import Iterator
@@ -57,8 +58,11 @@ class Watchdog:
 
 def _shut_down(dbapi_connection: Any) -> None:
     try:
+        if isinstance(dbapi_connection, sqlite3.Connection):
+            dbapi_connection.interrupt()
+            return
         # A duplicate: closing ours must not close libpq's own descriptor.
         with socket.fromfd(dbapi_connection.fileno(), socket.AF_INET, socket.SOCK_STREAM) as link:
             link.shutdown(socket.SHUT_RDWR)
-    except (OSError, psycopg.Error):  # closed meanwhile, which is what was wanted: the watch must outlive it
+    except (OSError, psycopg.Error, sqlite3.Error):  # closed meanwhile, as was wanted; the watch must outlive it
         return

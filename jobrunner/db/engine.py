@@ -17,7 +17,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import QueuePool
 
 from jobrunner.db.deadline import Watchdog
-from jobrunner.errors import DatabaseUnavailable
+from jobrunner.errors import DatabaseUnavailable, SettingsError
 
 DEADLINE = 10.0  # seconds for one of our transactions, all of which are short
 CONNECT_TIMEOUT = 5  # seconds
@@ -42,6 +42,7 @@ class Database:
         self.url = make_url(url)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         self._broken_at: float | None = None
+        self._closed = False
         self._first_used = self._asked_at = _clock()
         if self.is_sqlite:
             self.engine = _sqlite_engine(self.url, read_only=False)
@@ -64,16 +65,15 @@ class Database:
     @contextmanager
     def _guarded(self, engine: Engine, deadline: float) -> Iterator[Connection]:
         try:
-            with engine.connect() as conn:
-                if self.is_sqlite:
-                    yield conn
-                else:
-                    with _watchdog.guard(conn.connection.dbapi_connection, deadline):
-                        yield conn
+            with engine.connect() as conn, _watchdog.guard(conn.connection.dbapi_connection, deadline):
+                if self._closed:  # looked at with the connection in hand: see close
+                    raise DatabaseUnavailable("this process has closed its database")
+                yield conn
         except (OperationalError, InterfaceError, PoolTimeout) as error:
             if _is_mistake(error):
                 raise
-            self._broken_at = _clock()
+            if _is_outage(error):
+                self._broken_at = _clock()
             raise DatabaseUnavailable(_reason(error)) from error
         except DBAPIError as error:
             if error.connection_invalidated:
@@ -92,7 +92,7 @@ class Database:
             link.rollback()
             link.autocommit = True
             yield link
-        except (psycopg.OperationalError, psycopg.InterfaceError, OperationalError, PoolTimeout) as error:
+        except (psycopg.Error, DBAPIError, PoolTimeout) as error:  # of any kind: a standby refuses LISTEN oddly
             raise DatabaseUnavailable(_reason(error)) from error
         finally:
             if link is not None:
@@ -116,6 +116,24 @@ class Database:
         """Whether this process ever saw the database unavailable, or was itself away."""
         return self._broken_at is not None
 
+    def close(self) -> bool:
+        """Let no transaction begin any more, and wait for SQLite's writer. False where it does not let go in time.
+
+        Only then may the file's lock be dropped: a thread that still wrote would make two writers.
+        """
+        self._closed = True
+        free = True
+        if self.is_sqlite:
+            self._reader.dispose()
+            try:
+                with self.engine.connect() as conn:  # so that the one file holds everything: it may be copied now
+                    link: Any = conn.connection.dbapi_connection
+                    link.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            except (DBAPIError, PoolTimeout, sqlite3.Error):
+                free = False
+        self.dispose()
+        return free
+
     def dispose(self) -> None:
         """Close every connection that is not in use."""
         self.engine.dispose()
@@ -131,6 +149,14 @@ def _is_mistake(error: Exception) -> bool:
     """A wrong statement, which sqlite3 calls an OperationalError too: no second try would help."""
     code = getattr(getattr(error, "orig", None), "sqlite_errorcode", None)
     return code is not None and code & 0xFF == sqlite3.SQLITE_ERROR
+
+
+def _is_outage(error: Exception) -> bool:
+    """Whether the link or the server is gone; not a deadlock, a time-out of ours, or a full disk of a living one."""
+    if isinstance(error, PoolTimeout):
+        return False
+    state = getattr(getattr(error, "orig", None), "sqlstate", None)
+    return state is None or state[:2] == "08" or state in DEAD_STATES
 
 
 def _clock() -> float:
@@ -172,8 +198,8 @@ def _postgresql_engine(url: URL, pool_size: int) -> Engine:
         with _watchdog.guard(connection, CONNECT_TIMEOUT):
             connection.execute(f"SET idle_in_transaction_session_timeout = '{IDLE_IN_TRANSACTION}s'")
             connection.execute("SET timezone = 'UTC'")
-        # Our statements take a few milliseconds, and the planner thinks some of them dear: compiling one took 357 ms.
-        connection.execute("SET jit = off")
+            # Our statements take milliseconds, but the planner thinks some of them dear: compiling one took 357 ms.
+            connection.execute("SET jit = off")
         connection.autocommit = False
 
     @event.listens_for(engine, "handle_error")
@@ -184,22 +210,27 @@ def _postgresql_engine(url: URL, pool_size: int) -> Engine:
     return engine
 
 
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # payloads and results are its owner's
+    except OSError as error:
+        raise SettingsError(f"data_dir: {folder} cannot be made: {error.strerror}; set JOBRUNNER_DATA_DIR") from error
+
+
 def _sqlite_engine(url: URL, *, read_only: bool) -> Engine:
     path = Path(url.database or "").absolute()
-    if read_only:
-        target: str | URL = f"sqlite:///file:{path}?mode=ro&uri=true"
-    else:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # payloads and results are its owner's
-        target = url
+    if not read_only:
+        _make_folder(path.parent)
     # One writer: SQLite before 3.51.3 can corrupt its log when two connections write and checkpoint at once, and
     # Debian 12 ships 3.40. Read-only connections never checkpoint.
+    target = f"{path.as_uri()}?mode={'ro' if read_only else 'rwc'}"  # as a URI: a path may hold # and ?
     engine = create_engine(
-        target,
+        url,
+        creator=lambda: sqlite3.connect(target, uri=True, check_same_thread=False, timeout=DEADLINE),
         poolclass=QueuePool,
         pool_size=READERS if read_only else 1,
         max_overflow=0,
         pool_timeout=DEADLINE,
-        connect_args={"check_same_thread": False, "timeout": DEADLINE},
     )
 
     @event.listens_for(engine, "connect")

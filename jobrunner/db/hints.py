@@ -85,6 +85,8 @@ class Hints:
                         notify(conn, topic)
             except DatabaseUnavailable as error:
                 log.debug("hint not sent", error=str(error))
+            except Exception:
+                log.exception("hint not sent")
             self._stopped.wait(COALESCE)
 
     def _listen_loop(self) -> None:
@@ -93,6 +95,9 @@ class Hints:
                 self._listen()
             except DatabaseUnavailable as error:
                 log.debug("not listening for hints, polling goes on", error=str(error))
+                self._stopped.wait(RECONNECT)
+            except Exception:
+                log.exception("not listening for hints, polling goes on")
                 self._stopped.wait(RECONNECT)
 
     def _listen(self) -> None:

@@ -53,11 +53,16 @@ class FileLock:
         except (portalocker.LockException, portalocker.AlreadyLocked):
             handle.close()
             raise DatabaseLocked(self.database, _read(path)) from None
-        handle.seek(0)
-        handle.truncate()
-        handle.write(json.dumps({"pid": os.getpid(), "url": url}))
-        handle.flush()
         self._file = handle
+        self.tell(url)
+
+    def tell(self, url: str | None) -> None:
+        """Say where the owner answers. Does nothing without the lock."""
+        if self._file is not None:
+            self._file.seek(0)
+            self._file.truncate()
+            self._file.write(json.dumps({"pid": os.getpid(), "url": url}))
+            self._file.flush()
 
     def drop(self) -> None:
         """Give the lock back. Its file stays: removing it would let two processes lock two different files."""
@@ -70,7 +75,7 @@ class FileLock:
 
 def lock_path(database: str | Path) -> Path:
     """Where the lock of a SQLite file stands."""
-    return Path(f"{database}.lock")
+    return Path(f"{Path(database).resolve()}.lock")  # resolved: two names of one file are one lock
 
 
 def owner(database: str | Path) -> dict[str, Any] | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -45,9 +45,11 @@ class Claims:
         self._closed = False
         self.made = 0
 
-    async def look(self) -> tuple[list[tuple[Task, Pool]], bool]:
-        """Claim once for every pool with free slots; the bool says whether one of them might have found more."""
-        taken: list[tuple[Task, Pool]] = []
+    async def look(self, start: Callable[[Task, Pool], None]) -> bool:
+        """Claim once for every pool with free slots; True when one of them might have found more.
+
+        ``start`` gets what one pool found before the next is asked about: a dead link then finds it held and renewed.
+        """
         more = False
         for pool, types in self._pools:
             wanted = pool.free() if self._left is None else min(pool.free(), self._left)
@@ -57,9 +59,10 @@ class Claims:
             self.made += len(found)
             if self._left is not None:
                 self._left -= len(found)
-            taken += [(task, pool) for task in found]
+            for task in found:
+                start(task, pool)
             more = more or len(found) == wanted
-        return taken, more and self._left != 0
+        return more and self._left != 0
 
     async def nothing_left(self) -> bool:
         """Whether nothing that this node could run is pending, now or later, or running anywhere."""

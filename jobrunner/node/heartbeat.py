@@ -106,6 +106,9 @@ class Heartbeat:
                 log.warning("database lost; what runs goes on", error=str(error))
             self._state.database_lost = True
             return False
+        except Exception:  # whatever it is, a silent heartbeat would make every task here run twice
+            log.exception("heartbeat failed; it is tried again")
+            return False
         if self._state.database_lost:
             log.info("database is back")
         self._state.database_lost = False

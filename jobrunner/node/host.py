@@ -57,7 +57,8 @@ class Host:
 
     def cpu_mean(self) -> float:
         """The CPU percentage over the last ten seconds of samples."""
-        return sum(value for _, value in self._cpu) / len(self._cpu) if self._cpu else 0.0
+        kept = tuple(self._cpu)  # the heartbeat's thread may add to it meanwhile
+        return sum(value for _, value in kept) / len(kept) if kept else 0.0
 
     def rss(self) -> int:
         """Resident bytes of this process and everything that it started."""

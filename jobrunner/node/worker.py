@@ -163,9 +163,7 @@ class Worker:
         self._wakeup.clear()
         if self._refused():
             return False
-        found, more = await self._claims.look()
-        for task, pool in found:
-            self._start(task, pool)
+        more = await self._claims.look(self._start)
         await asyncio.sleep(0)  # so that they take their slots before the free ones are counted again
         return more
 
@@ -235,13 +233,19 @@ class Worker:
             self._last_sign = time.monotonic()
             await asyncio.sleep(1.0)
             self._state.stuck = sum(pool.stuck() for pool in self._pools)
-            limit = self._limits.max_memory_mb
-            if limit is None or not self._running:
-                continue
-            rss = await asyncio.to_thread(self._host.rss)
-            self._state.figures = replace(self._state.figures, rss=rss)
-            if rss / 2**20 > limit:
-                await self._end_greediest(rss)
+            try:
+                await self._watch_memory()
+            except Exception:  # a look at /proc that failed once must not end all later ones
+                log.exception("memory cannot be looked at")
+
+    async def _watch_memory(self) -> None:
+        limit = self._limits.max_memory_mb
+        if limit is None or not self._running:
+            return
+        rss = await asyncio.to_thread(self._host.rss)
+        self._state.figures = replace(self._state.figures, rss=rss)
+        if rss / 2**20 > limit:
+            await self._end_greediest(rss)
 
     async def _end_greediest(self, rss: int) -> None:
         for pool in self._pools:

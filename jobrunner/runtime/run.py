@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -65,22 +65,39 @@ def run(settings: Settings, plan: Plan) -> int:
     The second signal hurries. Raises SettingsError, DatabaseLocked, SchemaMismatch, HandlerError and
     DatabaseUnavailable before anything runs.
     """
+    inbox: queue.SimpleQueue[str] = queue.SimpleQueue()
+    _own_signals(inbox)
     load_handlers(settings.handlers)
     with ExitStack() as parts:
         database = open_database(settings.url, pool_size=CONNECTIONS)
         lock = FileLock(database.url.database or "")
-        parts.callback(lock.drop)  # last of all: it says that nobody else touches the file
-        parts.callback(database.dispose)
+        # Last of all: it says that nobody else touches the file. A writer that does not let go keeps it to the exit.
+        parts.callback(_let_go, database, lock)
+        if settings.is_sqlite:
+            lock.take(patience=PATIENCE)  # before the port: that the file is in use is what its user has to know
         server = _server(settings, plan)
         if server is not None:
             parts.callback(server.stop)
-        if settings.is_sqlite:
-            lock.take(server.url if server else None, patience=PATIENCE)
+            lock.tell(server.url)
+        if not _await(database, inbox):
+            return 0
         _prepare_schema(database, settings, plan)
-        return _run(settings, plan, database, server, parts)
+        return _run(settings, plan, database, server, inbox, parts)
 
 
-def _run(settings: Settings, plan: Plan, database: Database, server: Server | None, parts: ExitStack) -> int:
+def _let_go(database: Database, lock: FileLock) -> None:
+    if database.close():
+        lock.drop()
+
+
+def _run(
+    settings: Settings,
+    plan: Plan,
+    database: Database,
+    server: Server | None,
+    inbox: queue.SimpleQueue[str],
+    parts: ExitStack,
+) -> int:
     listeners: list[Callable[[str], None]] = []
 
     def heard(topic: str) -> None:
@@ -90,8 +107,7 @@ def _run(settings: Settings, plan: Plan, database: Database, server: Server | No
     hints = Hints(database, heard, listen=plan.works)
     served = database if settings.is_sqlite else open_database(settings.url, pool_size=API_CONNECTIONS)
     parts.callback(served.dispose)
-    process = Process(settings, served, hints, url=server.url if server else None)
-    _own_signals(process)
+    process = Process(settings, served, hints, url=server.url if server else None, inbox=inbox)
     work = None
     if plan.works:
         work = Work(settings, database, process.url, _limits(settings, plan), lambda: process.inbox.put(WORKER_ENDED))
@@ -155,9 +171,9 @@ def _hearing(work: Work) -> Callable[[str], None]:
     return hear
 
 
-def _own_signals(process: Process) -> None:
+def _own_signals(inbox: queue.SimpleQueue[str]) -> None:
     def told(number: int, _frame: object) -> None:
-        process.inbox.put(f"{SIGNAL} {signal.Signals(number).name}")  # SimpleQueue.put may be called in a handler
+        inbox.put(f"{SIGNAL} {signal.Signals(number).name}")  # SimpleQueue.put may be called in a handler
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, told)
@@ -187,7 +203,6 @@ def _limits(settings: Settings, plan: Plan) -> Limits:
 
 def _prepare_schema(database: Database, settings: Settings, plan: Plan) -> None:
     """Migrate where that is this process's business, check the schema, and take up what a dead owner left."""
-    _await(database)
     if plan.role == "up" or settings.is_sqlite:
         migrate.upgrade_owned(database)
     with database.begin() as conn:
@@ -201,7 +216,8 @@ def _prepare_schema(database: Database, settings: Settings, plan: Plan) -> None:
         raise SettingsError(f"schedules in the configuration file: {error}") from error
 
 
-def _await(database: Database) -> None:
+def _await(database: Database, inbox: queue.SimpleQueue[str]) -> bool:
+    """Wait until the database answers; False when a signal came first. Raises DatabaseUnavailable in the end."""
     deadline = time.monotonic() + DATABASE_WITHIN
     while True:
         try:
@@ -211,9 +227,11 @@ def _await(database: Database) -> None:
             if time.monotonic() > deadline:
                 raise
             log.warning("waiting for the database", error=str(error))
-            time.sleep(1.0)
+            with suppress(queue.Empty):
+                log.info("stopped", reason=inbox.get(timeout=1.0))
+                return False
         else:
-            return
+            return True
 
 
 def _end_by_force(code: int) -> None:

@@ -45,6 +45,7 @@ class Server:
             app,
             log_config=None,
             access_log=False,
+            proxy_headers=False,  # who calls is told by the connection: a header could name anybody
             server_header=False,
             lifespan="off",
             timeout_graceful_shutdown=STOP_WITHIN,
