@@ -118,6 +118,18 @@ def test_nothing_but_loopback_reaches_a_node_without_key(api: Api) -> None:
     assert_problem(api.client(address="testclient").get("/api/v1/tasks"), 403, "forbidden")
 
 
+@pytest.mark.parametrize("header", ["x-forwarded-for", "forwarded", "x-real-ip"])
+def test_a_header_that_names_somebody_opens_no_door(api: Api, header: str) -> None:
+    allowed = api.client(allow_from=["10.0.0.0/8"], host="0.0.0.0", address="10.1.2.3", base_url="http://10.1.2.9")
+    assert allowed.get("/api/v1/tasks").status_code == 200
+    assert_problem(allowed.get("/api/v1/tasks", headers={header: "10.1.2.4"}), 403, "forbidden")
+    here = api.client(address="127.0.0.1")
+    assert_problem(here.get("/api/v1/tasks", headers={header: "127.0.0.1"}), 403, "forbidden")
+    keyed = api.client(api_key=KEY, allow_from=["10.0.0.0/8"], host="0.0.0.0", address="127.0.0.1")
+    assert_problem(keyed.get("/api/v1/tasks", headers={header: "10.1.2.3"}), 401, "key_needed")
+    assert keyed.get("/api/v1/tasks", headers={header: "10.1.2.3", "x-api-key": KEY}).status_code == 200
+
+
 @pytest.mark.parametrize(
     ("host", "right"),
     [
