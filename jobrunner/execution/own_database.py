@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from jobrunner.db.engine import Database
 
+EFFECT_DEADLINE = 60.0  # seconds: a dead link must not hold a handler for as long as the handler may take
 LOST = "another attempt owns this task now, or it ended; what was written here was undone"
 
 
@@ -50,8 +51,11 @@ class OwnDatabase:
         return open_database(self._find_url(), pool_size=1)
 
     def apply(self, lease: Lease, effect: str, rows: list[Any], limit: float) -> Any:
-        """Run an effect in a transaction of ``limit`` seconds at most, fenced by the lease; raises LeaseLost."""
-        with self._begin(limit) as conn:
+        """Run an effect in a transaction fenced by the lease, of EFFECT_DEADLINE or ``limit`` seconds at most.
+
+        Raises LeaseLost.
+        """
+        with self._begin(min(limit, EFFECT_DEADLINE)) as conn:
             value = run_effect(conn, effect, rows)
             _prove(conn, lease)
             return value
@@ -74,7 +78,7 @@ class OwnDatabase:
         it as soon as it can. Whatever was committed before the answer was lost fences that second try.
         """
         try:
-            with self._begin(limit) as conn:
+            with self._begin(min(limit, EFFECT_DEADLINE)) as conn:
                 _settle(conn, task, outcome)
         except DatabaseUnavailable:
             return outcome

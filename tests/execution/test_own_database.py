@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -10,7 +11,10 @@ import pytest
 from sqlalchemy import select, text
 
 from jobrunner.db.engine import Database, open_database
+from jobrunner.errors import DatabaseUnavailable
+from jobrunner.execution import own_database
 from jobrunner.execution.children import ChildPool
+from jobrunner.execution.own_database import OwnDatabase
 from jobrunner.handlers import get
 from jobrunner.queue import store
 from jobrunner.queue.request import new_task
@@ -171,3 +175,41 @@ def test_a_child_has_one_connection_and_gives_it_up_with_its_life(database: Data
             return during, conn.execute(text(others)).scalar_one()
 
     assert go(run()) == (1, 0)
+
+
+@pytest.fixture
+def own(database: Database, monkeypatch: pytest.MonkeyPatch) -> Iterator[OwnDatabase]:
+    """What a child writes through, with little time for an effect."""
+    monkeypatch.setattr(own_database, "EFFECT_DEADLINE", 0.5)
+    found = OwnDatabase(lambda: database.url.render_as_string(hide_password=False))
+    yield found
+    found._database.dispose()
+
+
+def test_an_effect_now_has_less_time_than_its_handler(database: Database, own: OwnDatabase) -> None:
+    task = _claimed(database, "write now", {"rows": []})
+    begun = time.monotonic()
+    with pytest.raises(DatabaseUnavailable):
+        own.apply(task.lease, "write slowly", [10], 3600.0)
+    assert time.monotonic() - begun < 5
+    assert _written(database) == []
+
+
+def test_a_completion_has_less_time_than_its_handler_and_is_left_to_the_worker(
+    database: Database, own: OwnDatabase
+) -> None:
+    task = _claimed(database, "write on complete", {"rows": []})
+    outcome = Outcome(Ending.COMPLETED, result="1", effects=(("write slowly", [10]),))
+    begun = time.monotonic()
+    assert own.complete(task, outcome, 3600.0) == outcome
+    assert time.monotonic() - begun < 5
+    assert row(database, "t").status == Status.RUNNING
+
+
+def test_a_handlers_own_transaction_has_all_the_time_of_its_handler(database: Database, own: OwnDatabase) -> None:
+    task = _claimed(database, "write in transaction", {"rows": []})
+    context: Any = None
+    with own.transaction(task, context, 3600.0) as opened_one:
+        opened_one.conn.execute(text("SELECT pg_sleep(1)"))
+        opened_one.conn.execute(text("INSERT INTO written VALUES (7)"))
+    assert _written(database) == [7]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from sqlalchemy import Connection, column, insert, table
+from sqlalchemy import Connection, column, insert, table, text
 
 from jobrunner.errors import LeaseLost
 from jobrunner.handlers import Context, effect, task
@@ -23,6 +23,12 @@ def write(conn: Connection, rows: list[Any]) -> int:
 def write_and_fail(conn: Connection, rows: list[Any]) -> None:
     write(conn, rows)
     raise ValueError("half way")
+
+
+@effect("write slowly")
+def write_slowly(conn: Connection, rows: list[Any]) -> int:
+    conn.execute(text("SELECT pg_sleep(:seconds)"), {"seconds": rows[0]})
+    return write(conn, rows)
 
 
 @task("write on complete")
