@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from jobrunner.errors import Cancel, DatabaseUnavailable, HandlerError, LeaseLost
+from jobrunner.execution.applied import applied
 from jobrunner.execution.attempt import completed, failed
 from jobrunner.handlers.context import Context
 from jobrunner.handlers.effects import run_effect
@@ -56,7 +57,7 @@ class OwnDatabase:
         Raises LeaseLost.
         """
         with self._begin(min(limit, EFFECT_DEADLINE)) as conn:
-            value = run_effect(conn, effect, rows)
+            value = applied(conn, effect, rows)
             _prove(conn, lease)
             return value
 

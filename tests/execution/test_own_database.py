@@ -213,3 +213,10 @@ def test_a_handlers_own_transaction_has_all_the_time_of_its_handler(database: Da
         opened_one.conn.execute(text("SELECT pg_sleep(1)"))
         opened_one.conn.execute(text("INSERT INTO written VALUES (7)"))
     assert _written(database) == [7]
+
+
+def test_an_effect_whose_value_cannot_be_told_leaves_nothing(database: Database) -> None:
+    outcome = _run(database, _claimed(database, "write oddly now", {"rows": [1]}))
+    assert (outcome.ending, outcome.error_class) == (Ending.ERROR, "jobrunner.errors.HandlerError")
+    assert "/odd/1" in (outcome.error or "")
+    assert _written(database) == []

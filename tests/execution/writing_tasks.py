@@ -31,6 +31,17 @@ def write_slowly(conn: Connection, rows: list[Any]) -> int:
     return write(conn, rows)
 
 
+@effect("write and return odd")
+def write_and_return_odd(conn: Connection, rows: list[Any]) -> Any:
+    write(conn, rows)
+    return {"odd": [1, object()]}
+
+
+@task("write oddly now")
+def oddly_now(rows: list[int], ctx: Context) -> None:
+    ctx.apply("write and return odd", rows)
+
+
 @task("write on complete")
 def on_complete(rows: list[int], ctx: Context, wait: float = 0.0) -> str:
     ctx.on_complete(write, rows)
