@@ -140,6 +140,9 @@ def _traceback(error: BaseException) -> str | None:
 
 def _said(error: BaseException) -> str:
     try:
-        return mask(codec.clean_text(error, codec.ERROR_MAX_BYTES))
+        text = mask(codec.clean_text(error, codec.ERROR_MAX_BYTES))
+        if isinstance(error, KeyError):  # its text is the bare key
+            return f"KeyError: {text}"
+        return text if text.strip() else class_name(error)
     except BaseException:  # noqa: BLE001  an exception's __str__ is the handler's code, and may even leave
         return f"<{type(error).__name__} whose text cannot be read>"

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from jobrunner.execution.attempt import failed
 from jobrunner.execution.inline import AsyncPool
 from jobrunner.execution.inprocess import InProcessPool
 from jobrunner.execution.threads import ThreadPool
@@ -287,3 +288,10 @@ def test_a_line_is_kept_once_where_both_ways_are_open(kind: str) -> None:
 
     assert go(run()).ending is Ending.COMPLETED
     assert told.said("warning") == ["logged once"]
+
+
+@pytest.mark.parametrize(
+    ("error", "told"), [(KeyError("secret"), "KeyError: 'secret'"), (AssertionError(), "AssertionError")]
+)
+def test_an_error_without_words_is_told_by_its_class(error: Exception, told: str) -> None:
+    assert failed(error).error == told
