@@ -68,7 +68,7 @@ def test_an_error_is_told_with_class_text_and_traceback_fit_to_be_stored() -> No
 def test_exceptions_of_any_class_end_the_attempt_and_never_the_child() -> None:
     wanted = {
         "exit": ("SystemExit", "0"),
-        "interrupt": ("KeyboardInterrupt", ""),
+        "interrupt": ("KeyboardInterrupt", "KeyboardInterrupt"),
         "generator": ("GeneratorExit", "g"),
         "mute": ("tests.execution.worst_tasks.Mute", "<Mute whose text cannot be read>"),
         "leaving": ("tests.execution.worst_tasks.Leaving", "<Leaving whose text cannot be read>"),
@@ -76,7 +76,7 @@ def test_exceptions_of_any_class_end_the_attempt_and_never_the_child() -> None:
         "base": ("BaseException", "base"),
         "memory": ("MemoryError", "none left"),
         "stop iteration": ("StopIteration", "1"),
-        "cancelled": ("asyncio.exceptions.CancelledError", ""),
+        "cancelled": ("asyncio.exceptions.CancelledError", "asyncio.exceptions.CancelledError"),
     }
     calls = [("raise", {"what": what}) for what in wanted]
     *outcomes, recursion, first, second = _several(*calls, ("recurse", {}), ("pid", {}), ("pid", {}))
