@@ -131,3 +131,16 @@ def test_submitting_says_what_it_did(at: Jr, monkeypatch: pytest.MonkeyPatch) ->
     assert at("submit", "add", "--unique-key", "k", "y:=2", "--json").json["task_id"] == task["task_id"]
     told = at("submit", "add", "--wait-timeout", "0.1")
     assert told.code == 6
+
+
+def test_a_first_submit_needs_no_worker_before_it_and_is_checked_like_any_other(
+    postgres_url: str, processes: Processes
+) -> None:
+    env = {"JOBRUNNER_DATABASE_URL": postgres_url}
+    made = processes.run("submit", "data_import", "--task-id", "first", env=env)
+    assert (made.exit_code, made.output) == (0, "first\n"), made.errors
+    for wrong, at in (("start_date=2024-13-01", "/task_data/start_date"), ("freq=5min", "/task_data/freq")):
+        refused = processes.run("submit", "data_import", wrong, "--task-id", "wrong", env=env)
+        assert refused.exit_code == 2
+        assert at in refused.errors
+    assert processes.run("status", "wrong", env=env).exit_code == 3, "nothing was stored"
