@@ -75,7 +75,11 @@ class _Checks:
         if not isinstance(value, datetime) or value.tzinfo is None:
             self.refuse(field, "must be a time with its zone, such as 2026-01-31T09:30:00+08:00")
             return None
-        return value.astimezone(UTC)
+        try:
+            return value.astimezone(UTC)
+        except OverflowError:
+            self.refuse(field, "lies beyond the calendar, which has the years 1 to 9999 in UTC")
+            return None
 
 
 def new_task(

@@ -117,3 +117,11 @@ def test_the_end_of_a_task_is_told_with_its_result(database: Database) -> None:
         told = views.task(conn, "t")
     assert (told.result, told.progress, told.status) == ({"ok": True}, 1.0, Status.COMPLETED)
     assert told.execution_time >= 0.0
+
+
+@pytest.mark.parametrize("field", ["run_at", "expires_at"])
+@pytest.mark.parametrize("moment", ["9999-12-31T23:59:59-01:00", "0001-01-01T00:00:00+01:00"])
+def test_a_time_beyond_the_calendar_is_refused(field: str, moment: str) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        new_task("work", **{field: datetime.fromisoformat(moment)})  # type: ignore[arg-type]
+    assert [problem.pointer for problem in refused.value.problems] == [f"/{field}"]
