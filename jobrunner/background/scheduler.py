@@ -7,17 +7,23 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection
+from sqlalchemy.exc import InterfaceError, OperationalError
 
 from jobrunner.background.cron import Cron, Every
 from jobrunner.background.schedules import clock, task_options
 from jobrunner.db.engine import Database
-from jobrunner.errors import JobrunnerError
+from jobrunner.errors import DatabaseUnavailable, JobrunnerError
 from jobrunner.logs import get_logger
 from jobrunner.queue import store, views
+from jobrunner.queue.codec import clean_text
 from jobrunner.settings.failpoints import hit
 from jobrunner.submission import submit
 
 MISSED_COUNTED = 10_000  # missed instants are counted up to here
+ERROR_MAX_BYTES = 2_000
+
+# The database's own trouble, which is no schedule's fault: the instant stays due.
+_DATABASE = (DatabaseUnavailable, OperationalError, InterfaceError)
 
 log = get_logger(__name__)
 
@@ -25,7 +31,8 @@ log = get_logger(__name__)
 def fire_due(database: Database) -> int:
     """Submit the task of every schedule whose instant has come; each in a transaction of its own. Returns how many.
 
-    Instants that passed while nothing ran collapse into the latest; how many were skipped stands in its firing.
+    Instants that passed while nothing ran collapse into the latest; how many were skipped stands in its firing. A
+    schedule that cannot be fired is told so and moved on, and the others fire. Raises DatabaseUnavailable.
     """
     with database.read() as conn:
         due = store.due_schedules(conn)
@@ -34,9 +41,17 @@ def fire_due(database: Database) -> int:
         moment = views.now(conn)
     fired = 0
     for row in due:
-        with database.begin() as conn:
-            fired += _fire(conn, row, moment)
-            hit("firing-before-commit")
+        try:
+            with database.begin() as conn:
+                done = _fire(conn, row, moment)
+                hit("firing-before-commit")
+        except DatabaseUnavailable:
+            raise
+        except Exception as error:
+            log.exception("schedule cannot be fired", schedule=row.name)
+            _pass_over(database, row, moment, error)
+            continue
+        fired += done
         hit("firing-after-commit")
     return fired
 
@@ -44,15 +59,16 @@ def fire_due(database: Database) -> int:
 def _fire(conn: Connection, row: Any, moment: datetime) -> bool:
     try:
         ticking = clock(row.cron, row.every, row.timezone, row.anchor)
-    except JobrunnerError as unreadable:  # a zone that the tz database lost, say: the others must go on firing
-        log.error("schedule cannot be read", schedule=row.name, error=str(unreadable))
-        store.advance(conn, row.name, seen=row.next_at, fired=row.fired_at, next_at=None)
-        store.blame(conn, row.name, str(unreadable))
+        latest, skipped = _latest(ticking, row.next_at, moment)
+        next_at = ticking.next_after(moment)
+    except Exception as unreadable:  # a zone that the tz database lost, say: the others must go on firing
+        log.exception("schedule cannot be read", schedule=row.name)
+        if store.advance(conn, row.name, seen=row.next_at, fired=row.fired_at, next_at=None):
+            store.blame(conn, row.name, _told(unreadable))
         return False
-    latest, skipped = _latest(ticking, row.next_at, moment)
     # First, since it holds the row: of two that look at the turn of an instant one would else count the other's firing
     # as skipped. It was fired, paused or changed meanwhile where this fails.
-    if not store.advance(conn, row.name, seen=row.next_at, fired=latest, next_at=ticking.next_after(moment)):
+    if not store.advance(conn, row.name, seen=row.next_at, fired=latest, next_at=next_at):
         return False
     task_id = f"{row.name}@{latest:%Y-%m-%dT%H:%M:%SZ}"
     if not store.fire(conn, row.name, latest, task_id, skipped=skipped):
@@ -82,7 +98,30 @@ def _submit(conn: Connection, row: Any, task_id: str) -> str | None:
                 task_id=task_id,
                 **task_options(row),
             )
+    except _DATABASE:
+        raise
     except JobrunnerError as error:
-        log.error("schedule's task is refused", schedule=row.name, task_id=task_id, error=str(error))
-        return str(error)
+        log.error("schedule's task is refused", schedule=row.name, task_id=task_id, error=_told(error))
+        return _told(error)
+    except Exception as error:  # the type's own validator may raise anything
+        log.exception("schedule's task cannot be checked", schedule=row.name, task_id=task_id)
+        return _told(error)
     return None
+
+
+def _pass_over(database: Database, row: Any, moment: datetime, error: Exception) -> None:
+    """Move a schedule on that could not be fired, so that it is not the first to be tried at every tick."""
+    try:
+        with database.begin() as conn:
+            next_at = clock(row.cron, row.every, row.timezone, row.anchor).next_after(moment)
+            if store.advance(conn, row.name, seen=row.next_at, fired=row.fired_at, next_at=next_at):
+                store.blame(conn, row.name, _told(error))
+    except DatabaseUnavailable:
+        raise
+    except Exception:
+        log.exception("schedule cannot be moved on", schedule=row.name)
+
+
+def _told(error: Exception) -> str:
+    said = clean_text(error, ERROR_MAX_BYTES)
+    return said if isinstance(error, JobrunnerError) else f"{type(error).__name__}: {said}"

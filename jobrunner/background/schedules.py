@@ -59,6 +59,8 @@ def save(
     same = known is not None and (known.cron, known.every, known.timezone) == (cron, every, timezone)
     anchor = known.anchor if known is not None and same else moment
     ticking = clock(cron, every, timezone, anchor)
+    # One that is blamed for its clock has no next instant and would never have one again.
+    kept = known is not None and same and (known.paused or known.next_at is not None)
     options = {"queue": queue, "priority": priority, "max_attempts": max_attempts, "timeout": timeout}
     checked = prepare(conn, [Request(task_type, payload or {}, options)], allow_unknown=allow_unknown)[0]
     row = {
@@ -74,7 +76,7 @@ def save(
         "max_attempts": max_attempts,
         "timeout": timeout,
         "declared": declared,
-        "next_at": known.next_at if known is not None and same else ticking.next_after(moment),
+        "next_at": known.next_at if known is not None and kept else ticking.next_after(moment),
     }
     store.save_schedule(conn, row)
     return _found(conn, name)
@@ -88,9 +90,12 @@ def pause(conn: Connection, name: str) -> ScheduleView:
 
 
 def resume(conn: Connection, name: str) -> ScheduleView:
-    """Fire again from the next instant on; what was missed while paused is not made up."""
+    """Fire again from the next instant on; what was missed meanwhile is not made up.
+
+    Also for a schedule that is not paused but has no next instant, since its clock could not be read.
+    """
     known = _found(conn, name)
-    if known.paused:
+    if known.paused or known.next_at is None:
         ticking = clock(known.cron, known.every, known.timezone, known.anchor)
         store.set_paused(conn, name, False, ticking.next_after(views.now(conn)))
     return _found(conn, name)
