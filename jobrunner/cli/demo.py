@@ -39,6 +39,7 @@ def run_demo(flags: dict[str, Any], config: Path | None, *, until_empty: bool, a
     quiet = "WARNING" if loaded.sources["log_level"] == "default" else None
     prepare(settings, quiet)
     try:
+        settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         symbols = write_sample(root)
     except OSError as error:
         raise SettingsError(f"the sample cannot be written into {root}: {error}") from error

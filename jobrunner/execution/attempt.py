@@ -59,8 +59,8 @@ def failed(error: BaseException) -> Outcome:
             return Outcome(Ending.CANCELLED, error=said)
         case LeaseLost():
             return Outcome(Ending.LOST, error=said)
-        case DatabaseUnavailable():  # no fault of the handler's, so it costs the task nothing
-            return Outcome(Ending.RELEASED, error=said, delay=OUTAGE_DELAY)
+        case DatabaseUnavailable():  # no fault of the handler's, so it costs no try; the budget of RetryLater bounds it
+            return Outcome(Ending.RETRY_LATER, error=said, delay=OUTAGE_DELAY)
         case InvalidInput():
             return Outcome(Ending.REFUSED, error=said, error_class=class_name(error))
         case _Unstorable():
