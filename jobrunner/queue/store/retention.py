@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, and_, delete, or_, select
+from sqlalchemy import Connection, and_, delete, exists, or_, select
 
+from jobrunner.db.market import import_loads
 from jobrunner.db.tables import firings, node_samples, nodes, tasks
 from jobrunner.db.types import db_now
 from jobrunner.queue.task import Status
@@ -13,6 +14,7 @@ DAY = 86_400.0
 FIRINGS_OUTLIVE = 30 * DAY  # a firing outlives its task, so that no instant fires twice
 SAMPLES_KEPT = DAY
 NODES_KEPT = DAY  # after their last heartbeat
+LOADS_AT_ONCE = 10  # each may take thousands of outcomes and rejected rows with it
 
 
 def prune_tasks(conn: Connection, *, completed_days: float, failed_days: float, limit: int = 1_000) -> int:
@@ -31,8 +33,12 @@ def prune_tasks(conn: Connection, *, completed_days: float, failed_days: float, 
     return len(conn.execute(delete(tasks).where(_t.id.in_(select(chosen.c.id))).returning(_t.id)).all())
 
 
-def prune_rest(conn: Connection, *, longest_days: float) -> int:
-    """Delete samples older than a day, nodes silent for a day, and firings that outlived their tasks."""
+def prune_rest(conn: Connection, *, longest_days: float, loads: int = LOADS_AT_ONCE) -> int:
+    """Delete samples older than a day, nodes silent for a day, firings that outlived their tasks, and old loads.
+
+    At most ``loads`` records of imports go, with their outcomes and rejected rows, the oldest first: those that began
+    more than ``longest_days`` ago and whose task is gone. Bars stay.
+    """
     gone = 0
     for statement in (
         delete(node_samples).where(node_samples.c.at < db_now(-SAMPLES_KEPT)),
@@ -40,4 +46,19 @@ def prune_rest(conn: Connection, *, longest_days: float) -> int:
         delete(firings).where(firings.c.fired_at < db_now(-(longest_days * DAY + FIRINGS_OUTLIVE))),
     ):
         gone += conn.execute(statement).rowcount
-    return gone
+    return gone + _prune_loads(conn, longest_days, loads)
+
+
+def _prune_loads(conn: Connection, longest_days: float, limit: int) -> int:
+    _l = import_loads.c
+    # A task that is still there may run again, and goes on from what its load already holds.
+    chosen = (
+        select(_l.load_id)
+        .where(_l.started_at < db_now(-longest_days * DAY), ~exists().where(_t.task_id == _l.task_id))
+        .order_by(_l.started_at)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+        .cte("old_loads")
+    )
+    old = delete(import_loads).where(_l.load_id.in_(select(chosen.c.load_id)))
+    return len(conn.execute(old.returning(_l.load_id)).all())

@@ -1,0 +1,41 @@
+"""What old rows go, and that one call of prune stays short."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Connection, insert, select
+
+from jobrunner.db.engine import Database
+from jobrunner.db.market import import_loads, import_outcomes, import_rejects
+from jobrunner.db.types import db_now
+from jobrunner.queue import store
+from tests.both_databases.moves import add
+
+DAY = 86_400.0
+
+
+def _load(conn: Connection, load_id: str, days_ago: float) -> None:
+    """A load of the task of the same name, with one outcome and one rejected row."""
+    load: dict[str, Any] = {"load_id": load_id, "task_id": load_id, "source": "tdx", "freq": "1d", "request": "{}"}
+    conn.execute(insert(import_loads).values(**load, symbols=1, started_at=db_now(-days_ago * DAY)))
+    counted = dict.fromkeys(("rows_read", "inserted", "updated", "unchanged", "rejected"), 1)
+    outcome = {"load_id": load_id, "symbol": "a", "status": "imported", "seconds": 0.1, "attempt": 1, **counted}
+    conn.execute(insert(import_outcomes).values(**outcome, at=db_now()))
+    reject = {"load_id": load_id, "symbol": "a", "position": 1, "reason": "no date", "row": "{}"}
+    conn.execute(insert(import_rejects).values(**reject))
+
+
+def _left(conn: Connection) -> list[set[str]]:
+    return [set(conn.execute(select(t.c.load_id)).scalars()) for t in (import_loads, import_outcomes, import_rejects)]
+
+
+def test_a_load_goes_with_all_it_holds_once_it_is_old_and_its_task_is_gone(database: Database) -> None:
+    add(database, task_id="has-task")
+    with database.begin() as conn:
+        for load_id, days_ago in (("oldest", 50), ("old", 40), ("has-task", 60), ("young", 29)):
+            _load(conn, load_id, days_ago)
+    for left in ({"old", "has-task", "young"}, {"has-task", "young"}, {"has-task", "young"}):
+        with database.begin() as conn:
+            store.prune_rest(conn, longest_days=30, loads=1)
+            assert _left(conn) == [left] * 3
