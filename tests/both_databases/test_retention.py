@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Connection, insert, select
+import pytest
+from sqlalchemy import Connection, func, insert, select, update
 
+from jobrunner.background.retention import prune
 from jobrunner.db.engine import Database
 from jobrunner.db.market import import_loads, import_outcomes, import_rejects
+from jobrunner.db.tables import tasks
 from jobrunner.db.types import db_now
+from jobrunner.errors import DatabaseUnavailable
 from jobrunner.queue import store
 from tests.both_databases.moves import add
 
@@ -39,3 +43,49 @@ def test_a_load_goes_with_all_it_holds_once_it_is_old_and_its_task_is_gone(datab
         with database.begin() as conn:
             store.prune_rest(conn, longest_days=30, loads=1)
             assert _left(conn) == [left] * 3
+
+
+def _old_tasks(database: Database, count: int) -> None:
+    for _ in range(count):
+        add(database)
+    with database.begin() as conn:
+        conn.execute(update(tasks).values(status="completed", finished_at=db_now(-8 * DAY)))
+
+
+def _count(database: Database) -> int:
+    with database.read() as conn:
+        return conn.execute(select(func.count()).select_from(tasks)).scalar_one()
+
+
+def test_pruning_without_time_ends_one_batch_and_leaves_the_rest_for_later(database: Database) -> None:
+    _old_tasks(database, 5)
+    assert prune(database, completed_days=7, failed_days=30, budget=0, batch=2) == 2
+    assert _count(database) == 3
+    assert prune(database, completed_days=7, failed_days=30, budget=60, batch=2) == 3
+    assert _count(database) == 0
+
+
+@pytest.mark.parametrize(("bearable", "tried"), [(15, [40, 20, 10, 10]), (5, [40, 20, 10])])
+def test_a_batch_that_takes_too_long_is_halved_down_to_ten(
+    database: Database, monkeypatch: pytest.MonkeyPatch, bearable: int, tried: list[int]
+) -> None:
+    _old_tasks(database, 12)
+    asked: list[int] = []
+    real = store.prune_tasks
+
+    def slow(conn: Connection, *, limit: int, **days: float) -> int:
+        asked.append(limit)
+        gone = real(conn, limit=limit, **days)
+        if limit > bearable:
+            raise DatabaseUnavailable("canceling statement due to user request")
+        return gone
+
+    monkeypatch.setattr(store, "prune_tasks", slow)
+    if bearable < 10:
+        with pytest.raises(DatabaseUnavailable):
+            prune(database, completed_days=7, failed_days=30, budget=60, batch=40)
+        assert _count(database) == 12
+    else:
+        assert prune(database, completed_days=7, failed_days=30, budget=60, batch=40) == 12
+        assert _count(database) == 0
+    assert asked == tried
