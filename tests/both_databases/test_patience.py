@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import psycopg
 import pytest
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from jobrunner.background.reaper import may_reclaim, reclaim_stale
@@ -52,9 +54,27 @@ def test_after_an_outage_it_waits_for_lease_and_heartbeat(database: Database, cl
     fresh = _fresh(database)
     assert _wait(fresh, clock, 60)
     with pytest.raises(DatabaseUnavailable), fresh.begin():
-        raise PoolTimeout("nobody gave a connection back in time")
+        raise OperationalError("SELECT 1", None, psycopg.OperationalError("the connection is lost"))
     assert not _wait(fresh, clock, LEASE + BEAT - 2)
     assert _wait(fresh, clock, 2)
+    fresh.dispose()
+
+
+@pytest.mark.parametrize(
+    "busy",
+    [
+        PoolTimeout("nobody gave a connection back in time"),
+        OperationalError("UPDATE", None, psycopg.errors.DeadlockDetected("deadlock detected")),
+        OperationalError("UPDATE", None, psycopg.errors.QueryCanceled("statement timeout")),
+    ],
+    ids=["pool", "deadlock", "statement time-out"],
+)
+def test_a_database_that_is_merely_busy_was_never_away(database: Database, clock: list[float], busy: Exception) -> None:
+    fresh = _fresh(database)
+    assert _wait(fresh, clock, 60)
+    with pytest.raises(DatabaseUnavailable), fresh.begin():
+        raise busy
+    assert _may(fresh), "else one such event every 40 s would keep dead nodes' tasks for ever"
     fresh.dispose()
 
 
