@@ -51,9 +51,14 @@ class Database:
             self.engine = self._reader = _postgresql_engine(self.url, pool_size)
 
     @contextmanager
-    def begin(self, deadline: float = DEADLINE) -> Iterator[Connection]:
-        """A transaction that commits at the end of the block and rolls back on any exception."""
+    def begin(self, deadline: float = DEADLINE, *, idle: float | None = None) -> Iterator[Connection]:
+        """A transaction that commits at the end of the block and rolls back on any exception.
+
+        ``idle`` (seconds, PostgreSQL) is how long it may do nothing, where that is not the connection's own limit.
+        """
         with self._guarded(self.engine, deadline) as conn, conn.begin():
+            if idle is not None:
+                conn.exec_driver_sql(f"SET LOCAL idle_in_transaction_session_timeout = {int(idle * 1_000)}")
             yield conn
 
     @contextmanager

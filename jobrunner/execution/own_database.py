@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from jobrunner.db.engine import Database
 
 EFFECT_DEADLINE = 60.0  # seconds: a dead link must not hold a handler for as long as the handler may take
+OWN_IDLE = 60.0  # seconds that a handler may think between two statements of its own transaction
 LOST = "another attempt owns this task now, or it ended; what was written here was undone"
 
 
@@ -64,7 +65,7 @@ class OwnDatabase:
     @contextmanager
     def transaction(self, task: Task, context: Context, limit: float) -> Iterator[OwnTransaction]:
         """The handler's own transaction; settles the task at its end where the handler completed it."""
-        with self._begin(limit) as conn:
+        with self._begin(limit, idle=OWN_IDLE) as conn:
             opened = OwnTransaction(conn, context)
             yield opened
             if opened.outcome is None:
@@ -89,12 +90,12 @@ class OwnDatabase:
         return replace(outcome, settled=True, effects=())
 
     @contextmanager
-    def _begin(self, limit: float) -> Iterator[Connection]:
+    def _begin(self, limit: float, idle: float | None = None) -> Iterator[Connection]:
         if self._in_transaction:
             raise HandlerError("ctx.transaction() is open: write through its conn")
         self._in_transaction = True
         try:
-            with self._database.begin(deadline=limit) as conn:
+            with self._database.begin(deadline=limit, idle=idle) as conn:
                 yield conn
         finally:
             self._in_transaction = False

@@ -220,3 +220,13 @@ def test_an_effect_whose_value_cannot_be_told_leaves_nothing(database: Database)
     assert (outcome.ending, outcome.error_class) == (Ending.ERROR, "jobrunner.errors.HandlerError")
     assert "/odd/1" in (outcome.error or "")
     assert _written(database) == []
+
+
+def test_a_handlers_own_transaction_has_an_idle_limit_of_its_own(database: Database, own: OwnDatabase) -> None:
+    task = _claimed(database, "write in transaction", {"rows": []})
+    context: Any = None
+    shown = text("SHOW idle_in_transaction_session_timeout")
+    with own.transaction(task, context, 30.0) as opened_one:
+        assert opened_one.conn.execute(shown).scalar_one() == "1min"
+    with database.begin() as conn:
+        assert conn.execute(shown).scalar_one() == "15s"
