@@ -125,7 +125,7 @@ def logs(
             if not as_json:
                 plain(_line(line))
             elif follow:
-                print(json.dumps(line), flush=True)  # noqa: T201
+                print(json.dumps(line), flush=True)  # noqa: T201 - data of a command
         lines += page["logs"]
         if not page["logs"] and (ended or not follow):
             break

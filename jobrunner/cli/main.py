@@ -38,7 +38,7 @@ app.add_typer(config.app, name="config", rich_help_panel="Set up")
 
 def _version(wanted: bool) -> None:
     if wanted:
-        print(version("jobrunner"))  # noqa: T201
+        print(version("jobrunner"))  # noqa: T201 - data of a command
         raise typer.Exit
 
 
@@ -81,7 +81,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _misused(error: Any) -> int:
     if type(error).__name__ == "NoArgsIsHelpError":
-        print(error.format_message())  # noqa: T201
+        print(error.format_message())  # noqa: T201 - data of a command
         return Exit.USAGE
     command = error.ctx.command_path if getattr(error, "ctx", None) else "jobrunner"
     talk(f"jobrunner: {error.format_message().rstrip('.')}. See: {command} --help")

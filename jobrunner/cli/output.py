@@ -29,13 +29,13 @@ _STATUS_STYLE = {
 
 def talk(text: str) -> None:
     """Say something to the person, on standard error."""
-    print(visible(text), file=sys.stderr, flush=True)  # noqa: T201
+    print(visible(text), file=sys.stderr, flush=True)  # noqa: T201 - data of a command
 
 
 def document(data: Any) -> None:
     """One JSON document on standard output; indented on a terminal, in ASCII elsewhere whatever its encoding is."""
     seen = sys.stdout.isatty()
-    print(_no_controls(json.dumps(data, indent=2 if seen else None, ensure_ascii=not seen)), flush=True)  # noqa: T201
+    print(_no_controls(json.dumps(data, indent=2 if seen else None, ensure_ascii=not seen)), flush=True)  # noqa: T201 - data of a command
 
 
 def _no_controls(text: str) -> str:
@@ -45,7 +45,7 @@ def _no_controls(text: str) -> str:
 
 def plain(text: str) -> None:
     """One text on standard output."""
-    print(visible(text), flush=True)  # noqa: T201
+    print(visible(text), flush=True)  # noqa: T201 - data of a command
 
 
 def table(headers: Sequence[str], rows: Iterable[Sequence[Any]], *, unseen: Sequence[str] = ()) -> None:
@@ -56,7 +56,7 @@ def table(headers: Sequence[str], rows: Iterable[Sequence[Any]], *, unseen: Sequ
     console = Console()
     if not console.is_terminal:
         for row in [headers, *rows]:
-            print("\t".join(visible(_cell(value), one_line=True) for value in row))  # noqa: T201
+            print("\t".join(visible(_cell(value), one_line=True) for value in row))  # noqa: T201 - data of a command
         return
     drawn = Table(box=None, header_style="bold", pad_edge=False)
     shown = [position for position, header in enumerate(headers) if header not in unseen]
@@ -75,7 +75,7 @@ def facts(pairs: Iterable[tuple[str, Any]]) -> None:
     told = [(name, value) for name, value in pairs if value not in (None, "", [], {})]
     if not console.is_terminal:
         for name, value in told:
-            print(f"{name}\t{visible(_cell(value), one_line=True)}")  # noqa: T201
+            print(f"{name}\t{visible(_cell(value), one_line=True)}")  # noqa: T201 - data of a command
         return
     width = max((len(name) for name, _ in told), default=0)
     for name, value in told:
