@@ -34,8 +34,9 @@ class Database:
     """One process's way to the database. Safe in threads; never crosses a fork or spawn.
 
     ``begin`` gives a connection inside a transaction that commits at the end of the block; ``single`` one for exactly
-    one statement, which commits by itself; ``read`` one for looking. All raise :class:`DatabaseUnavailable` when the database does not answer within the deadline, cannot be reached,
-    or breaks off. SQLite has one writing connection and a few read-only ones; PostgreSQL one pool for both.
+    one statement, which commits by itself; ``read`` one for looking. All raise :class:`DatabaseUnavailable` when the
+    database does not answer within the deadline, cannot be reached, or breaks off. SQLite has one writing connection
+    and a few read-only ones; PostgreSQL one pool for both.
     """
 
     def __init__(self, url: str, *, pool_size: int = 4) -> None:
@@ -49,7 +50,9 @@ class Database:
             self._reader = _sqlite_engine(self.url, read_only=True)
         else:
             self.engine = self._reader = _postgresql_engine(self.url, pool_size)
-        self._committing = self.engine if self.is_sqlite else self.engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._committing = (
+            self.engine if self.is_sqlite else self.engine.execution_options(isolation_level="AUTOCOMMIT")
+        )
 
     @contextmanager
     def begin(self, deadline: float = DEADLINE, *, idle: float | None = None) -> Iterator[Connection]:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import random
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -108,17 +106,11 @@ def _arguments(task: Task, handler: Handler, context: Context) -> dict[str, Any]
 
 def completed(value: Any, context: Context) -> Outcome:
     """The Outcome of what a handler returned; raises where it cannot be stored."""
-    with _told_as_unstorable():
-        result = codec.dump(value, max_bytes=codec.RESULT_MAX_BYTES)
-    return Outcome(Ending.COMPLETED, result=result, effects=context.deferred)
-
-
-@contextmanager
-def _told_as_unstorable() -> Iterator[None]:
     try:
-        yield
+        result = codec.dump(value, max_bytes=codec.RESULT_MAX_BYTES)
     except InvalidInput as error:
         raise _Unstorable(f"the handler's result cannot be stored: {error}") from error
+    return Outcome(Ending.COMPLETED, result=result, effects=context.deferred)
 
 
 def _inner(error: BaseException) -> BaseException:

@@ -38,8 +38,8 @@ class ChildAttempt:
         self, task: Task, handler: Handler, reports: Reports, limit: float, grace: Grace, effects: Executor
     ) -> None:
         self._loop = asyncio.get_running_loop()
-        self._task = task
-        self._handler = handler
+        self.task = task
+        self.handler = handler
         self._reports = reports
         self._limit = limit
         self._grace = grace
@@ -59,13 +59,13 @@ class ChildAttempt:
     def begin(self, child: Child) -> None:
         """Hand the task to this child; its time runs from now."""
         self.child = child
-        task = self._task
+        task = self.task
         child.begin(
             self,
             {
                 "op": "run",
                 "task": [(task.lease.id, task.lease.token, task.lease.attempt), *_FACTS(task)],
-                "module": self._handler.module,
+                "module": self.handler.module,
                 "own": self._reports.database_url is not None,
                 "limit": self._limit,
             },
@@ -92,7 +92,7 @@ class ChildAttempt:
     def measured(self, rss: int) -> None:
         """Its process tree holds so many bytes now."""
         self.peak = max(self.peak or 0, rss)
-        limit = self._handler.memory_mb
+        limit = self.handler.memory_mb
         if limit is not None and rss > limit * 2**20 and self.ending is None:
             self.stop(Ending.OUT_OF_MEMORY)
 
@@ -104,7 +104,7 @@ class ChildAttempt:
             case "end":
                 self._ended(message)
             case "progress":
-                self._reports.progress(self._task.lease, message["fraction"], message["message"])
+                self._reports.progress(self.task.lease, message["fraction"], message["message"])
             case "log":
                 at = _EPOCH + timedelta(microseconds=message["at"])
                 self._keep(LogLine(at, message["level"], message["message"], message["fields"]))
@@ -177,8 +177,8 @@ class ChildAttempt:
         error = stopped(self.ending, self._limit)
         if self.ending is Ending.OUT_OF_MEMORY and self.peak is not None:
             error += f": {self.peak / 2**20:.0f} MiB"
-            if self._handler.memory_mb is not None:
-                error += f" of {self._handler.memory_mb} MiB"
+            if self.handler.memory_mb is not None:
+                error += f" of {self.handler.memory_mb} MiB"
         return Outcome(self.ending, error=error, traceback=self._traceback, peak_rss=self.peak)
 
     def _finish(self, outcome: Outcome) -> None:
@@ -226,7 +226,7 @@ class ChildAttempt:
     async def _apply(self, message: Message) -> None:
         try:
             value = await self._loop.run_in_executor(
-                self._effects, self._reports.apply, self._task.lease, message["effect"], message["rows"]
+                self._effects, self._reports.apply, self.task.lease, message["effect"], message["rows"]
             )
             self._say({"answer": message["ask"], "value": value})
         except (LeaseLost, DatabaseUnavailable) as error:
@@ -247,7 +247,7 @@ class ChildAttempt:
     def _report(self) -> None:
         if self._lines:
             lines, self._lines = self._lines, []
-            self._reports.logs(self._task.lease, lines)
+            self._reports.logs(self.task.lease, lines)
 
     def _work(self, work: Any) -> None:
         task = self._loop.create_task(work)

@@ -15,7 +15,7 @@ from typing import Any
 from jobrunner.execution import memory, warden
 from jobrunner.execution.attempt import stopped, with_delay
 from jobrunner.execution.child_attempt import KILL_TIMEOUT, ChildAttempt
-from jobrunner.execution.pool import TASK_TIMEOUT, Grace, Reports, time_limit
+from jobrunner.execution.pool import TASK_TIMEOUT, Done, Grace, Pool, Reports, time_limit
 from jobrunner.execution.process import Child, Program, SpawnFailed
 from jobrunner.execution.sweep import sweep
 from jobrunner.handlers import registry
@@ -29,7 +29,7 @@ FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0  # seconds without a new try after a chil
 log = get_logger(__name__)
 
 
-class ChildPool:
+class ChildPool(Pool):
     """Slots that are processes. They are started in the background, and anew when one has ended or grown old.
 
     ``child_max_tasks`` is how many tasks a child runs before it is replaced, None for no limit. ``environ`` is the
@@ -63,6 +63,7 @@ class ChildPool:
         self._attempts: dict[int, ChildAttempt] = {}
         self._held: dict[int, int] = {}  # bytes by row id, as last measured
         self._works: set[asyncio.Task[None]] = set()
+        self._running: set[asyncio.Task[None]] = set()
         self._numbers = 0
         self._pause = 0.0
         self._paused_until = 0.0
@@ -124,17 +125,23 @@ class ChildPool:
         attempt.stop(ending)
         return True
 
-    async def run(self, task: Task, handler: Handler, reports: Reports) -> Outcome:
-        """Run one attempt in a child to its end."""
+    def begin(self, task: Task, handler: Handler, reports: Reports, done: Done) -> None:
+        """Begin one attempt in a child; ``done`` hears how it ended."""
         limit = time_limit(task, handler, self._task_timeout)
         attempt = ChildAttempt(task, handler, reports, limit, self._grace, self._effects)
         self._attempts[task.lease.id] = attempt
+        running = asyncio.get_running_loop().create_task(self._perform(attempt, limit, done))
+        self._running.add(running)
+        running.add_done_callback(self._running.discard)
+
+    async def _perform(self, attempt: ChildAttempt, limit: float, done: Done) -> None:
+        task = attempt.task
         try:
             outcome = await self._run(attempt, limit)
         finally:
             del self._attempts[task.lease.id]
             self._held.pop(task.lease.id, None)
-        return with_delay(outcome, task, handler)
+        done(task, with_delay(outcome, task, attempt.handler))
 
     async def _run(self, attempt: ChildAttempt, limit: float) -> Outcome:
         try:

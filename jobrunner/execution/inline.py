@@ -8,7 +8,6 @@ import threading
 from jobrunner.execution import capture
 from jobrunner.execution.attempt import perform_async
 from jobrunner.execution.inprocess import InProcessAttempt, InProcessPool
-from jobrunner.queue.task import Outcome
 
 
 class AsyncPool(InProcessPool):
@@ -21,15 +20,15 @@ class AsyncPool(InProcessPool):
         await super().start()
         self._loop_thread = threading.get_ident()
 
-    def _begin(self, attempt: InProcessAttempt) -> asyncio.Future[Outcome]:
-        return asyncio.get_running_loop().create_task(_with_context(attempt))
+    def _begin(self, attempt: InProcessAttempt) -> asyncio.Future[None]:
+        return self._loop.create_task(self._perform(attempt))
+
+    async def _perform(self, attempt: InProcessAttempt) -> None:
+        capture.running.set(attempt.context)  # a task has a context of its own
+        self._ended(attempt, await perform_async(attempt.task, attempt.handler, attempt.context))
 
     def _interrupt(self, attempt: InProcessAttempt) -> float:
         if attempt.work is not None:
             attempt.work.cancel()
+            attempt.work.add_done_callback(lambda _: self._ended(attempt, None))  # it may not even have begun
         return self._grace.term
-
-
-async def _with_context(attempt: InProcessAttempt) -> Outcome:
-    capture.running.set(attempt.context)  # a task has a context of its own
-    return await perform_async(attempt.task, attempt.handler, attempt.context)

@@ -5,31 +5,36 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from jobrunner.errors import HandlerError, LeaseLost
 from jobrunner.execution import capture
 from jobrunner.execution.attempt import stopped, with_delay
 from jobrunner.execution.pace import Pacer
-from jobrunner.execution.pool import TASK_TIMEOUT, Grace, Reports, time_limit
+from jobrunner.execution.pool import TASK_TIMEOUT, Done, Grace, Pool, Reports, time_limit
 from jobrunner.execution.quota import Quota
 from jobrunner.handlers.context import Context, Transaction
 from jobrunner.handlers.declare import Handler
 from jobrunner.queue.task import Ending, LogLine, Outcome, Task
 
+_MAKING = threading.Lock()  # a handler's threads may say its first words at once
+
 
 class InProcessChannel:
     """Carries a Context's words to the worker it runs in."""
+
+    __slots__ = ("_lease", "_loop_thread", "_over", "_pacer", "_quota", "_reports", "asked", "seen")
 
     def __init__(self, task: Task, reports: Reports, loop_thread: int | None) -> None:
         self._lease = task.lease
         self._reports = reports
         self._loop_thread = loop_thread
-        self._pacer = Pacer(lambda fraction, message: reports.progress(task.lease, fraction, message))
-        self._quota = Quota("log")
+        self._pacer: Pacer | None = None  # made by the first word: most attempts say none
+        self._quota: Quota | None = None
         self._over = False
         self.asked = False
         self.seen = False  # the handler knows that it was asked to end
@@ -43,10 +48,14 @@ class InProcessChannel:
     def progress(self, fraction: float | None, message: str) -> None:
         """Pass progress on, at most ten times a second."""
         if not self._over:
+            with _MAKING:
+                self._pacer = self._pacer or Pacer(partial(self._reports.progress, self._lease))
             self._pacer.tell(fraction, message)
 
     def log(self, line: LogLine) -> None:
         """Keep a line, as long as there are not too many."""
+        with _MAKING:
+            self._quota = self._quota or Quota("log")
         kept = None if self._over else self._quota.admit(line)
         if kept is not None:
             self._reports.logs(self._lease, [kept])
@@ -73,37 +82,45 @@ class InProcessChannel:
         """The attempt is over: pass on what was held back, and nothing from now on."""
         if self._over:
             return
-        self._pacer.flush()
+        if self._pacer is not None:
+            self._pacer.flush()
         self._over = True
-        note = self._quota.note()
+        note = None if self._quota is None else self._quota.note()
         if note is not None:
             self._reports.logs(self._lease, [note])
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class InProcessAttempt:
-    """One attempt that runs inside the worker. ``over`` is set when nobody waits for it any more."""
+    """One attempt that runs inside the worker. ``over`` is True when nobody waits for it any more."""
 
     task: Task
     handler: Handler
     context: Context
     channel: InProcessChannel
     limit: float
-    over: asyncio.Event
-    work: asyncio.Future[Outcome] | None = None
+    deadline: float  # by the loop's clock
+    done: Done
+    over: bool = False
+    work: asyncio.Future[None] | None = None
+    found: Outcome | None = None  # what its handler came to
     ending: Ending | None = None
-    wishes: set[Ending] = field(default_factory=set)
+    wishes: tuple[Ending, ...] = ()
     interrupted: bool = False
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether its handler is still at work."""
+        return self.found is None and self.work is not None and not self.work.done()
 
     def outcome(self) -> Outcome:
         """What it came to, once it is over."""
-        work = self.work
-        found = work.result() if work is not None and work.done() and not work.cancelled() else None
+        found = self.found
         if found is not None and (self.ending is None or (self.ending is Ending.RELEASED and self._unaware(found))):
             return found
         ending = self.ending or Ending.RELEASED  # its loop was shut down under it
         error = stopped(ending, self.limit)
-        if found is None:
+        if self.goes_on:
             error += "; its handler goes on inside the worker and keeps its slot"
         return Outcome(ending, error=error, traceback=found.traceback if found else None)
 
@@ -111,10 +128,10 @@ class InProcessAttempt:
         return found.ending is Ending.COMPLETED and not self.channel.seen and not self.interrupted
 
 
-class InProcessPool(ABC):
+class InProcessPool(Pool):
     """Slots inside the worker. A handler that goes on after its end keeps its slot, which then counts as stuck."""
 
-    kind: str
+    _loop: asyncio.AbstractEventLoop
     _loop_thread: int | None = None  # where handlers may not block
 
     def __init__(self, slots: int, *, task_timeout: float = TASK_TIMEOUT, grace: Grace | None = None) -> None:
@@ -122,11 +139,13 @@ class InProcessPool(ABC):
         self._task_timeout = task_timeout
         self._grace = grace or Grace()
         self._attempts: dict[int, InProcessAttempt] = {}
-        self._stuck: set[asyncio.Future[Outcome]] = set()
+        self._stuck: set[InProcessAttempt] = set()
+        self._alarm: asyncio.TimerHandle | None = None  # one for all: at the earliest deadline
+        self._calm = asyncio.Event()  # set while no attempt runs and somebody waits for that
 
     @abstractmethod
-    def _begin(self, attempt: InProcessAttempt) -> asyncio.Future[Outcome]:
-        """Start the handler; the future is done when it has really ended, and never fails."""
+    def _begin(self, attempt: InProcessAttempt) -> asyncio.Future[None]:
+        """Start the handler: :meth:`_ended` is called when it has ended, and the future is then done."""
 
     @abstractmethod
     def _interrupt(self, attempt: InProcessAttempt) -> float:
@@ -134,14 +153,19 @@ class InProcessPool(ABC):
 
     async def start(self) -> None:
         """Keep what handlers log."""
+        self._loop = asyncio.get_running_loop()
         logging.getLogger().addHandler(capture.KEPT)
 
     async def close(self) -> None:
         """Ask everything to end; what does not within the grace goes on until the process ends."""
-        for attempt in self._attempts.values():
+        for attempt in tuple(self._attempts.values()):
             self._halt(attempt, Ending.RELEASED)
             self._interrupt_now(attempt)
-        await asyncio.gather(*(attempt.over.wait() for attempt in self._attempts.values()))
+        while self._attempts:
+            self._calm.clear()
+            await self._calm.wait()
+        if self._alarm is not None:
+            self._alarm.cancel()
         logging.getLogger().removeHandler(capture.KEPT)
 
     def free(self) -> int:
@@ -164,42 +188,67 @@ class InProcessPool(ABC):
         self._halt(attempt, ending)
         return True
 
-    async def run(self, task: Task, handler: Handler, reports: Reports) -> Outcome:
-        """Run one attempt to its end, or until it is given up."""
+    def begin(self, task: Task, handler: Handler, reports: Reports, done: Done) -> None:
+        """Begin one attempt; ``done`` hears when it ended or was given up."""
         channel = InProcessChannel(task, reports, self._loop_thread)
         limit = time_limit(task, handler, self._task_timeout)
-        attempt = InProcessAttempt(task, handler, Context(task, channel), channel, limit, asyncio.Event())
-        timer = asyncio.get_running_loop().call_later(limit, self._halt, attempt, Ending.TIMEOUT)
+        deadline = self._loop.time() + limit
+        attempt = InProcessAttempt(task, handler, Context(task, channel), channel, limit, deadline, done)
         self._attempts[task.lease.id] = attempt
-        attempt.work = work = self._begin(attempt)
-        work.add_done_callback(lambda _: attempt.over.set())
-        try:
-            await attempt.over.wait()
-        finally:
-            timer.cancel()
-            channel.close()
-            attempt.over.set()
-            del self._attempts[task.lease.id]
-            if not work.done():
-                self._stuck.add(work)
-                work.add_done_callback(self._stuck.discard)
-                self._interrupt(attempt)
-        return with_delay(attempt.outcome(), task, handler)
+        attempt.work = self._begin(attempt)
+        if self._alarm is None or deadline < self._alarm.when():
+            self._set_alarm(deadline)
+
+    def _ended(self, attempt: InProcessAttempt, found: Outcome | None) -> None:
+        """The handler has come to its end; to none (None) where it was ended before it began."""
+        if attempt.over:
+            self._stuck.discard(attempt)
+            return
+        attempt.found = found
+        self._close(attempt)
+
+    def _close(self, attempt: InProcessAttempt) -> None:
+        """Tell what the attempt came to, whether its handler has ended or is given up."""
+        if attempt.over:
+            return
+        attempt.over = True
+        attempt.channel.close()
+        del self._attempts[attempt.task.lease.id]
+        if attempt.goes_on:
+            self._stuck.add(attempt)
+            self._interrupt(attempt)
+        if not self._attempts:
+            self._calm.set()
+        attempt.done(attempt.task, with_delay(attempt.outcome(), attempt.task, attempt.handler))
+
+    def _set_alarm(self, moment: float) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self._alarm = self._loop.call_at(moment, self._ring)
+
+    def _ring(self) -> None:
+        self._alarm = None
+        for attempt in tuple(self._attempts.values()):
+            if attempt.deadline <= self._loop.time():
+                self._halt(attempt, Ending.TIMEOUT)
+        waiting = [one.deadline for one in self._attempts.values() if Ending.TIMEOUT not in one.wishes]
+        if waiting:
+            self._set_alarm(min(waiting))
 
     def _halt(self, attempt: InProcessAttempt, ending: Ending) -> None:
         if ending in attempt.wishes:
             return
-        attempt.wishes.add(ending)
+        attempt.wishes += (ending,)
         hurry = attempt.ending is not None or ending in (Ending.TIMEOUT, Ending.LOST)
         attempt.ending = attempt.ending or ending
         attempt.channel.asked = True
         if hurry:
             self._interrupt_now(attempt)
         else:
-            asyncio.get_running_loop().call_later(self._grace.ask, self._interrupt_now, attempt)
+            self._loop.call_later(self._grace.ask, self._interrupt_now, attempt)
 
     def _interrupt_now(self, attempt: InProcessAttempt) -> None:
-        if not attempt.interrupted and not attempt.over.is_set():
+        if not attempt.interrupted and not attempt.over:
             attempt.interrupted = True
             patience = self._interrupt(attempt)
-            asyncio.get_running_loop().call_later(patience, attempt.over.set)
+            self._loop.call_later(patience, self._close, attempt)

@@ -34,16 +34,19 @@ class ThreadPool(InProcessPool):
         for _ in range(self.slots):
             self._work.put(None)
 
-    def _begin(self, attempt: InProcessAttempt) -> asyncio.Future[Outcome]:
-        loop = asyncio.get_running_loop()
-        done: asyncio.Future[Outcome] = loop.create_future()
+    def _begin(self, attempt: InProcessAttempt) -> asyncio.Future[None]:
+        done: asyncio.Future[None] = self._loop.create_future()
+
+        def tell(outcome: Outcome) -> None:
+            done.set_result(None)
+            self._ended(attempt, outcome)
 
         def work() -> None:
             known = capture.running.set(attempt.context)
             outcome = perform(attempt.task, attempt.handler, attempt.context)
             capture.running.reset(known)
             with suppress(RuntimeError):  # the loop is closed: the worker did not wait for this one
-                loop.call_soon_threadsafe(_tell, done, outcome)
+                self._loop.call_soon_threadsafe(tell, outcome)
 
         self._work.put(work)
         return done
@@ -55,8 +58,3 @@ class ThreadPool(InProcessPool):
 def _serve(queue: SimpleQueue[_Work | None]) -> None:
     while (work := queue.get()) is not None:
         work()
-
-
-def _tell(done: asyncio.Future[Outcome], outcome: Outcome) -> None:
-    if not done.done():
-        done.set_result(outcome)

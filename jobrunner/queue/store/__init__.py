@@ -3,7 +3,7 @@
 Each takes a Connection and never opens, commits or sleeps: the caller owns the transaction.
 """
 
-from jobrunner.queue.store.claim import claim
+from jobrunner.queue.store.claim import Claimed, Place, Room, claim, claim_into
 from jobrunner.queue.store.control import cancel, expire, retry
 from jobrunner.queue.store.enqueue import Submitted, enqueue, enqueue_many
 from jobrunner.queue.store.lease import Reclaimed, Renewal, holds, reclaim, release, renew
@@ -22,8 +22,11 @@ from jobrunner.queue.store.schedules import (
 from jobrunner.queue.store.settle import Settled, settle
 
 __all__ = [
+    "Claimed",
+    "Place",
     "Reclaimed",
     "Renewal",
+    "Room",
     "Settled",
     "Submitted",
     "advance",
@@ -31,6 +34,7 @@ __all__ = [
     "blame",
     "cancel",
     "claim",
+    "claim_into",
     "due_schedules",
     "enqueue",
     "enqueue_many",

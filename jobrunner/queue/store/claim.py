@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from functools import cache
 from typing import Any
 
@@ -17,6 +19,40 @@ from jobrunner.queue.task import Lease, Status, Task
 _t = tasks.c
 
 
+@dataclass(frozen=True, slots=True)
+class Room:
+    """How many tasks of these types there is room for. Rooms of one call are told apart by ``kind``."""
+
+    kind: str
+    types: tuple[str, ...]
+    wanted: int
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where in its lane (kind of room, queue, task type, priority) the last task was taken."""
+
+    kind: str
+    queue: str
+    task_type: str
+    priority: int
+    run_at: datetime
+    id: int
+
+    @property
+    def lane(self) -> tuple[str, str, int]:
+        """Which lane it is in: its type names the room."""
+        return self.queue, self.task_type, self.priority
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """What a claim took, most urgent first, and the place of the last task in each lane that gave any."""
+
+    tasks: list[Task]
+    places: list[Place]
+
+
 def claim(
     conn: Connection,
     node_id: str,
@@ -26,30 +62,59 @@ def claim(
     limit: int,
     lease_seconds: float,
 ) -> list[Task]:
-    """pending -> running: up to ``limit`` due tasks of these types, most urgent first, each with a fresh lease.
+    """pending -> running: up to ``limit`` due tasks of these types; see :func:`claim_into`."""
+    return claim_into(conn, node_id, [Room("", tuple(types), limit)], queues=queues, lease_seconds=lease_seconds).tasks
 
-    ``queues`` None means every queue. The attempt is counted here, so that a task that kills its worker must end.
-    One random token serves all tasks of one call; it proves this claim, and no other claim ever has it.
+
+def claim_into(
+    conn: Connection,
+    node_id: str,
+    rooms: Sequence[Room],
+    *,
+    queues: Sequence[str] | None,
+    lease_seconds: float,
+    after: Sequence[Place] | None = None,
+) -> Claimed:
+    """pending -> running: for each room up to ``wanted`` due tasks, most urgent first, each with a fresh lease.
+
+    One statement. ``queues`` None means every queue. The attempt is counted here, so that a task that kills its worker
+    must end. One random token serves all tasks of one call; it proves this claim, and no other claim ever has it.
+
+    ``after`` makes it a short look: only into these lanes, and only behind these places. What it cannot see (a new
+    lane, a task that was committed late or put back) is left for a full look.
     """
-    if not types or limit < 1:
-        return []
+    rooms = [room for room in rooms if room.types and room.wanted > 0]
+    if not rooms or (after is not None and not after):
+        return Claimed([], [])
+    kinds = {name: room.kind for room in rooms for name in room.types}
     given: dict[str, Any] = {
-        "types": [{"name": name} for name in types],
-        "wanted": limit,
+        "rooms": [{"kind": room.kind, "wanted": room.wanted} for room in rooms],
         "claimed_token": secrets.token_hex(16),
         "claimed_node": node_id,
         "lease_seconds": lease_seconds,
     }
-    if queues is not None:
-        given["listened"] = [{"name": name} for name in queues]
-    rows = conn.execute(_statement(conn.dialect.name, queues is None), given).all()
-    return [_task(row) for row in sorted(rows, key=lambda row: (row.priority, row.run_at, row.id))]
+    if after is None:
+        given["types"] = [{"kind": kind, "name": name} for name, kind in kinds.items()]
+        if queues is not None:
+            given["listened"] = [{"name": name} for name in queues]
+    else:
+        given["lanes"] = [{name: getattr(place, name) for name in Place.__slots__} for place in after]
+    found = conn.execute(_statement(conn.dialect.name, queues is None, after is not None), given).all()
+    rows = sorted(found, key=lambda row: (row.priority, row.run_at, row.id))
+    last = {(row.queue, row.task_type, row.priority): row for row in rows}
+    return Claimed(
+        [_task(row) for row in rows],
+        [
+            Place(kinds[kind], queue, kind, priority, row.run_at, row.id)
+            for (queue, kind, priority), row in last.items()
+        ],
+    )
 
 
 @cache
-def _statement(dialect: str, every_queue: bool) -> Any:
+def _statement(dialect: str, every_queue: bool, short: bool) -> Any:
     # A CTE, not a subquery in IN: a nested loop could run the LIMIT again and claim too many.
-    due = due_ids(dialect, every_queue=every_queue)
+    due = due_ids(dialect, every_queue=every_queue, known_lanes=short)
     return (
         update(tasks)
         .where(_t.id.in_(select(due.c.id)), PENDING)

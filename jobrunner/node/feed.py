@@ -1,0 +1,83 @@
+"""Claimed tasks on their way into one pool: as many as it has slots, and a few more where they turn over fast."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+
+from jobrunner.execution.pool import Pool
+from jobrunner.queue.store import Room
+from jobrunner.queue.task import Ending, Outcome, Task
+
+AHEAD = 0.025  # seconds of its measured rate that a pool is fed ahead: a claim takes 2 to 10 ms
+AHEAD_MOST = 1_000  # tasks
+QUICK = 20.0  # tasks a second and slot, below which a slot loses nothing while the next claim is made
+MEASURE = 0.02  # seconds over which a rate is taken, at least
+
+
+class Feed:
+    """Holds what was claimed for one pool until a slot is free. All calls belong to the worker's loop.
+
+    ``begin`` starts a task in the pool; ``given_up`` hears of one that was stopped before it began.
+    """
+
+    def __init__(
+        self,
+        pool: Pool,
+        types: tuple[str, ...],
+        begin: Callable[[Task], None],
+        given_up: Callable[[Task, Outcome], None],
+    ) -> None:
+        self.pool = pool
+        self._types = types
+        self._begin = begin
+        self._given_up = given_up
+        self._waiting: deque[Task] = deque()
+        self._rate = 0.0
+        self._ended = 0
+        self._measured_at = time.monotonic()
+        self.dry = False  # the last look found less than there was room for; until a hint or a poll says otherwise
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def room(self) -> Room | None:
+        """What to claim now; None as long as enough is at hand."""
+        free, ahead, waiting = self.pool.free(), self._ahead(), len(self._waiting)
+        wanted = free + ahead - waiting
+        enough = waiting > 0 and 2 * wanted < self.pool.slots + ahead
+        return None if enough or wanted < 1 or not self._types else Room(self.pool.kind, self._types, wanted)
+
+    def offer(self, task: Task) -> None:
+        """Begin this task as soon as a slot is free."""
+        self._waiting.append(task)
+        self.fill()
+
+    def fill(self) -> None:
+        """Begin what waits, as far as there are slots."""
+        while self._waiting and self.pool.free() > 0:
+            self._begin(self._waiting.popleft())
+
+    def ended(self) -> None:
+        """A slot has become free."""
+        self._ended += 1
+        if self._waiting:
+            self.fill()
+
+    def stop(self, row_id: int, ending: Ending) -> bool:
+        """Stop a task, whether it began or not; False where it is not here."""
+        for task in self._waiting:
+            if task.lease.id == row_id:
+                self._waiting.remove(task)
+                self._given_up(task, Outcome(ending, error="stopped before it began"))
+                return True
+        return self.pool.stop(row_id, ending)
+
+    def _ahead(self) -> int:
+        moment = time.monotonic()
+        passed = moment - self._measured_at
+        if passed >= MEASURE:
+            self._rate = self._ended / passed
+            self._ended, self._measured_at = 0, moment
+        return min(int(self._rate * AHEAD), AHEAD_MOST) if self._rate >= QUICK * self.pool.slots else 0
