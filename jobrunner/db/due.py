@@ -71,10 +71,7 @@ def _known_lanes() -> CTE:
     """Lanes that gave tasks lately, each with the place of the last one."""
     told = rowset("lanes", kind=Text(), queue=Name, task_type=Name, priority=Integer(), run_at=UTCDateTime(), id=Id)
     return (
-        select(told.c)
-        .where(_not_paused(told.c.queue))
-        .cte("looked_at")
-        .prefix_with("MATERIALIZED", dialect="postgresql")
+        select(told).where(_not_paused(told.c.queue)).cte("looked_at").prefix_with("MATERIALIZED", dialect="postgresql")
     )
 
 

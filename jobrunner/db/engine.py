@@ -39,20 +39,19 @@ class Database:
     and a few read-only ones; PostgreSQL one pool for both.
     """
 
-    def __init__(self, url: str, *, pool_size: int = 4) -> None:
+    def __init__(self, url: str, *, pool_size: int = 4, spare: int = 0) -> None:
         self.url = make_url(url)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         self._broken_at: float | None = None
         self._closed = False
         self._first_used = self._asked_at = _clock()
         if self.is_sqlite:
-            self.engine = _sqlite_engine(self.url, read_only=False)
+            self.engine = self._committing = _sqlite_engine(self.url, read_only=False)
             self._reader = _sqlite_engine(self.url, read_only=True)
         else:
-            self.engine = self._reader = _postgresql_engine(self.url, pool_size)
-        self._committing = (
-            self.engine if self.is_sqlite else self.engine.execution_options(isolation_level="AUTOCOMMIT")
-        )
+            self.engine = _postgresql_engine(self.url, pool_size, spare)
+            # In autocommit each statement is a transaction; reading committed rows is what a transaction would do too.
+            self._committing = self._reader = self.engine.execution_options(isolation_level="AUTOCOMMIT")
 
     @contextmanager
     def begin(self, deadline: float = DEADLINE, *, idle: float | None = None) -> Iterator[Connection]:
@@ -155,9 +154,12 @@ class Database:
         self._reader.dispose()
 
 
-def open_database(url: str, *, pool_size: int = 4) -> Database:
-    """Open ``url`` (``sqlite:///file`` or ``postgresql+psycopg://...``) without connecting yet."""
-    return Database(url, pool_size=pool_size)
+def open_database(url: str, *, pool_size: int = 4, spare: int = 0) -> Database:
+    """Open ``url`` (``sqlite:///file`` or ``postgresql+psycopg://...``) without connecting yet.
+
+    ``spare`` connections beyond the pool (PostgreSQL) are opened when all of it is in use, and closed after use.
+    """
+    return Database(url, pool_size=pool_size, spare=spare)
 
 
 def _is_mistake(error: Exception) -> bool:
@@ -184,7 +186,7 @@ def _reason(error: Exception) -> str:
     return first_line[0] if first_line else type(error).__name__
 
 
-def _postgresql_engine(url: URL, pool_size: int) -> Engine:
+def _postgresql_engine(url: URL, pool_size: int, spare: int) -> Engine:
     threshold = url.query.get("prepare_threshold")
     # psycopg prepares a statement at its fifth use. Behind PgBouncer before 1.21 in transaction mode the prepared name
     # is met on another server connection: ?prepare_threshold=none turns it off.
@@ -193,7 +195,7 @@ def _postgresql_engine(url: URL, pool_size: int) -> Engine:
         url.difference_update_query(["prepare_threshold"]),
         poolclass=QueuePool,
         pool_size=pool_size,
-        max_overflow=0,
+        max_overflow=spare,
         pool_timeout=DEADLINE,
         pool_use_lifo=True,
         connect_args={

@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
 from jobrunner.errors import HandlerError
 from jobrunner.handlers import registry
@@ -16,6 +16,7 @@ from jobrunner.queue.retry import Retry
 from jobrunner.queue.task import DEFAULT_MAX_ATTEMPTS, DEFAULT_PRIORITY, DEFAULT_QUEUE, PRIORITIES
 
 Kind = Literal["child", "inline", "async"]
+Settle = Literal["together", "at once"]
 MAX_NAME = 200
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -25,7 +26,8 @@ class Handler:
     """A function that does one type of work, and how it wants to be run.
 
     ``kind`` says where: in a child process, in a thread of the worker (``inline``) or in the worker's loop (``async``).
-    ``timeout`` is in seconds, None for the worker's default; ``memory_mb`` limits a child with all it started.
+    ``timeout`` is in seconds, None for the worker's default; ``memory_mb`` limits a child with all it started;
+    ``settle`` says whether its end may wait a few milliseconds for those of others.
     """
 
     name: str
@@ -37,6 +39,7 @@ class Handler:
     max_attempts: int = DEFAULT_MAX_ATTEMPTS
     retry: Retry = field(default_factory=Retry)
     memory_mb: int | None = None
+    settle: Settle = "together"
     description: str = ""
 
     @property
@@ -68,12 +71,16 @@ def task(
     retry: Retry | None = None,
     isolation: Literal["child", "inline"] | None = None,
     memory_mb: int | None = None,
+    settle: Settle = "together",
 ) -> Callable[[_F], _F]:
     """Make a function the handler of a task type; the function itself is returned unchanged.
 
     A plain function runs in a child process, which a timeout, a cancel or ``memory_mb`` ends for certain. With
     ``isolation="inline"`` it runs in a thread of the worker instead, for work under about 10 ms: nothing can stop it.
     An ``async`` function runs in the worker's loop.
+
+    Ends are written ``together``, those of a few milliseconds in one transaction; a worker that is killed in between
+    has these tasks run again. With ``settle="at once"`` the end of this task waits for no other.
 
     A child is used again for the next task, with the modules and globals as they were left; processes that a handler
     leaves running end with its attempt.
@@ -98,12 +105,15 @@ def task(
                 max_attempts=max_attempts,
                 retry=retry or Retry(),
                 memory_mb=memory_mb,
+                settle=settle,
                 description=(inspect.getdoc(function) or "").partition("\n")[0],
             )
         )
         return function
 
     _check(name, queue, priority, timeout, max_attempts, memory_mb)
+    if settle not in get_args(Settle):
+        raise HandlerError(f"handler {name!r}: settle is 'together' or 'at once', not {settle!r}")
     return register
 
 

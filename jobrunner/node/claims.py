@@ -1,68 +1,60 @@
-"""Claiming: what the pools have slots for, unless the node is full."""
+"""Claiming: what the feeds have room for, in a thread of its own."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import replace
 
 from jobrunner.db.engine import Database
 from jobrunner.errors import DatabaseUnavailable
-from jobrunner.execution.pool import Pool
-from jobrunner.handlers import Handler
 from jobrunner.logs import get_logger
-from jobrunner.queue import store, views
+from jobrunner.node.feed import Feed
+from jobrunner.node.looking import Look, Lookout, Source
+from jobrunner.queue import views
+from jobrunner.queue.store import Room
 from jobrunner.queue.task import Task
-from jobrunner.settings.failpoints import hit
 
 OUTAGE_PAUSE = 1.0  # seconds between claims while the database is away
 
 log = get_logger(__name__)
 
 
-@dataclass(frozen=True)
-class Source:
-    """Where a node takes its tasks from: ``queues`` None means every queue; the lease in seconds."""
-
-    node_id: str
-    queues: tuple[str, ...] | None
-    lease_seconds: float
-
-
 class Claims:
-    """Asks the database for work, in a thread of its own."""
+    """Asks the database for work. ``most`` limits how many tasks are claimed in all."""
 
     def __init__(
-        self, database: Database, source: Source, pools: Sequence[Pool], handlers: dict[str, Handler], most: int | None
+        self, database: Database, source: Source, feeds: Sequence[Feed], types: Sequence[str], most: int | None
     ) -> None:
         self._database = database
-        self._source = source
-        self._types = list(handlers)
-        self._pools = [(pool, [h.name for h in handlers.values() if h.kind == pool.kind]) for pool in pools]
+        self._queues = source.queues
+        self._types = types
+        self._feeds = feeds
+        self._lookout = Lookout(database, source)
         self._left = most
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="claim")
         self._closed = False
         self.made = 0
 
-    async def look(self, start: Callable[[Task, Pool], None]) -> bool:
-        """Claim once for every pool with free slots; True when one of them might have found more.
+    async def look(self, start: Callable[[Task], None], *, everywhere: bool = False) -> bool:
+        """Claim once for every feed that has room, and ``start`` what was found; False where there was no room.
 
-        ``start`` gets what one pool found before the next is asked about: a dead link then finds it held and renewed.
+        ``everywhere`` asks for a full look, also for kinds of which the last look found too little.
         """
-        more = False
-        for pool, types in self._pools:
-            wanted = pool.free() if self._left is None else min(pool.free(), self._left)
-            if self._closed or not types or wanted < 1:
-                continue
-            found = await self._claim(types, wanted)
-            self.made += len(found)
-            if self._left is not None:
-                self._left -= len(found)
-            for task in found:
-                start(task, pool)
-            more = more or len(found) == wanted
-        return more and self._left != 0
+        if everywhere:
+            for feed in self._feeds:
+                feed.dry = False
+        rooms = [room for feed in self._feeds if (room := feed.room()) is not None]
+        if self._left is None:
+            return await self._ask(rooms, start, everywhere)
+        for room in rooms:  # each kind in turn, so that not one too many is taken
+            await self._ask([replace(room, wanted=min(room.wanted, self._left))], start, everywhere)
+        return bool(rooms) and self._left > 0
+
+    def until_full(self) -> float:
+        """Seconds after which a full look is due because a short one found too little."""
+        return self._lookout.until_full()
 
     async def nothing_left(self) -> bool:
         """Whether nothing that this node could run is pending, now or later, or running anywhere."""
@@ -79,31 +71,28 @@ class Claims:
         """Let the thread go."""
         self._thread.shutdown(wait=False)
 
-    async def _claim(self, types: Sequence[str], wanted: int) -> list[Task]:
+    async def _ask(self, rooms: Sequence[Room], start: Callable[[Task], None], everywhere: bool) -> bool:
+        if self._closed or not any(room.wanted for room in rooms):
+            return False
+        look = await self._look(rooms, everywhere)
+        self.made += len(look.tasks)
+        if self._left is not None:
+            self._left -= len(look.tasks)
+        for feed in self._feeds:
+            feed.dry = feed.dry or feed.pool.kind in look.dry
+        for task in look.tasks:
+            start(task)
+        return True
+
+    async def _look(self, rooms: Sequence[Room], everywhere: bool) -> Look:
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._thread, self._claim_now, types, wanted)
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(self._thread, self._lookout.look, rooms, everywhere)
         except DatabaseUnavailable as error:
             log.debug("cannot claim", error=str(error))
             await asyncio.sleep(OUTAGE_PAUSE)
-            return []
-
-    def _claim_now(self, types: Sequence[str], wanted: int) -> list[Task]:
-        source = self._source
-        with self._database.begin() as conn:
-            found = store.claim(
-                conn,
-                source.node_id,
-                types=types,
-                queues=source.queues,
-                limit=wanted,
-                lease_seconds=source.lease_seconds,
-            )
-            if found:
-                hit("claim-before-commit")
-        if found:
-            hit("claim-after-commit")
-        return found
+            return Look([], frozenset(room.kind for room in rooms))
 
     def _is_idle(self) -> bool:
         with self._database.read() as conn:
-            return views.is_idle(conn, None if self._source.queues is None else list(self._source.queues), self._types)
+            return views.is_idle(conn, None if self._queues is None else list(self._queues), list(self._types))

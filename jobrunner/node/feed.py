@@ -37,17 +37,22 @@ class Feed:
         self._rate = 0.0
         self._ended = 0
         self._measured_at = time.monotonic()
+        self._mark = 0  # tasks that wait, of which more are claimed when there are no more than these
         self.dry = False  # the last look found less than there was room for; until a hint or a poll says otherwise
 
     def __len__(self) -> int:
         return len(self._waiting)
 
     def room(self) -> Room | None:
-        """What to claim now; None as long as enough is at hand."""
-        free, ahead, waiting = self.pool.free(), self._ahead(), len(self._waiting)
-        wanted = free + ahead - waiting
-        enough = waiting > 0 and 2 * wanted < self.pool.slots + ahead
-        return None if enough or wanted < 1 or not self._types else Room(self.pool.kind, self._types, wanted)
+        """What to claim now; None as long as enough is at hand, or there is no more."""
+        if self.dry or not self._types or not self.low():
+            return None
+        wanted = self.pool.free() + self._ahead() - len(self._waiting)
+        return Room(self.pool.kind, self._types, wanted) if wanted > 0 else None
+
+    def low(self) -> bool:
+        """Whether less than half of what should be at hand is there."""
+        return len(self._waiting) <= self._mark
 
     def offer(self, task: Task) -> None:
         """Begin this task as soon as a slot is free."""
@@ -65,6 +70,11 @@ class Feed:
         if self._waiting:
             self.fill()
 
+    def give_back(self) -> None:
+        """Let go of everything that has not begun."""
+        while self._waiting:
+            self._given_up(self._waiting.popleft(), Outcome(Ending.RELEASED, error="its worker stops"))
+
     def stop(self, row_id: int, ending: Ending) -> bool:
         """Stop a task, whether it began or not; False where it is not here."""
         for task in self._waiting:
@@ -80,4 +90,6 @@ class Feed:
         if passed >= MEASURE:
             self._rate = self._ended / passed
             self._ended, self._measured_at = 0, moment
-        return min(int(self._rate * AHEAD), AHEAD_MOST) if self._rate >= QUICK * self.pool.slots else 0
+        ahead = min(int(self._rate * AHEAD), AHEAD_MOST) if self._rate >= QUICK * self.pool.slots else 0
+        self._mark = max(0, (ahead - self.pool.slots) // 2)
+        return ahead

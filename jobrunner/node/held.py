@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Protocol
 
-from jobrunner.queue.task import Lease, Task
-
-if TYPE_CHECKING:
-    from jobrunner.execution.pool import Pool
+from jobrunner.queue.task import Ending, Lease, Task
 
 
-@dataclass(frozen=True, slots=True)
+class Runner(Protocol):
+    """Who has a task and can be asked to end it: its feed, or a pool."""
+
+    def stop(self, task_row_id: int, ending: Ending, /) -> bool:
+        """Ask it to end; False where it is not there."""
+
+
+@dataclass(slots=True)
 class Holding:
-    """One claimed task and the pool that runs it."""
+    """One claimed task, who has it, and when its attempt began (by the monotonic clock; None while it waits)."""
 
     task: Task
-    pool: Pool
+    pool: Runner
+    began: float | None = None
 
 
 class Held:

@@ -1,11 +1,10 @@
-"""Records how attempts ended: many in one statement, and again until the database took them."""
+"""Records how attempts ended: many in one statement, and an effect together with its task."""
 
 from __future__ import annotations
 
 import asyncio
 import random
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 from sqlalchemy import Connection, select
@@ -14,6 +13,7 @@ from jobrunner.db.engine import Database
 from jobrunner.errors import DatabaseUnavailable
 from jobrunner.handlers import run_effect
 from jobrunner.logs import get_logger
+from jobrunner.node.lane import Fate, Lane, Settlement
 from jobrunner.node.reports import Gathered
 from jobrunner.queue import retry, store
 from jobrunner.queue.codec import clean_text
@@ -21,97 +21,61 @@ from jobrunner.queue.store import Settled
 from jobrunner.queue.task import Ending, Lease, Outcome, Status, Task
 from jobrunner.settings.failpoints import hit
 
-BATCH = 500
 EFFECT_DEADLINE = 60.0  # seconds
 EFFECT_TRIES = 5  # of an outcome whose effects cannot be written although the database answers
 REPORT_EVERY = 0.5  # seconds between two writes of progress and logs
-RETRY_FIRST, RETRY_CAP = 0.1, 2.0  # seconds
 
 log = get_logger(__name__)
 
-Settlement = tuple[Task, Outcome]
-Fate = tuple[Task, Outcome, Status | None]  # the status is None where the settle was refused
-
 
 class Settler:
-    """Takes outcomes from the worker and tells it, by ``recorded``, what became of each."""
+    """Takes outcomes from the worker and tells it, by ``recorded``, what became of each.
+
+    Those with effects, which are user code and may take long, have a thread of their own: they hold back no others.
+    """
 
     def __init__(
         self, database: Database, reports: Gathered, recorded: Callable[[Task, Outcome, Status | None], None]
     ) -> None:
         self._database = database
         self._reports = reports
-        self._recorded = recorded
-        self._waiting: list[Settlement] = []
         self._tries: dict[Lease, int] = {}
-        self._changed = asyncio.Event()
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="settle")
-        self._busy = False
-        self._closing = False
+        self._plain = Lane("settle", self._record, recorded, more=reports.waiting, tick=REPORT_EVERY)
+        self._effects = Lane("effects", self._record_effects, recorded)
 
-    def add(self, task: Task, outcome: Outcome) -> None:
-        """Record this outcome soon."""
-        self._waiting.append((task, outcome))
-        self._changed.set()
+    def add(self, task: Task, outcome: Outcome, *, at_once: bool = False) -> None:
+        """Record this outcome soon, together with others; ``at_once`` waits for none."""
+        (self._effects if outcome.effects else self._plain).add(task, outcome, at_once=at_once)
 
     def idle(self) -> bool:
         """Whether everything is recorded."""
-        return not self._waiting and not self._busy
+        return self._plain.idle() and self._effects.idle()
 
     def close(self) -> None:
         """Stop once what waits is recorded."""
-        self._closing = True
-        self._changed.set()
+        self._plain.close()
+        self._effects.close()
 
     async def run(self) -> None:
-        """Record until closed. An outage is waited out: the lease is renewed, or the token refuses us at the end."""
-        loop = asyncio.get_running_loop()
-        pause = RETRY_FIRST
-        while not (self._closing and self.idle()):
-            if not self._waiting:
-                self._changed.clear()
-                try:
-                    await asyncio.wait_for(self._changed.wait(), REPORT_EVERY)
-                except TimeoutError:
-                    if not self._reports.waiting():
-                        continue
-            batch, self._waiting = self._waiting[:BATCH], self._waiting[BATCH:]
-            self._busy = True
-            try:
-                settled, again = await loop.run_in_executor(self._thread, self._record, batch)
-                for task, outcome, status in settled:
-                    self._recorded(task, outcome, status)
-                self._waiting += again
-                pause = await self._rest(pause, len(again))
-            except DatabaseUnavailable as error:
-                log.debug("outcomes cannot be recorded", error=str(error))
-                self._waiting = batch + self._waiting
-                pause = await self._rest(pause, len(batch))
-            finally:
-                self._busy = False
-        self._thread.shutdown(wait=False)
-
-    async def _rest(self, pause: float, waiting: int) -> float:
-        """Wait before the next try where there is one; returns the pause after that."""
-        if not waiting:
-            return RETRY_FIRST
-        await asyncio.sleep(pause)
-        return min(pause * 2, RETRY_CAP)
+        """Record until closed."""
+        await asyncio.gather(self._plain.run(), self._effects.run())
 
     def _record(self, batch: list[Settlement]) -> tuple[list[Fate], list[Settlement]]:
-        """What became of the batch, and what of it must be tried again."""
-        self._report()
+        if self._reports.waiting():
+            self._report()
         hit("settle-before")
-        fates = self._settle([one for one in batch if not one[1].effects])
-        late = [one for one in batch if one[1].effects]
-        while late:
-            try:
-                fates.append(self._with_effects(*late[0]))
-            except DatabaseUnavailable as error:
-                log.debug("effects wait for the database", task_id=late[0][0].task_id, error=str(error))
-                return fates, [*late[1:], late[0]]  # the others first: it may be this one's own fault
-            del late[0]
+        fates = self._settle(batch)
         hit("settle-after-commit")
+        return fates, []
+
+    def _record_effects(self, batch: list[Settlement]) -> tuple[list[Fate], list[Settlement]]:
+        fates: list[Fate] = []
+        for number, one in enumerate(batch):
+            try:
+                fates.append(self._with_effects(*one))
+            except DatabaseUnavailable as error:
+                log.debug("effects wait for the database", task_id=one[0].task_id, error=str(error))
+                return fates, [*batch[number + 1 :], one]  # the others first: it may be this one's own fault
         return fates, []
 
     def _report(self) -> None:
@@ -126,10 +90,14 @@ class Settler:
             log.error("progress and lines refused by the database", error=clean_text(error, 2_000))
 
     def _settle(self, batch: list[Settlement]) -> list[Fate]:
+        if not batch:
+            return []
+        # What went well needs one statement, which is its own transaction.
+        fine = all(outcome.ending is Ending.COMPLETED for _, outcome in batch)
+        hit("settle-before-commit")
         try:
-            with self._database.begin() as conn:
+            with self._database.single() if fine else self._database.begin() as conn:
                 settled = store.settle(conn, batch)
-                hit("settle-before-commit")
         except DatabaseUnavailable:
             raise
         except Exception as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -13,9 +14,11 @@ from jobrunner.execution.pool import Pool
 from jobrunner.handlers import Handler, run_hooks
 from jobrunner.logs import get_logger
 from jobrunner.node.admission import refusal
-from jobrunner.node.claims import Claims, Source
+from jobrunner.node.claims import Claims
+from jobrunner.node.feed import Feed
 from jobrunner.node.held import Held, Holding
 from jobrunner.node.host import Host
+from jobrunner.node.looking import Source
 from jobrunner.node.reports import Gathered
 from jobrunner.node.settler import Settler
 from jobrunner.node.state import Identity, State
@@ -65,13 +68,19 @@ class Worker:
         self._host = host
         self._pools = pools
         self._handlers = handlers
+        self._feeds = {pool.kind: self._feed(pool) for pool in pools}
         self._limits = limits
         self._reports = Gathered(database)
         self._settler = Settler(database, self._reports, self._recorded)
         source = Source(identity.id, limits.queues, limits.lease_seconds)
-        self._claims = Claims(database, source, pools, handlers, most=1 if limits.once else None)
-        self._running: set[asyncio.Task[None]] = set()
+        feeds = tuple(self._feeds.values())
+        self._claims = Claims(database, source, feeds, tuple(handlers), most=1 if limits.once else None)
+        self._in_hand = 0  # claimed, and not yet at an end
+        self._idle = asyncio.Event()  # nothing is in hand
+        self._idle.set()
         self._wakeup = asyncio.Event()
+        self._polled = False
+        self._tells_all = log.isEnabledFor(logging.DEBUG)  # asked once: a line that is dropped costs 2 µs a task
         self._hurry = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._early: list[tuple[Callable[..., None], tuple[object, ...]]] = []
@@ -93,8 +102,7 @@ class Worker:
         watching = asyncio.create_task(self._watch())
         try:
             while not self._draining and not settling.done():
-                if not await self._claim():
-                    await self._pause()
+                await self._claim()
                 self._notice()
             await self._drain()
         finally:
@@ -116,7 +124,7 @@ class Worker:
 
     def wake(self) -> None:
         """There may be work: look now."""
-        self._call(self._wakeup.set)
+        self._call(self._look_again)
 
     def silent_for(self) -> float:
         """Seconds since the loop gave its last sign of life; there is one a second."""
@@ -138,7 +146,7 @@ class Worker:
             self._draining = reason
             self._claims.stop()
             self._state.state, self._state.reason = "draining", reason
-            log.info("draining", reason=reason, running=len(self._running))
+            log.info("draining", reason=reason, running=self._state.running)
         if hurry:
             self._hurry.set()
         self._wakeup.set()
@@ -158,19 +166,19 @@ class Worker:
 
     # -- running --------------------------------------------------------------------------------------------------
 
-    async def _claim(self) -> bool:
-        """Take what there are slots for and start it; True when a second look may find more."""
+    async def _claim(self) -> None:
+        """Take what there is room for and start it; where that is all there is, wait for a reason to look again."""
         self._wakeup.clear()
-        if self._refused():
-            return False
-        more = await self._claims.look(self._start)
-        await asyncio.sleep(0)  # so that they take their slots before the free ones are counted again
-        return more
+        polled, self._polled = self._polled, False
+        more = not self._refused() and await self._claims.look(self._start, everywhere=polled)
+        await asyncio.sleep(0)  # so that handlers get a turn
+        if not more:
+            await self._pause()
 
     def _refused(self) -> bool:
         reason = refusal(
             self._state.figures,
-            running=len(self._running),
+            running=len(self._held),
             cpu_mean=self._host.cpu_mean(),
             max_memory_mb=self._limits.max_memory_mb,
             max_cpu_percent=self._limits.max_cpu_percent,
@@ -181,49 +189,74 @@ class Worker:
             self._state.reason = reason or stuck
         return reason is not None
 
-    def _start(self, task: Task, pool: Pool) -> None:
-        if not self._held.add(Holding(task, pool)):
+    def _feed(self, pool: Pool) -> Feed:
+        types = tuple(handler.name for handler in self._handlers.values() if handler.kind == pool.kind)
+        return Feed(pool, types, self._begin, self._ended)
+
+    def _start(self, task: Task) -> None:
+        feed = self._feeds[self._handlers[task.task_type].kind]
+        if not self._held.add(Holding(task, feed)):
             # An earlier attempt of it is still being ended here; two of one task in one process would be one too many.
             self._settler.add(task, Outcome(Ending.RELEASED, error="its earlier attempt still ends here", delay=1.0))
             return
-        running = asyncio.create_task(self._run(task, pool))
-        self._running.add(running)
-        running.add_done_callback(self._ended)
-        self._state.running = len(self._running)
+        self._in_hand += 1
+        self._idle.clear()
+        feed.offer(task)
 
-    async def _run(self, task: Task, pool: Pool) -> None:
-        started = time.monotonic()
-        outcome = await pool.run(task, self._handlers[task.task_type], self._reports)
-        self._state.busy_seconds += time.monotonic() - started
+    def _begin(self, task: Task) -> None:
+        handler = self._handlers[task.task_type]
+        holding = self._held.get(task.lease.id)
+        if holding is not None:
+            holding.began = time.monotonic()
+        self._state.running += 1
+        self._feeds[handler.kind].pool.begin(task, handler, self._reports, self._done)
+
+    def _done(self, task: Task, outcome: Outcome) -> None:
+        """An attempt has ended: its slot is free, and what it came to is to be recorded."""
+        self._state.running -= 1
+        try:
+            holding = self._held.get(task.lease.id)
+            if holding is not None and holding.began is not None:
+                self._state.busy_seconds += time.monotonic() - holding.began
+            self._ended(task, outcome)
+            feed = self._feeds[self._handlers[task.task_type].kind]
+            feed.ended()
+            if not feed.dry and feed.low():
+                self._wakeup.set()
+        except Exception as error:
+            log.exception("an attempt broke the worker", task_id=task.task_id, error=repr(error))
+            self.exit_code = 1
+            self._begin_drain("an internal error", hurry=False)
+
+    def _ended(self, task: Task, outcome: Outcome) -> None:
+        self._in_hand -= 1
+        self._last_work = time.monotonic()
+        if not self._in_hand:
+            self._idle.set()
+            self._wakeup.set()
         if outcome.ending is Ending.LOST:
             self._recorded(task, outcome, None)
         elif outcome.settled:
             self._recorded(task, outcome, Status.COMPLETED)
         else:
-            self._settler.add(task, outcome)
-
-    def _ended(self, running: asyncio.Task[None]) -> None:
-        self._running.discard(running)
-        self._state.running = len(self._running)
-        self._last_work = time.monotonic()
-        self._wakeup.set()
-        if not running.cancelled() and running.exception() is not None:
-            log.error("an attempt broke the worker", error=repr(running.exception()))
-            self.exit_code = 1
-            self._begin_drain("an internal error", hurry=False)
+            self._settler.add(task, outcome, at_once=self._handlers[task.task_type].settle == "at once")
 
     def _recorded(self, task: Task, outcome: Outcome, status: Status | None) -> None:
-        self._held.drop(task.lease)
-        told = {"task_id": task.task_id, "attempt": task.lease.attempt, "ending": outcome.ending}
-        if status is None:
-            log.warning("late outcome refused: the task has a new owner, or it ended", **told)
-        elif status is Status.COMPLETED:
+        lease = task.lease
+        self._held.drop(lease)
+        if status is Status.COMPLETED:
             self._state.completed += 1
-            log.debug("task completed", **told)
+            if self._tells_all:
+                log.debug("task completed", task_id=task.task_id, attempt=lease.attempt)
         else:
-            self._state.failed += status is Status.FAILED
-            log.info("attempt ended", status=status, error=outcome.error, **told)
-        self._wakeup.set()
+            told = {"task_id": task.task_id, "attempt": lease.attempt, "ending": outcome.ending}
+            if status is None:
+                log.warning("late outcome refused: the task has a new owner, or it ended", **told)
+            else:
+                self._state.failed += status is Status.FAILED
+                log.info("attempt ended", status=status, error=outcome.error, **told)
+        if not self._in_hand:
+            self._wakeup.set()
 
     # -- watching and ending --------------------------------------------------------------------------------------
 
@@ -240,7 +273,7 @@ class Worker:
 
     async def _watch_memory(self) -> None:
         limit = self._limits.max_memory_mb
-        if limit is None or not self._running:
+        if limit is None or not self._state.running:
             return
         rss = await asyncio.to_thread(self._host.rss)
         self._state.figures = replace(self._state.figures, rss=rss)
@@ -268,32 +301,42 @@ class Worker:
             self._begin_drain("idle", hurry=False)
 
     def _busy(self) -> bool:
-        return bool(self._running) or not self._settler.idle()
+        return self._in_hand > 0 or not self._settler.idle()
 
     async def _pause(self) -> None:
         """Wait for a hint, a free slot or the next poll; first make sure that there is anything to wait for."""
-        if (
-            self._limits.until_empty
-            and not self._running
-            and self._settler.idle()
-            and await self._claims.nothing_left()
-        ):
+        if self._limits.until_empty and not self._busy() and await self._claims.nothing_left():
             self._begin_drain("nothing is left", hurry=False)
             return
-        try:
-            await asyncio.wait_for(self._wakeup.wait(), self._limits.poll_interval)
-        except TimeoutError:
-            return
+        rest = min(self._limits.poll_interval, self._claims.until_full())
+        timer = asyncio.get_running_loop().call_later(rest, self._poll)
+        await self._wakeup.wait()
+        timer.cancel()
+
+    def _poll(self) -> None:
+        self._polled = True
+        self._look_again()
+
+    def _look_again(self) -> None:
+        for feed in self._feeds.values():
+            feed.dry = False
+        self._wakeup.set()
 
     async def _drain(self) -> None:
-        """Let what runs come to its end within the grace; give back the rest, uncharged."""
-        deadline = time.monotonic() + self._limits.grace
-        hurried = asyncio.create_task(self._hurry.wait())
-        while self._running and not hurried.done() and time.monotonic() < deadline:
-            left = deadline - time.monotonic()
-            await asyncio.wait([*self._running, hurried], timeout=left, return_when=asyncio.FIRST_COMPLETED)
-        hurried.cancel()
-        for holding in self._held.all():
-            holding.pool.stop(holding.task.lease.id, Ending.RELEASED)
-        if self._running:
-            await asyncio.wait(self._running, timeout=RELEASE_DEADLINE)
+        """Let what runs come to its end within the grace; give back the rest, uncharged, and at once what waits."""
+        for feed in self._feeds.values():
+            feed.give_back()
+        if not await self._ended_within(self._limits.grace, or_hurried=True):
+            for holding in self._held.all():
+                holding.pool.stop(holding.task.lease.id, Ending.RELEASED)
+            await self._ended_within(RELEASE_DEADLINE)
+
+    async def _ended_within(self, seconds: float, *, or_hurried: bool = False) -> bool:
+        """Wait until no attempt runs; False where that did not come in time, or somebody hurries us."""
+        awaited = [asyncio.create_task(self._idle.wait())]
+        if or_hurried:
+            awaited.append(asyncio.create_task(self._hurry.wait()))
+        await asyncio.wait(awaited, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        for one in awaited:
+            one.cancel()
+        return self._idle.is_set()

@@ -26,7 +26,7 @@ from jobrunner.settings import Settings
 from jobrunner.settings.children import child_environment
 
 STALLED = 3.0  # seconds without a sign of life after which a loop is taken for held
-CONNECTIONS = 2  # claim, settle and duties take turns; heartbeat and hints have one each besides
+CONNECTIONS = 2  # claim, settle and duties take turns, an effect opens one more; heartbeat and hints have one each
 
 log = get_logger(__name__)
 

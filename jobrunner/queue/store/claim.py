@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from functools import cache
 from typing import Any
@@ -47,10 +47,11 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """What a claim took, most urgent first, and the place of the last task in each lane that gave any."""
+    """What a claim took, most urgent first, the place of the last in each lane that gave any, and how many."""
 
     tasks: list[Task]
     places: list[Place]
+    taken: dict[str, int]  # by kind of room
 
 
 def claim(
@@ -85,7 +86,7 @@ def claim_into(
     """
     rooms = [room for room in rooms if room.types and room.wanted > 0]
     if not rooms or (after is not None and not after):
-        return Claimed([], [])
+        return Claimed([], [], {})
     kinds = {name: room.kind for room in rooms for name in room.types}
     given: dict[str, Any] = {
         "rooms": [{"kind": room.kind, "wanted": room.wanted} for room in rooms],
@@ -99,16 +100,17 @@ def claim_into(
             given["listened"] = [{"name": name} for name in queues]
     else:
         given["lanes"] = [{name: getattr(place, name) for name in Place.__slots__} for place in after]
-    found = conn.execute(_statement(conn.dialect.name, queues is None, after is not None), given).all()
-    rows = sorted(found, key=lambda row: (row.priority, row.run_at, row.id))
-    last = {(row.queue, row.task_type, row.priority): row for row in rows}
-    return Claimed(
-        [_task(row) for row in rows],
-        [
-            Place(kinds[kind], queue, kind, priority, row.run_at, row.id)
-            for (queue, kind, priority), row in last.items()
-        ],
-    )
+    found = conn.execute(_statement(conn.dialect.name, queues is None, after is not None), given)
+    taken = dict.fromkeys((room.kind for room in rooms), 0)
+    last: dict[tuple[str, str, int], Any] = {}
+    made: list[Task] = []
+    for row in sorted(found, key=_urgency):
+        task = Task(Lease(*row[:3]), *row[3:-1])
+        made.append(task)
+        taken[kinds[task.task_type]] += 1
+        last[task.task_type, task.queue, task.priority] = row
+    places = [Place(kinds[name], queue, name, level, row[-1], row[0]) for (name, queue, level), row in last.items()]
+    return Claimed(made, places, taken)
 
 
 @cache
@@ -128,42 +130,16 @@ def _statement(dialect: str, every_queue: bool, short: bool) -> Any:
             progress=null(),
             message=null(),
         )
-        .returning(
-            _t.id,
-            _t.token,
-            _t.attempt,
-            _t.task_id,
-            _t.task_type,
-            _t.payload,
-            _t.queue,
-            _t.priority,
-            _t.run_at,
-            _t.generation,
-            _t.timeout,
-            _t.max_attempts,
-            _t.failures,
-            _t.crashes,
-            _t.snoozes,
-            _t.tags,
-            _t.traceparent,
-        )
+        .returning(_t.id, _t.token, *(_t[name] for name in _FACTS), _t.run_at)
     )
 
 
-def _task(row: Any) -> Task:
-    return Task(
-        lease=Lease(row.id, row.token, row.attempt),
-        task_id=row.task_id,
-        task_type=row.task_type,
-        payload=row.payload,
-        queue=row.queue,
-        priority=row.priority,
-        generation=row.generation,
-        timeout=row.timeout,
-        max_attempts=row.max_attempts,
-        failures=row.failures,
-        crashes=row.crashes,
-        snoozes=row.snoozes,
-        tags=row.tags,
-        traceparent=row.traceparent,
-    )
+# Of a Lease from the attempt on, and of a Task, in their order.
+_FACTS = ("attempt", *(field.name for field in fields(Task)[1:]))
+
+
+def _urgency(row: Any) -> Any:
+    return row[_PRIORITY], row[-1], row[0]
+
+
+_PRIORITY = 2 + _FACTS.index("priority")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Float, Integer, Text, and_, case, cast, null, update
+from sqlalchemy import Connection, Float, Integer, Text, and_, case, cast, func, null, update
 
 from jobrunner.db.tables import tasks
 from jobrunner.db.types import Id, JsonText, db_now, rowset
@@ -51,17 +51,20 @@ def _leaves_a_row(task: Task, outcome: Outcome, done: dict[int, Status]) -> bool
 
 
 def _row(task: Task, outcome: Outcome) -> dict[str, Any]:
+    """Only what differs from nothing: of most tasks that is their result."""
+    lease = task.lease
+    if outcome.ending is Ending.COMPLETED:
+        return {"id": lease.id, "token": lease.token, "status": "completed", "result": outcome.result}
     verdict = decide(task, outcome)
     row: dict[str, Any] = {
-        "id": task.lease.id,
-        "token": task.lease.token,
+        "id": lease.id,
+        "token": lease.token,
         "status": verdict.status,
         "delay": verdict.delay,
-        "result": outcome.result,
         "error": verdict.error,
     }
-    for counter in _COUNTERS:
-        row[counter] = int(verdict.counted == counter)
+    if verdict.counted is not None:
+        row[verdict.counted] = 1
     return row
 
 
@@ -100,12 +103,12 @@ def _statement() -> Any:
             status=status,
             token=null(),
             lease_until=null(),
-            run_at=case((again, db_now(told.delay)), else_=_t.run_at),
+            run_at=case((again, db_now(func.coalesce(told.delay, 0.0))), else_=_t.run_at),
             finished_at=case((again, null()), else_=db_now()),
             result=case((asked, null()), else_=cast(told.result, JsonText())),
             error=case((asked, _t.error), else_=told.error),  # where asked, it holds the cancel's reason
             progress=case((and_(~asked, told.status == Status.COMPLETED), 1.0), else_=_t.progress),
-            **{counter: _t[counter] + told[counter] for counter in _COUNTERS},
+            **{counter: _t[counter] + func.coalesce(told[counter], 0) for counter in _COUNTERS},
         )
         .returning(_t.id, _t.status)
     )
