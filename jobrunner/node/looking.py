@@ -1,0 +1,96 @@
+"""Looking for work: short looks where tasks came from lately, and full ones often enough."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from jobrunner.db.engine import Database
+from jobrunner.queue import store
+from jobrunner.queue.store import Claimed, Place, Room
+from jobrunner.queue.task import Task
+from jobrunner.settings.failpoints import hit
+
+FULL_SHARE = 10  # a full look may take at most one part in so many of the time
+LANES_MOST = 64  # lanes that a short look asks about: each is one probe of the index
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a node takes its tasks from: ``queues`` None means every queue; the lease in seconds."""
+
+    node_id: str
+    queues: tuple[str, ...] | None
+    lease_seconds: float
+
+
+@dataclass(frozen=True)
+class Look:
+    """What one look found, and the kinds of which there is no more for now."""
+
+    tasks: list[Task]
+    dry: frozenset[str]
+
+
+class Lookout:
+    """Claims, one look at a time; blocks, and belongs to one thread.
+
+    A full look walks over what was taken since the oldest open transaction of anybody: with one held open for a minute
+    at 2,000 tasks/s it took 19 ms instead of 4. A short look begins where the last task was taken, and stays at 3 ms.
+    It does not see a lane that is new, a task that was put back, or one that was committed late: full looks follow as
+    often as they are cheap, at the latest with the next poll.
+    """
+
+    def __init__(self, database: Database, source: Source) -> None:
+        self._database = database
+        self._source = source
+        self._places: dict[tuple[str, str, int], Place] = {}
+        self._full_at = 0.0
+        self._short_was_dry = False
+
+    def look(self, rooms: Sequence[Room], everywhere: bool) -> Look:
+        """Take up to what there is room for; ``everywhere`` skips the short look. Raises DatabaseUnavailable."""
+        kinds = {room.kind for room in rooms}
+        places = [place for place in self._places.values() if place.kind in kinds]
+        due = time.monotonic() >= self._full_at
+        if not places or (due and (everywhere or self._short_was_dry)):
+            return self._full(rooms)
+        found = self._claim(rooms, places)
+        dry = _dry(rooms, found)
+        self._short_was_dry = bool(dry)
+        # A full look comes next for them, at once or when it may.
+        return Look(found.tasks, frozenset() if time.monotonic() >= self._full_at else dry)
+
+    def until_full(self) -> float:
+        """Seconds until a full look may follow the short one that found less than there was room for."""
+        return max(0.0, self._full_at - time.monotonic()) if self._short_was_dry else float("inf")
+
+    def _full(self, rooms: Sequence[Room]) -> Look:
+        begun = time.monotonic()
+        found = self._claim(rooms, None)
+        ended = time.monotonic()
+        self._full_at = ended + (ended - begun) * FULL_SHARE
+        self._short_was_dry = False
+        return Look(found.tasks, _dry(rooms, found))
+
+    def _claim(self, rooms: Sequence[Room], after: Sequence[Place] | None) -> Claimed:
+        source = self._source
+        hit("claim-before-commit")
+        with self._database.single() as conn:
+            claimed = store.claim_into(
+                conn, source.node_id, rooms, queues=source.queues, lease_seconds=source.lease_seconds, after=after
+            )
+        if claimed.tasks:
+            hit("claim-after-commit")
+        for place in claimed.places:
+            self._places.pop(place.lane, None)  # the latest last
+            self._places[place.lane] = place
+        for lane in list(self._places)[:-LANES_MOST]:
+            del self._places[lane]
+        return claimed
+
+
+def _dry(rooms: Sequence[Room], found: Claimed) -> frozenset[str]:
+    """The kinds of which less was found than there was room for."""
+    return frozenset(room.kind for room in rooms if found.taken[room.kind] < room.wanted)
