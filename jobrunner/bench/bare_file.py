@@ -10,6 +10,7 @@ import json
 import secrets
 import sqlite3
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from jobrunner.bench import helper
@@ -38,8 +39,8 @@ VALUES (?, ?, ?, ?, 'default', 5, ?, 3, ?)
 
 
 def connect(path: str) -> sqlite3.Connection:
-    """As jobrunner opens it."""
-    conn = sqlite3.connect(path, isolation_level=None)
+    """As jobrunner opens it; threads may take turns."""
+    conn = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     conn.execute("PRAGMA journal_mode = WAL")
     conn.execute("PRAGMA synchronous = FULL")
     conn.execute("PRAGMA foreign_keys = ON")
@@ -57,6 +58,14 @@ def claim(conn: sqlite3.Connection, task_type: str, batch: int, token: str) -> l
     return conn.execute(CLAIM, (token, now, now + 30_000_000, task_type, now, batch)).fetchall()
 
 
+def complete(conn: sqlite3.Connection, rows: list[Any], results: Sequence[Any], token: str) -> None:
+    """One transaction, one commit."""
+    now = micros()
+    conn.execute("BEGIN IMMEDIATE")
+    conn.executemany(COMPLETE, [(now, json.dumps(one), row[0], token) for row, one in zip(rows, results, strict=True)])
+    conn.execute("COMMIT")
+
+
 async def drain(conn: sqlite3.Connection, task_type: str, batch: int) -> int:
     """Until nothing is due; returns how many were completed."""
     done = 0
@@ -66,12 +75,7 @@ async def drain(conn: sqlite3.Connection, task_type: str, batch: int) -> int:
         if not rows:
             return done
         results = await asyncio.gather(*[asyncio.create_task(noop(row[3])) for row in rows])
-        now = micros()
-        conn.execute("BEGIN IMMEDIATE")
-        conn.executemany(
-            COMPLETE, [(now, json.dumps(one), row[0], token) for row, one in zip(rows, results, strict=True)]
-        )
-        conn.execute("COMMIT")
+        complete(conn, rows, results, token)
         done += len(rows)
 
 

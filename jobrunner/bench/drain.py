@@ -7,21 +7,17 @@ from collections import defaultdict
 from jobrunner.bench import tasks
 from jobrunner.bench.costs import UNITS, costs
 from jobrunner.bench.figure import Figure, Goal, Measured
-from jobrunner.bench.fill import fill, pause, resume, tidy
-from jobrunner.bench.processes import Started, settle, wait_until
+from jobrunner.bench.fill import fill, tidy
+from jobrunner.bench.processes import Started, settle
 from jobrunner.bench.rounds import in_turn
-from jobrunner.bench.rows import any_left, prove
+from jobrunner.bench.rows import prove
 from jobrunner.bench.stage import Stage
-from jobrunner.db.hints import WORK, notify
+from jobrunner.bench.work_off import Told, patience, work_off
 
 BATCH = 100
-LEAD = 4.0  # seconds that a process which owns its file has to get ready, until its tasks are due
-LEAST_RATE = 20  # tasks a second: slower is stuck
 MANY_WORKERS = 4  # from so many on, more workers than cores are compared with fewer
 
 LABELS = {"worker_cpu": "worker CPU", "server_cpu": "server CPU", "wal": "WAL"}
-
-Told = dict[str, float]
 
 
 def drain(stage: Stage) -> Measured:
@@ -34,7 +30,11 @@ def drain(stage: Stage) -> Measured:
     with stage.told.steps(f"drain: {scale.tasks} tasks, {scale.rounds} rounds", scale.rounds * len(workers)):
         for number in range(scale.rounds):
             for count in workers:
-                ours, other = in_turn(number, lambda n=count: _ours(stage, n), lambda n=count: _bare(stage, n))  # type: ignore[misc]
+                ours, other = in_turn(
+                    number,
+                    lambda n=count: work_off(stage, tasks.NOOP, scale.tasks, count=n),
+                    lambda n=count: _bare(stage, n),
+                )  # type: ignore[misc]
                 mine[count].append(ours)
                 bare[count].append(other)
                 measured.did("ours", scale.tasks)
@@ -71,38 +71,6 @@ def _crowd(most: int, mine: dict[int, list[Told]]) -> Figure:
     return Figure(name, "tasks/s", _each(mine[most], "rate"), best, "the best of fewer workers", goal=Goal(0.9))
 
 
-def _ours(stage: Stage, count: int) -> Told:
-    if stage.scratch.is_sqlite:
-        return _ours_on_file(stage)
-    scratch, wanted = stage.scratch, stage.scale.tasks
-    scratch.clear()
-    with scratch.database() as database:
-        pause(database)
-        fill(database, tasks.NOOP, wanted)
-        tidy(scratch)
-        with stage.processes.jobrunner("worker", count=count) as workers:
-            settle(workers)
-            before = costs(scratch, workers)
-            resume(database)
-            with database.begin() as conn:
-                notify(conn, WORK)
-            within = 30 + wanted / LEAST_RATE
-            wait_until(lambda: not any_left(database, tasks.NOOP), workers, "the tasks end", within)
-            told = costs(scratch, workers).since(before, wanted)
-        return {"rate": wanted / prove(database, tasks.NOOP, wanted), **told}
-
-
-def _ours_on_file(stage: Stage) -> Told:
-    scratch, wanted = stage.scratch, stage.scale.tasks
-    scratch.clear()
-    with scratch.database() as database:
-        fill(database, tasks.NOOP, wanted, delay=LEAD)
-    with stage.processes.jobrunner("worker", "--until-empty") as workers:
-        workers[0].wait_for_end(30 + LEAD + wanted / LEAST_RATE)
-    with scratch.database() as database:
-        return {"rate": wanted / prove(database, tasks.NOOP, wanted)}
-
-
 def _bare(stage: Stage, count: int) -> Told:
     scratch, wanted = stage.scratch, stage.scale.tasks
     scratch.clear()
@@ -124,4 +92,4 @@ def _go(loops: list[Started], wanted: int) -> None:
     for one in loops:
         one.tell("go")
     for one in loops:
-        one.hear(30 + wanted / LEAST_RATE)
+        one.hear(patience(wanted))

@@ -12,6 +12,7 @@ import psutil
 
 from jobrunner.bench.drain import drain
 from jobrunner.bench.figure import Measured
+from jobrunner.bench.latency import latency, roundtrip
 from jobrunner.bench.progress import Told
 from jobrunner.bench.scale import Scale
 from jobrunner.bench.scratch import Scratch
@@ -20,6 +21,8 @@ from jobrunner.settings import Settings
 
 MEASUREMENTS: dict[str, Callable[[Stage], Measured]] = {
     "drain": drain,
+    "latency": latency,
+    "roundtrip": roundtrip,
 }
 
 

@@ -78,6 +78,10 @@ class Scratch:
             path.unlink()
         shutil.copy(self._template, self._file)
 
+    def spare(self) -> str:
+        """The path of a second, empty SQLite file: the first belongs to the process that works on it."""
+        return str(shutil.copy(self._template, self.folder / f"spare-{secrets.token_hex(4)}.db"))
+
     def query(self, statement: str, *given: Any) -> Any:
         """The first row of a statement on PostgreSQL, as a tuple."""
         assert self.admin is not None
