@@ -10,11 +10,12 @@ import json
 import secrets
 import sqlite3
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jobrunner.bench import helper
 from jobrunner.bench.bare_drain import noop
+from jobrunner.bench.bare_insert import row
 
 CLAIM = """
 UPDATE tasks
@@ -52,6 +53,17 @@ def micros() -> int:
     return time.time_ns() // 1_000
 
 
+def insert(conn: sqlite3.Connection, task_type: str, payload: Mapping[str, Any], count: int) -> None:
+    """``count`` tasks by ``executemany`` and one commit; one task by itself."""
+    now = micros()
+    if count == 1:
+        conn.execute(INSERT, (*row(task_type, payload), now, now))
+        return
+    conn.execute("BEGIN IMMEDIATE")
+    conn.executemany(INSERT, ((*row(task_type, payload), now, now) for _ in range(count)))
+    conn.execute("COMMIT")
+
+
 def claim(conn: sqlite3.Connection, task_type: str, batch: int, token: str) -> list[Any]:
     """One statement, one commit."""
     now = micros()
@@ -62,7 +74,9 @@ def complete(conn: sqlite3.Connection, rows: list[Any], results: Sequence[Any], 
     """One transaction, one commit."""
     now = micros()
     conn.execute("BEGIN IMMEDIATE")
-    conn.executemany(COMPLETE, [(now, json.dumps(one), row[0], token) for row, one in zip(rows, results, strict=True)])
+    conn.executemany(
+        COMPLETE, [(now, json.dumps(one), each[0], token) for each, one in zip(rows, results, strict=True)]
+    )
     conn.execute("COMMIT")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from functools import partial
 
 from jobrunner.bench import tasks
 from jobrunner.bench.costs import UNITS, costs
@@ -30,11 +31,8 @@ def drain(stage: Stage) -> Measured:
     with stage.told.steps(f"drain: {scale.tasks} tasks, {scale.rounds} rounds", scale.rounds * len(workers)):
         for number in range(scale.rounds):
             for count in workers:
-                ours, other = in_turn(
-                    number,
-                    lambda n=count: work_off(stage, tasks.NOOP, scale.tasks, count=n),
-                    lambda n=count: _bare(stage, n),
-                )  # type: ignore[misc]
+                work = partial(work_off, stage, tasks.NOOP, scale.tasks, count=count)
+                ours, other = in_turn(number, work, partial(_bare, stage, count))
                 mine[count].append(ours)
                 bare[count].append(other)
                 measured.did("ours", scale.tasks)

@@ -56,3 +56,11 @@ def active_nodes(database: Database) -> int:
     """How many nodes say that they work."""
     with database.read() as conn:
         return int(conn.execute(select(func.count()).where(nodes.c.state == "active")).scalar_one())
+
+
+def prove_added(database: Database, task_type: str, count: int) -> None:
+    """Raise BenchFailed unless there are so many tasks of this type."""
+    with database.read() as conn:
+        found = conn.execute(select(func.count()).where(_t.task_type == task_type)).scalar_one()
+    if found != count:
+        raise BenchFailed(f"{count} tasks {task_type} were to be added: there are {found}")

@@ -10,7 +10,9 @@ from typing import Any
 
 import psutil
 
+from jobrunner.bench.children import children
 from jobrunner.bench.drain import drain
+from jobrunner.bench.enqueue import enqueue
 from jobrunner.bench.figure import Measured
 from jobrunner.bench.latency import latency, roundtrip
 from jobrunner.bench.progress import Told
@@ -23,6 +25,8 @@ MEASUREMENTS: dict[str, Callable[[Stage], Measured]] = {
     "drain": drain,
     "latency": latency,
     "roundtrip": roundtrip,
+    "enqueue": enqueue,
+    "children": children,
 }
 
 

@@ -17,7 +17,7 @@ from typing import Any, Self
 import psycopg
 
 from jobrunner.bench import bare_file, tasks
-from jobrunner.bench.bare_insert import HASH, INSERT_NOTIFY, row
+from jobrunner.bench.bare_insert import INSERT_NOTIFY, row
 from jobrunner.bench.bare_listen import stamp
 from jobrunner.bench.errors import BenchFailed
 from jobrunner.client.desk import Desk
@@ -102,10 +102,9 @@ class BareFile(AbstractContextManager["BareFile"]):
 
     def send(self) -> None:
         """One task, to its end."""
-        now = bare_file.micros()
-        task_id, kind, payload, _ = row(tasks.BARE, tasks.PAYLOAD)
-        self._conn.execute(bare_file.INSERT, (task_id, kind, payload, HASH, now, now))
-        asyncio.run_coroutine_threadsafe(self._take(now), self._loop).result(timeout=30)
+        created = bare_file.micros()
+        bare_file.insert(self._conn, tasks.BARE, tasks.PAYLOAD, 1)
+        asyncio.run_coroutine_threadsafe(self._take(created), self._loop).result(timeout=30)
 
     async def _take(self, created: int) -> None:
         token = secrets.token_hex(16)

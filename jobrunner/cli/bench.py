@@ -13,7 +13,7 @@ from jobrunner.cli.output import document, plain, table, talk
 if TYPE_CHECKING:
     from jobrunner.bench.scale import Scale
 
-NAMES = ("drain", "latency", "roundtrip")
+NAMES = ("drain", "latency", "roundtrip", "enqueue", "children")
 _ON_POSTGRESQL = ("snapshot",)
 
 Names = Annotated[list[str] | None, typer.Argument(metavar="[NAMES]...", help=f"Some of: {', '.join(NAMES)}.")]
