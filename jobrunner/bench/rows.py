@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import func, select
@@ -52,15 +53,27 @@ def moments(database: Database, task_type: str, *columns: str) -> Sequence[Any]:
         ).all()
 
 
-def active_nodes(database: Database) -> int:
-    """How many nodes say that they work."""
-    with database.read() as conn:
-        return int(conn.execute(select(func.count()).where(nodes.c.state == "active")).scalar_one())
-
-
 def prove_added(database: Database, task_type: str, count: int) -> None:
     """Raise BenchFailed unless there are so many tasks of this type."""
     with database.read() as conn:
         found = conn.execute(select(func.count()).where(_t.task_type == task_type)).scalar_one()
     if found != count:
         raise BenchFailed(f"{count} tasks {task_type} were to be added: there are {found}")
+
+
+def count_open(database: Database, task_type: str) -> int:
+    """How many tasks of this type have not ended."""
+    open_ = _t.status.in_([Status.PENDING, Status.RUNNING])
+    with database.read() as conn:
+        return int(conn.execute(select(func.count()).where(_t.task_type == task_type, open_)).scalar_one())
+
+
+def first_moments(database: Database) -> tuple[datetime, datetime]:
+    """When the newest node registered, and when its first task ended."""
+    newest = select(nodes.c.id, nodes.c.started_at).order_by(nodes.c.started_at.desc()).limit(1)
+    with database.read() as conn:
+        node = conn.execute(newest).one()
+        ended = conn.execute(select(func.min(_t.finished_at)).where(_t.node_id == node.id)).scalar_one()
+    if ended is None:
+        raise BenchFailed("a worker was to end its first task soon after its start: it ended none")
+    return node.started_at, ended

@@ -10,14 +10,18 @@ from typing import Any
 
 import psutil
 
+from jobrunner.bench.api import api
 from jobrunner.bench.children import children
 from jobrunner.bench.drain import drain
 from jobrunner.bench.enqueue import enqueue
 from jobrunner.bench.figure import Measured
+from jobrunner.bench.growth import growth
+from jobrunner.bench.idle import idle
 from jobrunner.bench.latency import latency, roundtrip
 from jobrunner.bench.progress import Told
 from jobrunner.bench.scale import Scale
 from jobrunner.bench.scratch import Scratch
+from jobrunner.bench.snapshot import snapshot
 from jobrunner.bench.stage import Stage
 from jobrunner.settings import Settings
 
@@ -27,6 +31,10 @@ MEASUREMENTS: dict[str, Callable[[Stage], Measured]] = {
     "roundtrip": roundtrip,
     "enqueue": enqueue,
     "children": children,
+    "api": api,
+    "growth": growth,
+    "snapshot": snapshot,
+    "idle": idle,
 }
 
 

@@ -34,6 +34,7 @@ class Scratch:
         self.schema = f"{PREFIX}{secrets.token_hex(6)}"
         self.admin: psycopg.Connection[Any] | None = None
         self.leftovers: list[str] = []
+        self._settings = settings
         self._configured = settings.url
         self._database: Database | None = None
 
@@ -77,6 +78,10 @@ class Scratch:
         for path in self.folder.glob("bench.db*"):
             path.unlink()
         shutil.copy(self._template, self._file)
+
+    def twin(self) -> Scratch:
+        """Another one on the same server, for a ``with`` block."""
+        return Scratch(self._settings)
 
     def spare(self) -> str:
         """The path of a second, empty SQLite file: the first belongs to the process that works on it."""

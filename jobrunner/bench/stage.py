@@ -19,5 +19,9 @@ class Stage:
     told: Told
     processes: Processes = field(init=False)
 
+    def on(self, scratch: Scratch) -> Stage:
+        """The same on another scratch database."""
+        return Stage(scratch, self.scale, self.told)
+
     def __post_init__(self) -> None:
         self.processes = Processes(self.scratch)

@@ -13,17 +13,20 @@ from jobrunner.cli.output import document, plain, table, talk
 if TYPE_CHECKING:
     from jobrunner.bench.scale import Scale
 
-NAMES = ("drain", "latency", "roundtrip", "enqueue", "children")
+NAMES = ("drain", "latency", "roundtrip", "enqueue", "children", "api", "growth", "snapshot", "idle")
 _ON_POSTGRESQL = ("snapshot",)
 
 Names = Annotated[list[str] | None, typer.Argument(metavar="[NAMES]...", help=f"Some of: {', '.join(NAMES)}.")]
+Tasks = Annotated[int | None, typer.Option(min=1, help="Tasks to drain, requests to post (default: 20000, 10000).")]
 Counts = Annotated[str | None, typer.Option("--workers", metavar="1,2", help="Worker processes to drain with.")]
 
 
 def bench(
     names: Names = None,
     rounds: Annotated[int | None, typer.Option(min=1, help="Rounds of both sides in turn (default: 5).")] = None,
-    tasks: Annotated[int | None, typer.Option(min=1, help="Tasks to drain (default: 20000).")] = None,
+    tasks: Annotated[
+        int | None, typer.Option(min=1, help="Tasks to drain, requests to post (default: 20000, 10000).")
+    ] = None,
     workers: Counts = None,
     seconds: Annotated[float | None, typer.Option(min=1, help="How long an old snapshot stays (default: 60).")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Tiny sizes, one round: shows that all of it works.")] = False,
@@ -36,7 +39,9 @@ def bench(
     """Measure jobrunner beside bare loops over the same table, in a scratch schema or file that is removed."""
     settings = settings_of(config, {"database_url": database_url}).settings
     wanted = _chosen(names or [], sqlite=settings.is_sqlite)
-    scale = _scale(quick, rounds=rounds, tasks=tasks, workers=_counts(workers), seconds=seconds)
+    scale = _scale(
+        quick, rounds=rounds, tasks=tasks, children=tasks, requests=tasks, workers=_counts(workers), seconds=seconds
+    )
 
     from jobrunner.bench.report import HEADERS, rows
     from jobrunner.bench.run import run
