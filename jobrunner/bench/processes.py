@@ -185,7 +185,7 @@ def wait_until(true: Callable[[], bool], started: list[Started], what: str, with
         for process in started:
             process.check()
         if time.monotonic() > deadline:
-            raise BenchFailed(f"not within {within:g} s: {what}")
+            raise started[0].failed(f"not within {within:g} s: {what}")
         time.sleep(0.1)
 
 
