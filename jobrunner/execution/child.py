@@ -36,6 +36,7 @@ class Child:
         self._database = OwnDatabase(self._find_url)
         self._broken: dict[str, str] = {}
         self._streams = sys.stdout, sys.stderr
+        self._peak = 0  # bytes, as last told
         self.context: Context | None = None
 
     def load(self, modules: list[str]) -> None:
@@ -68,13 +69,18 @@ class Child:
         except Stopped as error:  # it came between the handler and us
             outcome = failed(error)
         channel.close()
-        worn = not self._flush() or posix.has_children()
+        end: Message = {"op": "end", "outcome": _told(outcome)}
+        if not self._flush() or posix.has_children():
+            end["worn"] = True
         self._link.end()
-        end = {"op": "end", "asked": channel.seen, "peak": posix.peak_memory(), "worn": worn}
+        if channel.seen:
+            end["asked"] = True
+        if (peak := posix.peak_memory()) > self._peak:
+            end["peak"] = self._peak = peak
         if outcome.ending not in _WITHOUT_EXTRAS:
             end["now"] = posix.memory_now()
         try:
-            self._link.send(end | {"outcome": _told(outcome)})
+            self._link.send(end)
         except (TypeError, ValueError, RecursionError, WireError) as error:  # an effect's rows
             self._link.send(end | {"outcome": _told(failed(error))})
 
@@ -84,7 +90,7 @@ class Child:
         for stream, number in zip(self._streams, (1, 2), strict=True):
             try:
                 stream.flush()
-                os.fstat(number)
+                os.get_inheritable(number)  # the cheapest question that a closed file does not answer
             except (OSError, ValueError):
                 sound = False
         sys.stdout, sys.stderr = self._streams
@@ -145,8 +151,12 @@ def main() -> None:
 
 
 def _told(outcome: Outcome) -> dict[str, Any]:
-    told = {"ending": outcome.ending}
-    return told | {name: value for name, default in _DEFAULTS.items() if (value := getattr(outcome, name)) != default}
+    told: dict[str, Any] = {"ending": outcome.ending}
+    for name, default in _DEFAULTS.items():
+        value = getattr(outcome, name)
+        if value is not default and value != default:
+            told[name] = value
+    return told
 
 
 if __name__ == "__main__":

@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import signal
+from collections.abc import Callable
 from concurrent.futures import Executor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from operator import attrgetter
 from typing import Any
 
 from jobrunner.errors import DatabaseUnavailable, LeaseLost
 from jobrunner.execution.attempt import class_name, stopped
-from jobrunner.execution.pool import Grace, Reports
+from jobrunner.execution.pool import Done, Grace, Reports
 from jobrunner.execution.process import START_TIMEOUT, Child, Exit
 from jobrunner.execution.quota import Quota
 from jobrunner.execution.wire import Message
@@ -24,34 +25,69 @@ from jobrunner.text import mask
 
 KILL_TIMEOUT = 10.0  # seconds from KILL to the end of our patience
 LINES_EVERY = 0.2  # seconds between two reports of what a child wrote
+_NEVER = float("inf")
 _FACTS = attrgetter(*(field.name for field in dataclasses.fields(Task)[1:]))
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What all attempts of a pool share. ``watch`` is told of deadlines, ``over`` of an attempt that has ended.
+
+    ``works`` keeps what runs beside them from being collected.
+    """
+
+    loop: asyncio.AbstractEventLoop
+    grace: Grace
+    effects: Executor
+    watch: Callable[[float], None]
+    over: Callable[[ChildAttempt, Outcome], None]
+    works: set[asyncio.Task[None]]
 
 
 class ChildAttempt:
     """Listens to a child from the message that starts a handler to the one that ends it, or to the child's death.
 
-    ``done`` holds the Outcome. Stages of an end by force: ask, TERM, KILL.
+    Stages of an end by force: ask, TERM, KILL. Most attempts are short and silent: what they do not need is not made.
     """
 
+    __slots__ = (
+        "_limit",
+        "_lines",
+        "_quota",
+        "_reports",
+        "_shared",
+        "_timers",
+        "_traceback",
+        "_wishes",
+        "child",
+        "deadline",
+        "done",
+        "ending",
+        "handler",
+        "over",
+        "peak",
+        "task",
+        "terminated",
+    )
+
     def __init__(
-        self, task: Task, handler: Handler, reports: Reports, limit: float, grace: Grace, effects: Executor
+        self, task: Task, handler: Handler, reports: Reports, limit: float, done: Done, shared: Shared
     ) -> None:
-        self._loop = asyncio.get_running_loop()
         self.task = task
         self.handler = handler
+        self.done = done
         self._reports = reports
         self._limit = limit
-        self._grace = grace
-        self._effects = effects
-        self._quota = Quota("output")
+        self._shared = shared
+        self._quota: Quota | None = None
         self._lines: list[LogLine] = []
-        self._timers: list[asyncio.TimerHandle] = []
+        self._timers: tuple[asyncio.TimerHandle, ...] = ()
         self._traceback: str | None = None
-        self._works: set[asyncio.Task[None]] = set()
-        self.done: asyncio.Future[Outcome] = self._loop.create_future()
+        self._wishes: tuple[Ending, ...] = ()
         self.child: Child | None = None
-        self._wishes: set[Ending] = set()
+        self.deadline = _NEVER
+        self.over = False
         self.ending: Ending | None = None
         self.terminated = False
         self.peak: int | None = None
@@ -73,21 +109,29 @@ class ChildAttempt:
         self._restart(self._limit)
 
     def stop(self, ending: Ending) -> None:
-        """Begin to end it. The first call says why; one for another reason goes on to the next stage at once."""
-        if self.done.done() or ending in self._wishes:
+        """Begin to end it. The first call says why; one for another reason goes on to the next stage at once.
+
+        It is never over before this returns.
+        """
+        if self.over or ending in self._wishes:
             return
-        self._wishes.add(ending)
+        self._wishes += (ending,)
         hurry = self.ending is not None or ending not in (Ending.CANCELLED, Ending.RELEASED)
         self.ending = self.ending or ending
         if self.child is None:
-            self._finish(self._stopped())
+            self._shared.loop.call_soon(self.finish, self._stopped())
         elif self.terminated:
             self._kill()
         elif hurry:
             self._terminate()
         else:
             self.child.send({"op": "stop"})
-            self._later(self._grace.ask, self._terminate)
+            self._later(self._shared.grace.ask, self._terminate)
+
+    def expire(self) -> None:
+        """Its time is over."""
+        self.deadline = _NEVER
+        self.stop(Ending.TIMEOUT)
 
     def measured(self, rss: int) -> None:
         """Its process tree holds so many bytes now."""
@@ -119,21 +163,21 @@ class ChildAttempt:
 
     def line(self, stream: str, text: str) -> None:
         """It wrote a line to stdout or stderr."""
-        kept = self._quota.admit(LogLine(datetime.now(UTC), stream, text))
+        kept = self._output().admit(LogLine(datetime.now(UTC), stream, text))
         if kept is not None:
             self._keep(kept)
 
     def dropped(self, lines: int) -> None:
         """It wrote lines that nobody wants any more."""
-        self._quota.drop(lines)
+        self._output().drop(lines)
 
     def full(self) -> bool:
         """Whether it wrote enough."""
-        return self._quota.spent
+        return self._quota is not None and self._quota.spent
 
     def ended(self, how: Exit) -> None:
         """The child is gone, and everything that it started."""
-        if self.done.done():
+        if self.over:
             return
         if self.child is not None and (self.peak is None or how.peak_rss > self.child.peak_rss):
             self.peak = max(self.peak or 0, how.peak_rss)
@@ -144,24 +188,25 @@ class ChildAttempt:
             words = mask(codec.clean_text(how.stderr, codec.TRACEBACK_MAX_BYTES)) or None
             outcome = Outcome(Ending.CRASHED, error=error, traceback=words, peak_rss=self.peak)
         if how.code < 0:
-            self._finish(replace(outcome, exit_signal=-how.code))
+            self.finish(replace(outcome, exit_signal=-how.code))
         else:
-            self._finish(replace(outcome, exit_code=how.code))
+            self.finish(replace(outcome, exit_code=how.code))
 
     # -- how it ends ----------------------------------------------------------------------------------------------
 
     def _ended(self, message: Message) -> None:
-        outcome = Outcome(**_outcome(message["outcome"]))
+        outcome = _outcome(message["outcome"])
         child = self.child
-        if child is None or self.done.done():
+        if child is None or self.over:
             return
-        if message["peak"] > child.peak_rss:
-            child.peak_rss = message["peak"]
+        if "peak" in message:  # it has risen
+            child.peak_rss = max(child.peak_rss, message["peak"])
             self.peak = max(self.peak or 0, message["peak"])
-        child.condemned = child.condemned or message["worn"]  # what it started runs on, or it cannot print
+        if "worn" in message:  # what it started runs on, or it cannot print
+            child.condemned = True
         if self.ending is not None and not outcome.settled:
-            if self.ending is Ending.RELEASED and outcome.ending is Ending.COMPLETED and not message["asked"]:
-                self._finish(outcome)
+            if self.ending is Ending.RELEASED and outcome.ending is Ending.COMPLETED and "asked" not in message:
+                self.finish(outcome)
                 return
             self._traceback = outcome.traceback
             if self.terminated:  # an exception was thrown into its middle: it is not used again, and its end awaited
@@ -170,7 +215,7 @@ class ChildAttempt:
             outcome = self._stopped()
         elif outcome.ending is not Ending.COMPLETED:
             outcome = replace(outcome, peak_rss=max(self.peak or 0, message.get("now", 0)) or None)
-        self._finish(outcome)
+        self.finish(outcome)
 
     def _stopped(self) -> Outcome:
         assert self.ending is not None
@@ -181,31 +226,35 @@ class ChildAttempt:
                 error += f" of {self.handler.memory_mb} MiB"
         return Outcome(self.ending, error=error, traceback=self._traceback, peak_rss=self.peak)
 
-    def _finish(self, outcome: Outcome) -> None:
+    def finish(self, outcome: Outcome) -> None:
+        """It is over, and came to this."""
+        if self.over:
+            return
         for timer in self._timers:
             timer.cancel()
         if self.child is not None:
             self.child.drain()
             self.child.listener = None
-        note = self._quota.note()
+        note = None if self._quota is None else self._quota.note()
         if note is not None:
-            self._keep(note)
+            self._lines.append(note)
         self._report()
-        self.done.set_result(outcome)
+        self.over = True
+        self._shared.over(self, outcome)
 
     def _restart(self, limit: float) -> None:
         if self.ending is None:
-            for timer in self._timers:
-                timer.cancel()
-            self._timers = [self._loop.call_later(limit, self.stop, Ending.TIMEOUT)]
+            self.deadline = self._shared.loop.time() + limit
+            self._shared.watch(self.deadline)
 
     def _terminate(self) -> None:
-        if self.terminated or self.child is None or self.done.done():
+        if self.terminated or self.child is None or self.over:
             return
         self.terminated = True
         self.child.send({"op": "stop", "now": True})
         self.child.terminate()
-        self._later(self._grace.memory if self.ending is Ending.OUT_OF_MEMORY else self._grace.term, self._kill)
+        grace = self._shared.grace
+        self._later(grace.memory if self.ending is Ending.OUT_OF_MEMORY else grace.term, self._kill)
 
     def _kill(self) -> None:
         if self.child is not None:
@@ -214,19 +263,19 @@ class ChildAttempt:
 
     def _abandon(self) -> None:
         """Not even KILL ends it: it hangs in the kernel, on a dead network disk for one."""
-        if not self.done.done():
+        if not self.over:
             outcome = self._stopped()
-            self._finish(replace(outcome, error=f"{outcome.error}; its process does not even end when killed"))
+            self.finish(replace(outcome, error=f"{outcome.error}; its process does not even end when killed"))
 
     def _later(self, seconds: float, act: Any) -> None:
-        self._timers.append(self._loop.call_later(seconds, act))
+        self._timers += (self._shared.loop.call_later(seconds, act),)
 
     # -- what it asks for -----------------------------------------------------------------------------------------
 
     async def _apply(self, message: Message) -> None:
         try:
-            value = await self._loop.run_in_executor(
-                self._effects, self._reports.apply, self.task.lease, message["effect"], message["rows"]
+            value = await self._shared.loop.run_in_executor(
+                self._shared.effects, self._reports.apply, self.task.lease, message["effect"], message["rows"]
             )
             self._say({"answer": message["ask"], "value": value})
         except (LeaseLost, DatabaseUnavailable) as error:
@@ -236,12 +285,12 @@ class ChildAttempt:
             self._say({"answer": message["ask"], "kind": "", "error": f"{class_name(error)}: {said}"})
 
     def _say(self, message: Message) -> None:
-        if self.child is not None and not self.done.done():
+        if self.child is not None and not self.over:
             self.child.send(message)
 
     def _keep(self, line: LogLine) -> None:
-        if not self._lines and not self.done.done():
-            self._loop.call_later(LINES_EVERY, self._report)
+        if not self._lines:
+            self._shared.loop.call_later(LINES_EVERY, self._report)
         self._lines.append(line)
 
     def _report(self) -> None:
@@ -250,14 +299,20 @@ class ChildAttempt:
             self._reports.logs(self.task.lease, lines)
 
     def _work(self, work: Any) -> None:
-        task = self._loop.create_task(work)
-        self._works.add(task)
-        task.add_done_callback(self._works.discard)
+        task = self._shared.loop.create_task(work)
+        self._shared.works.add(task)
+        task.add_done_callback(self._shared.works.discard)
+
+    def _output(self) -> Quota:
+        self._quota = self._quota or Quota("output")
+        return self._quota
 
 
-def _outcome(told: dict[str, Any]) -> dict[str, Any]:
-    effects = tuple((name, rows) for name, rows in told.pop("effects", ()))
-    return {**told, "ending": Ending(told["ending"]), "effects": effects}
+def _outcome(told: dict[str, Any]) -> Outcome:
+    told["ending"] = Ending(told["ending"])
+    if "effects" in told:
+        told["effects"] = tuple((name, rows) for name, rows in told["effects"])
+    return Outcome(**told)
 
 
 def _death(code: int) -> str:

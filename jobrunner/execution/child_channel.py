@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
@@ -17,6 +18,7 @@ from jobrunner.handlers.context import Context, Transaction
 from jobrunner.queue.task import LogLine, Outcome, Task
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MAKING = threading.Lock()  # a handler's threads may say its first words at once
 _REFUSALS = {"LeaseLost": LeaseLost, "DatabaseUnavailable": DatabaseUnavailable}
 
 
@@ -29,8 +31,8 @@ class ChildChannel:
         self._attempt = attempt
         self.database = database
         self._limit = limit
-        self._pacer = Pacer(self._progress)
-        self._quota = Quota("log")
+        self._pacer: Pacer | None = None  # made by the first word: most attempts say none
+        self._quota: Quota | None = None
         self.seen = False  # the handler knows that it was asked to end
         self.settled: Outcome | None = None
 
@@ -43,10 +45,14 @@ class ChildChannel:
 
     def progress(self, fraction: float | None, message: str) -> None:
         """Pass progress on, at most ten times a second."""
+        with _MAKING:
+            self._pacer = self._pacer or Pacer(self._progress)
         self._pacer.tell(fraction, message)
 
     def log(self, line: LogLine) -> None:
         """Pass a line on, as long as there are not too many."""
+        with _MAKING:
+            self._quota = self._quota or Quota("log")
         kept = self._quota.admit(line)
         if kept is not None:
             self._send_line(kept)
@@ -78,8 +84,9 @@ class ChildChannel:
 
     def close(self) -> None:
         """Pass on what was held back: the attempt is over."""
-        self._pacer.flush()
-        note = self._quota.note()
+        if self._pacer is not None:
+            self._pacer.flush()
+        note = None if self._quota is None else self._quota.note()
         if note is not None:
             self._send_line(note)
 

@@ -13,8 +13,9 @@ from contextlib import suppress
 from typing import Any
 
 from jobrunner.execution import memory, warden
-from jobrunner.execution.attempt import stopped, with_delay
-from jobrunner.execution.child_attempt import KILL_TIMEOUT, ChildAttempt
+from jobrunner.execution.attempt import with_delay
+from jobrunner.execution.child_attempt import KILL_TIMEOUT, ChildAttempt, Shared
+from jobrunner.execution.deadlines import Deadlines
 from jobrunner.execution.pool import TASK_TIMEOUT, Done, Grace, Pool, Reports, time_limit
 from jobrunner.execution.process import Child, Program, SpawnFailed
 from jobrunner.execution.sweep import sweep
@@ -30,7 +31,8 @@ log = get_logger(__name__)
 
 
 class ChildPool(Pool):
-    """Slots that are processes. They are started in the background, and anew when one has ended or grown old.
+    """Slots that are processes. They are started when tasks need them or :meth:`warm` asks for them, and from then on
+    anew, in the background, when one has ended or grown old.
 
     ``child_max_tasks`` is how many tasks a child runs before it is replaced, None for no limit. ``environ`` is the
     whole environment of children; None means this process's, without the names in ``process.SECRETS``.
@@ -59,11 +61,11 @@ class ChildPool(Pool):
         self._alive: set[Child] = set()  # also those that are about to end
         self._idle: list[Child] = []
         self._starting = 0
-        self._waiting: deque[asyncio.Future[Child]] = deque()
+        self._wanted = 0  # children that shall be there
+        self._waiting: deque[ChildAttempt] = deque()
         self._attempts: dict[int, ChildAttempt] = {}
         self._held: dict[int, int] = {}  # bytes by row id, as last measured
         self._works: set[asyncio.Task[None]] = set()
-        self._running: set[asyncio.Task[None]] = set()
         self._numbers = 0
         self._pause = 0.0
         self._paused_until = 0.0
@@ -74,27 +76,34 @@ class ChildPool(Pool):
         self._effects = ThreadPoolExecutor(slots, thread_name_prefix="effects")
 
     async def start(self) -> None:
-        """Begin to start children; the first tasks need not wait for all of them."""
+        """Start nothing yet but the warden: a worker without plain tasks needs no children."""
         self._program = Program(registry.modules(), self._log_level, self._environ)
+        self._deadlines = Deadlines(self._attempts.values)
+        loop = asyncio.get_running_loop()
+        self._shared = Shared(loop, self._grace, self._effects, self._deadlines.watch, self._over, set())
         try:
             self._warden = warden.start(f"{self._name}.")
         except OSError as error:
             log.warning("no warden: should this worker be killed, processes of its tasks may stay", error=str(error))
         self._work(self._sample())
-        self._fill()
+
+    def warm(self, children: int | None = None) -> None:
+        """Begin to start children, this many or one per slot, where there are handlers for them. Returns at once."""
+        if any(handler.kind == "child" for handler in registry.handlers().values()):
+            self._wanted = max(self._wanted, min(children or self.slots, self.slots))
+            self._fill()
 
     async def close(self) -> None:
         """End every child with all that it started."""
         self._closed = True
-        for attempt in self._attempts.values():
+        for attempt in tuple(self._attempts.values()):
             attempt.stop(Ending.RELEASED)
-        for waiting in self._waiting:
-            waiting.cancel()
         for work in tuple(self._works):
             work.cancel()
         await asyncio.gather(*self._works, return_exceptions=True)
         if self._alive:
             await asyncio.wait([asyncio.create_task(child.kill()) for child in self._alive], timeout=KILL_TIMEOUT)
+        self._deadlines.close()
         self._effects.shutdown(wait=False)
         if self._warden is not None:
             await asyncio.get_running_loop().run_in_executor(None, self._warden.communicate)
@@ -128,59 +137,38 @@ class ChildPool(Pool):
     def begin(self, task: Task, handler: Handler, reports: Reports, done: Done) -> None:
         """Begin one attempt in a child; ``done`` hears how it ended."""
         limit = time_limit(task, handler, self._task_timeout)
-        attempt = ChildAttempt(task, handler, reports, limit, self._grace, self._effects)
+        attempt = ChildAttempt(task, handler, reports, limit, done, self._shared)
         self._attempts[task.lease.id] = attempt
-        running = asyncio.get_running_loop().create_task(self._perform(attempt, limit, done))
-        self._running.add(running)
-        running.add_done_callback(self._running.discard)
+        if self._closed:
+            attempt.stop(Ending.RELEASED)
+            return
+        child = self._idle_child()
+        if child is not None:
+            attempt.begin(child)
+            return
+        self._waiting.append(attempt)
+        self._wanted = min(self.slots, max(self._wanted, len(self._attempts)))
+        self._fill()
 
-    async def _perform(self, attempt: ChildAttempt, limit: float, done: Done) -> None:
-        task = attempt.task
-        try:
-            outcome = await self._run(attempt, limit)
-        finally:
-            del self._attempts[task.lease.id]
-            self._held.pop(task.lease.id, None)
-        done(task, with_delay(outcome, task, attempt.handler))
-
-    async def _run(self, attempt: ChildAttempt, limit: float) -> Outcome:
-        try:
-            child = await self._take(attempt)
-        except SpawnFailed as error:
-            return Outcome(Ending.RELEASED, error=str(error), delay=self._pause)
-        if child is None:
-            return Outcome(attempt.ending or Ending.RELEASED, error=stopped(attempt.ending or Ending.RELEASED, limit))
-        attempt.begin(child)
-        try:
-            return await attempt.done
-        finally:
-            if attempt.done.cancelled():  # whoever awaited us does not any more
-                child.listener = None
-                child.condemned = True
-            self._give_back(child)
+    def _over(self, attempt: ChildAttempt, outcome: Outcome) -> None:
+        row_id = attempt.task.lease.id
+        del self._attempts[row_id]
+        self._held.pop(row_id, None)
+        if attempt.child is not None:
+            self._give_back(attempt.child)
+        elif attempt in self._waiting:
+            self._waiting.remove(attempt)
+        attempt.done(attempt.task, with_delay(outcome, attempt.task, attempt.handler))
 
     # -- children -------------------------------------------------------------------------------------------------
 
-    async def _take(self, attempt: ChildAttempt) -> Child | None:
-        """A child for this attempt, or None if it was stopped before there was one."""
+    def _idle_child(self) -> Child | None:
         while self._idle:
             child = self._idle.pop()
             if not child.condemned:
                 return child
-        waiting: asyncio.Future[Child] = asyncio.get_running_loop().create_future()
-        self._waiting.append(waiting)
-        self._fill()
-        await asyncio.wait((waiting, attempt.done), return_when=asyncio.FIRST_COMPLETED)
-        if not waiting.done():
-            self._waiting.remove(waiting)
-            return None
-        if waiting.cancelled():
-            return None
-        child = waiting.result()
-        if attempt.done.done():
-            self._offer(child)
-            return None
-        return child
+            self._children.discard(child)  # it is about to end: nobody else takes it off
+        return None
 
     def _give_back(self, child: Child) -> None:
         worn_out = self._child_max_tasks is not None and child.tasks >= self._child_max_tasks
@@ -193,9 +181,9 @@ class ChildPool(Pool):
 
     def _offer(self, child: Child) -> None:
         while self._waiting:
-            waiting = self._waiting.popleft()
-            if not waiting.done():
-                waiting.set_result(child)
+            attempt = self._waiting.popleft()
+            if attempt.ending is None:
+                attempt.begin(child)
                 return
         self._idle.append(child)
 
@@ -204,12 +192,12 @@ class ChildPool(Pool):
         for _ in range(min(len(self._waiting) - self._starting, self._missing())):
             self._starting += 1
             self._work(self._start_one())
-        if not self._warming:
+        if not self._warming and self._missing() > 0:
             self._warming = True
             self._work(self._warm_up())
 
     def _missing(self) -> int:
-        return 0 if self._closed else self.slots - len(self._children) - self._starting
+        return 0 if self._closed else self._wanted - len(self._children) - self._starting
 
     async def _warm_up(self) -> None:
         try:
@@ -240,10 +228,9 @@ class ChildPool(Pool):
         log.warning("no child process", error=str(error))
         self._pause = min(LONGEST_PAUSE, self._pause * 2 or FIRST_PAUSE)
         self._paused_until = time.monotonic() + self._pause
-        while self._waiting:
-            waiting = self._waiting.popleft()
-            if not waiting.done():
-                waiting.set_exception(error)
+        for attempt in self._waiting:
+            if attempt.ending is None:
+                attempt.finish(Outcome(Ending.RELEASED, error=str(error), delay=self._pause))
                 return
 
     def _lost(self, child: Child) -> None:

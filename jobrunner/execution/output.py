@@ -22,11 +22,11 @@ class Output:
     def __init__(
         self, pipe: int, take: Callable[[str], None], drop: Callable[[int], None], full: Callable[[], bool]
     ) -> None:
-        self._pipe = pipe
+        self.pipe = pipe
         self._take = take
         self._drop = drop
         self._full = full
-        self._begun = bytearray()
+        self.begun = bytearray()  # a line without its end
         self._loop = asyncio.get_running_loop()
         self._open = True
         self._wasted = 0
@@ -43,18 +43,18 @@ class Output:
         """Stop reading; the pipe itself belongs to who opened it."""
         if self._open:
             self._open = False
-            self._loop.remove_reader(self._pipe)
+            self._loop.remove_reader(self.pipe)
 
     def _readable(self) -> None:
         wasted = self._wasted
         self._read()
         if self._open and self._wasted > wasted:
-            self._loop.remove_reader(self._pipe)
+            self._loop.remove_reader(self.pipe)
             self._loop.call_later(_REST, self._again)
 
     def _again(self) -> None:
         if self._open:
-            self._loop.add_reader(self._pipe, self._readable)
+            self._loop.add_reader(self.pipe, self._readable)
             self._read_much()
 
     def _read_much(self) -> None:
@@ -64,7 +64,7 @@ class Output:
 
     def _read(self) -> bool:
         try:
-            data = os.read(self._pipe, _CHUNK)
+            data = os.read(self.pipe, _CHUNK)
         except BlockingIOError:
             return False
         if not data:
@@ -73,7 +73,7 @@ class Output:
         if self._full():
             self._drop(data.count(b"\n"))
             self._wasted += len(data)
-            self._begun.clear()
+            self.begun.clear()
             return True
         first, *others = data.split(b"\n")
         self._keep(first)
@@ -85,16 +85,16 @@ class Output:
     def _keep(self, piece: bytes) -> None:
         _, back, latest = piece.rpartition(b"\r")
         if back and latest:  # a progress bar writes over itself: what stood there before is gone
-            self._begun.clear()
+            self.begun.clear()
         piece = latest or piece
-        room = _LONGEST - len(self._begun)
+        room = _LONGEST - len(self.begun)
         self._wasted += max(0, len(piece) - room)
-        self._begun += piece[:room]
+        self.begun += piece[:room]
 
     def _end_line(self) -> None:
-        if not self._begun:
+        if not self.begun:
             return
-        line = self._begun.decode(errors="backslashreplace").rstrip("\r")
-        self._begun.clear()
+        line = self.begun.decode(errors="backslashreplace").rstrip("\r")
+        self.begun.clear()
         self.tail.append(line)
         self._take(line)

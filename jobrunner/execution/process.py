@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import select
 import socket
 import subprocess
 import sys
@@ -22,7 +23,7 @@ START_TIMEOUT = 60.0  # seconds for the imports of a new child
 EXIT_TIMEOUT = 0.5  # seconds from the end of its line to the end of the process
 LEAVE_TIMEOUT = 5.0  # seconds for an idle child to leave when its work is done
 SECRETS = ("JOBRUNNER_DATABASE_URL", "DATABASE_URL", "JOBRUNNER_API_KEY", "NODE_API_KEY")
-_CHUNK = 262_144
+_CHUNK = 65_536  # bytes: room for more than 128 KiB would be mapped and unmapped for each message
 
 # Threads of their own: while the database is away, the loop's may all be waiting for it.
 _sweeps = ThreadPoolExecutor(2, thread_name_prefix="sweep")
@@ -169,8 +170,9 @@ class Child:
 
     def drain(self) -> None:
         """Hand on everything that it wrote until now."""
-        for output in self._outputs:
-            output.drain()
+        if self._pipes.poll(0) or any(output.begun for output in self._outputs):
+            for output in self._outputs:
+                output.drain()
 
     def _launch(self) -> None:
         environ = dict(os.environ) if self._program.environ is None else dict(self._program.environ)
@@ -199,6 +201,9 @@ class Child:
             for pipe, take in ((process.stdout, self._stdout), (process.stderr, self._stderr))
             if pipe is not None
         ]
+        self._pipes = select.poll()  # one question for both: most attempts write nothing
+        for output in self._outputs:
+            self._pipes.register(output.pipe, select.POLLIN)
 
     def _readable(self) -> None:
         while not self._broken:
@@ -232,11 +237,10 @@ class Child:
             self._signal(kill=True)
 
     def _take(self, message: Message) -> None:
-        if message["op"] == "ready":
-            if not self._ready.done():
-                self._ready.set_result(None)
-        elif self.listener is not None:
+        if self.listener is not None:
             self.listener.message(message)
+        elif message["op"] == "ready" and not self._ready.done():
+            self._ready.set_result(None)
 
     def _writable(self) -> None:
         try:

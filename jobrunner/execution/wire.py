@@ -33,6 +33,8 @@ class Unpacker:
 
     def feed(self, data: bytes) -> list[Message]:
         """The messages that are complete with these bytes; raises WireError on anything else."""
+        if not self._held and len(data) >= _HEAD.size and len(data) == _HEAD.size + _HEAD.unpack_from(data)[0]:
+            return [_decode(data[_HEAD.size :])]  # as nearly always: one message, and whole
         self._held += data
         found: list[Message] = []
         start = 0
@@ -49,9 +51,9 @@ class Unpacker:
         return found
 
 
-def _decode(body: bytearray) -> Message:
+def _decode(body: bytes | bytearray) -> Message:
     try:
-        message = json.loads(body)
+        message = json.loads(body.decode())
     except (ValueError, RecursionError) as error:
         raise WireError(f"no JSON: {error}") from error
     if not isinstance(message, dict):

@@ -72,6 +72,7 @@ def test_a_warm_child_is_used_again() -> None:
 def test_all_children_are_started_before_anything_is_to_do() -> None:
     async def run() -> None:
         async with opened(ChildPool(2, grace=QUICK)) as pool:
+            pool.warm()
             await until(lambda: len(pool._idle) == 2)
             assert len(psutil.Process().children()) >= 2
 
@@ -208,10 +209,11 @@ def test_a_handler_of_the_main_program_is_refused_with_advice() -> None:
 def test_a_module_that_was_not_loaded_beforehand_is_found_when_needed(handlers_of: Path) -> None:
     async def run() -> Outcome:
         async with opened(ChildPool(1, grace=QUICK)) as pool:
-            await until(lambda: len(pool._idle) == 1)
             module = handlers_of / "late_for_children.py"
             module.write_text(_IN_CHILD.format(first="import time; time.sleep(1.2)"))
             registry.load(["late_for_children"])
+            pool.warm()  # children are told of the modules that were known at the pool's start
+            await until(lambda: len(pool._idle) == 1)
             return await pool.run(make_task("made", timeout=1.0), get("made"), Told())
 
     assert go(run()) == Outcome(Ending.COMPLETED, result='"made"')
