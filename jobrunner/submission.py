@@ -7,25 +7,24 @@ published; the type's own defaults fill what the request leaves open.
 from __future__ import annotations
 
 import difflib
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from jsonschema import Draft202012Validator
 from sqlalchemy import Connection
 
-from jobrunner.errors import InvalidInput, Problem, UnknownTaskType
+from jobrunner.errors import UnknownTaskType
 from jobrunner.handlers import handlers
+from jobrunner.handlers.published import published
 from jobrunner.queue import store, views
-from jobrunner.queue.request import new_task
+from jobrunner.queue.request import another, new_task
 from jobrunner.queue.store import Submitted
 from jobrunner.queue.task import NewTask
 
 _DEFAULTS = ("queue", "priority", "max_attempts", "timeout")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Request:
     """What a caller asks for; ``options`` are those of :func:`jobrunner.queue.request.new_task`."""
 
@@ -47,47 +46,81 @@ def submit(
     ``options``: task_id, queue, priority (1 first), run_at (aware) or delay (seconds), timeout (seconds),
     max_attempts, expires_at, unique_key, tags, traceparent. Raises InvalidInput, UnknownTaskType or TaskExists.
     """
-    return submit_many(conn, [Request(task_type, payload or {}, options)], allow_unknown=allow_unknown)[0]
+    return store.enqueue(conn, _prepare_one(conn, Request(task_type, payload or {}, options), allow_unknown))
 
 
 def submit_many(conn: Connection, requests: Sequence[Request], *, allow_unknown: bool = False) -> list[Submitted]:
-    """Add tasks in the caller's transaction, all or none; one answer each, in order."""
-    return store.enqueue_many(conn, prepare(conn, requests, allow_unknown=allow_unknown))
+    """Add tasks in the caller's transaction, all or none; one answer each, in order.
+
+    Many that bring neither task_id nor unique_key are stored while they are checked, several times as fast.
+    """
+    checked = _checked(conn, requests, allow_unknown)
+    if store.can_stream(conn, len(requests)) and not any(
+        request.options and _is_keyed(request) for request in requests
+    ):
+        return store.enqueue_stream(conn, checked)
+    return store.enqueue_many(conn, list(checked))
 
 
 def prepare(conn: Connection, requests: Sequence[Request], *, allow_unknown: bool = False) -> list[NewTask]:
     """Check requests and fill in their types' defaults; changes nothing."""
-    elsewhere = sorted({request.task_type for request in requests} - handlers().keys())
-    published = store.published(conn, elsewhere) if elsewhere else {}
-    return [_prepared(conn, request, published, allow_unknown) for request in requests]
+    return list(_checked(conn, requests, allow_unknown))
 
 
-def _prepared(conn: Connection, request: Request, published: Mapping[str, Any], allow_unknown: bool) -> NewTask:
-    known: Any = handlers().get(request.task_type) or published.get(request.task_type)
-    options = dict(request.options)
-    for name in _DEFAULTS:
-        if known is not None and options.get(name) is None:
-            options[name] = getattr(known, name)
-    new = new_task(request.task_type, request.payload, **options)
-    if known is None:
-        if not allow_unknown:
-            raise UnknownTaskType(request.task_type, _nearest(conn, request.task_type))
-    elif request.task_type in published:
-        _check_schema(json.loads(known.schema), request.payload)
+def _prepare_one(conn: Connection, request: Request, allow_unknown: bool) -> NewTask:
+    return next(_checked(conn, [request], allow_unknown))
+
+
+def _checked(conn: Connection, requests: Sequence[Request], allow_unknown: bool) -> Iterator[NewTask]:
+    """Look up the types of all requests, now; then check one request after the other, asking nothing of ``conn``."""
+    here = handlers()
+    names = {request.task_type for request in requests}
+    elsewhere = names - here.keys()
+    kinds: dict[str, _Kind] = {name: _kind(here[name], here[name].arguments.check) for name in names - elsewhere}
+    if elsewhere:
+        kinds |= {name: _kind(found, found.check) for name, found in published(conn, elsewhere).items()}
+    nearest = {} if allow_unknown else {name: _nearest(conn, name) for name in names - kinds.keys()}
+    return (_one(request, kinds.get(request.task_type), nearest) for request in requests)
+
+
+@dataclass(slots=True)
+class _Kind:
+    """A task type as requests need it: the options that it sets, and its look at a payload (raises InvalidInput).
+
+    ``model`` is the first task of a request without options, which the next ones are like.
+    """
+
+    defaults: dict[str, Any]
+    check: Callable[[dict[str, Any]], object]
+    model: NewTask | None = None
+
+
+def _kind(known: Any, check: Callable[[dict[str, Any]], object]) -> _Kind:
+    return _Kind({name: getattr(known, name) for name in _DEFAULTS}, check)
+
+
+def _one(request: Request, kind: _Kind | None, nearest: Mapping[str, str | None]) -> NewTask:
+    options = request.options
+    if kind is None:
+        new = new_task(request.task_type, request.payload, **options)
+        if request.task_type in nearest:
+            raise UnknownTaskType(request.task_type, nearest[request.task_type])
+        return new
+    if options:
+        given = {name: value for name, value in options.items() if value is not None}
+        new = new_task(request.task_type, request.payload, **(kind.defaults | given))
+    elif kind.model is not None:
+        new = another(kind.model, request.payload)
     else:
-        known.validate(dict(request.payload))
+        new = kind.model = new_task(request.task_type, request.payload, **kind.defaults)
+    kind.check(dict(request.payload))
     return new
 
 
-def _nearest(conn: Connection, task_type: str) -> str | None:
+def _is_keyed(request: Request) -> bool:
+    return request.options.get("task_id") is not None or request.options.get("unique_key") is not None
+
+
+def _nearest(conn: Connection, task_type: Any) -> str | None:
     names = [*handlers(), *(kind["name"] for kind in views.published_types(conn))]
-    return next(iter(difflib.get_close_matches(task_type, names, 1)), None)
-
-
-def _check_schema(schema: dict[str, Any], payload: Mapping[str, Any]) -> None:
-    problems = [
-        Problem("/".join(["/task_data", *(str(step) for step in error.absolute_path)]), error.message)
-        for error in Draft202012Validator(schema).iter_errors(dict(payload))
-    ]
-    if problems:
-        raise InvalidInput("the arguments are refused", problems)
+    return next(iter(difflib.get_close_matches(str(task_type), names, 1)), None)

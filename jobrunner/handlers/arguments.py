@@ -38,12 +38,17 @@ class Arguments:
         except (PydanticSchemaGenerationError, PydanticUserError, NameError, TypeError) as error:
             raise HandlerError(f"the arguments of {_name(function)} cannot be checked: {error}") from error
 
-    def validate(self, payload: dict[str, Any]) -> dict[str, Any]:
-        """Keyword arguments from a payload; raises InvalidInput."""
+    def check(self, payload: dict[str, Any]) -> BaseModel:
+        """The model made from a payload; raises InvalidInput with pointers under ``/task_data``."""
         try:
-            found = self.model.model_validate(payload)
+            found: BaseModel = self.model.__pydantic_validator__.validate_python(payload)  # model_validate, straight
+            return found
         except ValidationError as error:
             raise InvalidInput("task_data does not fit its handler", _problems(error, self._known)) from None
+
+    def validate(self, payload: dict[str, Any]) -> dict[str, Any]:
+        """Keyword arguments from a payload; raises InvalidInput."""
+        found = self.check(payload)
         if self.whole is not None:
             return {self.whole: found}
         return {**(found.model_extra or {}), **{name: getattr(found, field) for name, field in self.fields.items()}}

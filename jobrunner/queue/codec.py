@@ -14,6 +14,8 @@ from bisect import bisect_right
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from pydantic_core import to_json
+
 from jobrunner.errors import Problem
 from jobrunner.queue import gate
 from jobrunner.text import visible
@@ -72,6 +74,18 @@ def dump(value: Any, *, max_bytes: int = PAYLOAD_MAX_BYTES, max_depth: int = MAX
 def canonical(value: Any, *, max_bytes: int = BODY_MAX_BYTES, max_depth: int = MAX_DEPTH) -> str:
     """Like ``dump`` with sorted keys: equal values give equal text, for hashing."""
     return _dumped(value, max_bytes, max_depth, "", sort_keys=True)
+
+
+def payload(value: dict[str, Any]) -> tuple[str, bytes]:
+    """``dump`` of a task's payload, and its ``canonical`` text in UTF-8; quick where nothing in it is doubtful."""
+    if gate.room_left(value, PAYLOAD_MAX_BYTES, MAX_DEPTH) >= 0:
+        try:
+            text = to_json(value)  # of what is plain the same text as json's, in a fifth of the time
+        except ValueError:  # half a surrogate pair: the walk below says where
+            text = b""
+        if 0 < len(text) <= PAYLOAD_MAX_BYTES and b"\\u0000" not in text:
+            return text.decode(), to_json(_in_order(value))
+    return dump(value), canonical(value).encode()
 
 
 def load(text: str) -> Any:
@@ -171,8 +185,22 @@ def _size(text: str) -> int:
     return len(text.encode("utf-8", "surrogatepass"))
 
 
+_ENCODE = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+_ENCODE_SORTED = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"), sort_keys=True).encode
+
+
 def _compact(value: Any, *, sort_keys: bool = False) -> str:
-    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"), sort_keys=sort_keys)
+    return _ENCODE_SORTED(value) if sort_keys else _ENCODE(value)
+
+
+def _in_order(value: Any) -> Any:
+    """The same value, with the keys of every object in order."""
+    if type(value) is dict:
+        return {key: _in_order(part) if type(part := value[key]) in _NESTED else part for key in sorted(value)}
+    return [_in_order(part) for part in value] if type(value) is list else value
+
+
+_NESTED = (dict, list)
 
 
 def _decoded(data: bytes | str, max_bytes: int) -> str:

@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime, timedelta
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Float, Integer, SmallInteger, Text, cast, func, or_, select, true
+from sqlalchemy import (
+    Connection,
+    Float,
+    Integer,
+    SmallInteger,
+    Text,
+    bindparam,
+    cast,
+    func,
+    literal_column,
+    select,
+    true,
+    union_all,
+)
 from sqlalchemy.dialects.postgresql import insert
 
+from jobrunner.db import direct
 from jobrunner.db.tables import tasks
 from jobrunner.db.types import Id, JsonText, Name, UTCDateTime, db_now, rowset
 from jobrunner.errors import TaskExists
@@ -17,12 +31,12 @@ from jobrunner.queue.task import NewTask, Status
 
 _t = tasks.c
 
+FEW = 32  # tasks, up to which one INSERT is quicker than the round trips that a stream takes
 
-@dataclass(frozen=True, slots=True)
-class Submitted:
+
+class Submitted(NamedTuple):
     """A task that stands in the queue. ``created`` is False where an earlier, equal request made it."""
 
-    id: int
     task_id: str
     status: Status
     created: bool
@@ -30,7 +44,48 @@ class Submitted:
 
 def enqueue(conn: Connection, new: NewTask) -> Submitted:
     """Add one task in the caller's transaction; see :func:`enqueue_many`."""
+    if direct.execute(conn, _insert_one(), new._asdict()) == 1:
+        return Submitted(new.task_id, Status.PENDING, True)
     return enqueue_many(conn, [new])[0]
+
+
+def can_stream(conn: Connection, count: int) -> bool:
+    """Whether so many tasks are better added by ``enqueue_stream``, on this connection."""
+    return count > FEW and direct.can_append(conn)
+
+
+def enqueue_stream(conn: Connection, new: Iterable[NewTask]) -> list[Submitted]:
+    """Add tasks that can meet no other, having a ``new_id`` each and no unique_key, while they are made.
+
+    All or none: where making one raises, none is added and the caller's transaction is as it was. Nothing may be asked
+    of ``conn`` meanwhile.
+    """
+    told: list[Submitted] = []
+    direct.append(conn, tasks, _STREAMED, lambda moment: _rows(conn, moment, new, told))
+    return told
+
+
+def _rows(conn: Connection, moment: datetime, new: Iterable[NewTask], told: list[Submitted]) -> Iterator[direct.Row]:
+    now = direct.instant(conn, moment)
+    pending = Status.PENDING
+    asked: tuple[Any, ...] = ()
+    rest: tuple[Any, ...] = ()
+    for task in new:
+        if task[4:] != asked:
+            asked, rest = task[4:], _rest(conn, task, moment, now)
+        told.append(Submitted(task[0], pending, True))
+        yield task[:4], rest
+
+
+def _rest(conn: Connection, task: NewTask, moment: datetime, now: Any) -> tuple[Any, ...]:
+    """What stands behind the first four columns."""
+    due = now
+    if task.run_at is not None:
+        due = direct.instant(conn, task.run_at)
+    elif task.delay is not None:
+        due = direct.instant(conn, moment + timedelta(seconds=task.delay))
+    expires = None if task.expires_at is None else direct.instant(conn, task.expires_at)
+    return task.queue, task.priority, due, task.timeout, task.max_attempts, expires, *task[11:], now
 
 
 def enqueue_many(conn: Connection, new: Sequence[NewTask]) -> list[Submitted]:
@@ -40,51 +95,54 @@ def enqueue_many(conn: Connection, new: Sequence[NewTask]) -> list[Submitted]:
     Raises TaskExists (and adds nothing, once the caller rolls back) where a task_id belongs to a different request.
     """
     for _ in range(3):  # again only where a conflicting task was pruned or ended between our two looks
-        made = {row.task_id: row.id for row in conn.execute(_insert(), {"fresh": [_row(task) for task in new]})}
-        standing = _standing(conn, [task for task in new if task.task_id not in made])
-        answers = [_answer(task, made, standing) for task in new]
-        found = [answer for answer in answers if answer is not None]
-        if len(found) == len(new):
-            return _once(found)
+        fresh = [task._asdict() for task in new]
+        made = {row.task_id for row in conn.execute(_insert(), {"fresh": fresh})}
+        found = _answers(conn, new, made)
+        if found is not None:
+            return found
     raise TaskExists("unique_key", str(new[0].unique_key), task_id=new[0].task_id)
 
 
-def _once(answers: list[Submitted]) -> list[Submitted]:
-    """The same task_id twice in one call makes one task; only its first answer says that it was created."""
-    seen: set[int] = set()
+def _answers(conn: Connection, new: Sequence[NewTask], made: set[str]) -> list[Submitted] | None:
+    """One answer each; None where one that was not made meets nothing any more either."""
+    hashes: dict[str, str] = {}
+    by_id, by_key = _standing(conn, [task for task in new if task.task_id not in made])
     told = []
-    for answer in answers:
-        told.append(Submitted(answer.id, answer.task_id, answer.status, answer.created and answer.id not in seen))
-        seen.add(answer.id)
+    for task in new:
+        if task.task_id in made:
+            # The same task_id twice in one call makes one task; only its first answer says that it was created.
+            created = task.task_id not in hashes
+            if hashes.setdefault(task.task_id, task.request_hash) != task.request_hash:
+                raise TaskExists("task_id", task.task_id, task_id=task.task_id)
+            told.append(Submitted(task.task_id, Status.PENDING, created))
+            continue
+        row = by_id.get(task.task_id)
+        if row is not None and row.request_hash != task.request_hash:
+            raise TaskExists("task_id", task.task_id, task_id=row.task_id)
+        row = row or by_key.get(task.unique_key)
+        if row is None:
+            return None
+        told.append(Submitted(row.task_id, Status(row.status), False))
     return told
 
 
-def _answer(task: NewTask, made: dict[str, int], standing: Sequence[Any]) -> Submitted | None:
-    if task.task_id in made:
-        return Submitted(made[task.task_id], task.task_id, Status.PENDING, True)
-    for row in standing:
-        if row.task_id == task.task_id:
-            if row.request_hash != task.request_hash:
-                raise TaskExists("task_id", task.task_id, task_id=row.task_id)
-            return Submitted(row.id, row.task_id, Status(row.status), False)
-    for row in standing:
-        if task.unique_key is not None and row.unique_key == task.unique_key and row.status in ("pending", "running"):
-            return Submitted(row.id, row.task_id, Status(row.status), False)
-    return None
+def _standing(conn: Connection, unmade: Sequence[NewTask]) -> tuple[dict[str, Any], dict[str | None, Any]]:
+    """What stands in the way of these: tasks by their task_id, and open ones by their unique_key."""
+    if not unmade:
+        return {}, {}
+    wanted = [{"task_id": task.task_id, "unique_key": task.unique_key} for task in unmade]
+    rows = conn.execute(_find(), {"wanted": wanted}).all()
+    return {row.task_id: row for row in rows if row.by_id}, {row.unique_key: row for row in rows if not row.by_id}
 
 
-def _standing(conn: Connection, tasks_: Sequence[NewTask]) -> Sequence[Any]:
-    if not tasks_:
-        return []
-    columns = select(_t.id, _t.task_id, _t.status, _t.request_hash, _t.unique_key)
-    ids = [task.task_id for task in tasks_]
-    keys = [task.unique_key for task in tasks_ if task.unique_key is not None]
-    open_key = _t.unique_key.in_(keys) & _t.status.in_(["pending", "running"])
-    return conn.execute(columns.where(or_(_t.task_id.in_(ids), open_key))).all()
-
-
-def _row(task: NewTask) -> dict[str, Any]:
-    return {name: getattr(task, name) for name in _GIVEN}
+@cache
+def _find() -> Any:
+    wanted = rowset("wanted", task_id=Name, unique_key=Name).c
+    columns = (_t.task_id, _t.status, _t.request_hash, _t.unique_key)
+    same_id = select(*columns, true().label("by_id")).where(_t.task_id == wanted.task_id)
+    is_open = _t.status.in_(["pending", "running"])
+    same_key = select(*columns, (~true()).label("by_id")).where(_t.unique_key == wanted.unique_key, is_open)
+    return union_all(same_id, same_key)
 
 
 _GIVEN: dict[str, Any] = {
@@ -105,17 +163,29 @@ _GIVEN: dict[str, Any] = {
     "tags": Text(),
     "traceparent": Text(),
 }
+"""The fields of NewTask, in their order."""
+
+_STREAMED = (*(name for name in _GIVEN if name != "delay"), "created_at")
+
+
+def _columns(given: Any) -> dict[str, Any]:
+    values: dict[str, Any] = {name: given[name] for name in _GIVEN if name != "delay"}
+    return values | {
+        "payload": cast(given["payload"], JsonText()),
+        "tags": cast(given["tags"], JsonText()),
+        "run_at": func.coalesce(given["run_at"], db_now(func.coalesce(given["delay"], literal_column("0")))),
+        "created_at": db_now(),
+    }
 
 
 @cache
 def _insert() -> Any:
-    given = rowset("fresh", **_GIVEN).c
-    values: dict[str, Any] = {name: given[name] for name in _GIVEN if name != "delay"}
-    values |= {
-        "payload": cast(given.payload, JsonText()),
-        "tags": cast(given.tags, JsonText()),
-        "run_at": func.coalesce(given.run_at, db_now(func.coalesce(given.delay, 0.0))),
-        "created_at": db_now(),
-    }
+    values = _columns(rowset("fresh", **_GIVEN).c)
     source = select(*values.values()).where(true())  # WHERE: SQLite's parser needs it before ON CONFLICT
-    return insert(tasks).from_select(list(values), source).on_conflict_do_nothing().returning(_t.id, _t.task_id)
+    return insert(tasks).from_select(list(values), source).on_conflict_do_nothing().returning(_t.task_id)
+
+
+@cache
+def _insert_one() -> Any:
+    given = {name: bindparam(name, type_=kind) for name, kind in _GIVEN.items()}
+    return insert(tasks).values(_columns(given)).inline().on_conflict_do_nothing()
