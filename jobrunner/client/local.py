@@ -13,7 +13,7 @@ from jobrunner.background import schedules
 from jobrunner.client.desk import Answer
 from jobrunner.db import migrate
 from jobrunner.db.engine import open_database
-from jobrunner.db.hints import CANCEL, WORK, notify
+from jobrunner.db.hints import CANCEL, WORK, Hints, notify
 from jobrunner.db.lock import PATIENCE, FileLock
 from jobrunner.errors import DatabaseUnavailable, InvalidInput, Problem, SchemaMismatch
 from jobrunner.handlers import load as load_handlers
@@ -37,7 +37,9 @@ class Local:
         path = url.removeprefix("sqlite:///")
         self.exclusive = path != url
         self._lock = _locked(path) if self.exclusive else None
-        self._database = open_database(url, pool_size=1)
+        self._database = open_database(url, pool_size=2)
+        self._hints: Hints | None = None
+        self._hinted = self._loaded = False
         try:
             with self._database.begin() as conn:
                 migrate.check(conn)
@@ -49,13 +51,17 @@ class Local:
         return self
 
     def __exit__(self, *_: object) -> None:
+        if self._hints is not None:
+            self._hints.stop()
         self._database.dispose()
         if self._lock is not None:
             self._lock.drop()
 
     def submit(self, task_type: str, task_data: Mapping[str, Any], options: Mapping[str, Any]) -> Answer:
-        load_handlers(self._handlers)  # so that a task can be submitted before the first worker ever ran
-        with self._database.begin() as conn:
+        if not self._loaded:
+            load_handlers(self._handlers)  # so that a task can be submitted before the first worker ever ran
+            self._loaded = True
+        with self._database.single() as conn:
             told = submit(conn, task_type, task_data, allow_unknown=self._allow_unknown, **options)
         self._hint(WORK)
         return {"task_id": told.task_id, "status": str(told.status), "created": told.created}
@@ -144,8 +150,19 @@ class Local:
             schedules.remove(conn, name)
 
     def _hint(self, topic: str) -> None:
-        """What was asked is committed: a worker that hears of it late finds it by itself."""
-        with suppress(DatabaseUnavailable), self._database.begin() as conn:
+        """What was asked is committed: a worker that hears of it late finds it by itself.
+
+        The first hint goes out at once, on the connection that is there; those of a program that asks on and on are
+        gathered and sent beside it, since each would cost as much as a submission.
+        """
+        if self._hinted:
+            if self._hints is None:
+                self._hints = Hints(self._database, lambda _topic: None, listen=False)
+                self._hints.start()
+            self._hints.send(topic)
+            return
+        self._hinted = True
+        with suppress(DatabaseUnavailable), self._database.single() as conn:
             notify(conn, topic)
 
     @contextmanager

@@ -57,7 +57,7 @@ class Hints:
                 thread.start()
 
     def stop(self) -> None:
-        """Stop both; a hint not yet sent is dropped."""
+        """Stop both; a hint that waits is sent first, as far as that takes no longer than two seconds."""
         self._stopped.set()
         with self._changed:
             self._changed.notify()
@@ -74,13 +74,15 @@ class Hints:
                 self._changed.notify()
 
     def _send_loop(self) -> None:
-        while not self._stopped.is_set():
+        while True:
             with self._changed:
                 while not self._waiting and not self._stopped.is_set():
                     self._changed.wait()
                 topics, self._waiting = self._waiting, set()
+            if not topics:
+                return
             try:
-                with self._database.begin() as conn:
+                with self._database.single() as conn:
                     for topic in topics:
                         notify(conn, topic)
             except DatabaseUnavailable as error:
