@@ -25,7 +25,10 @@ from jobrunner.logs import get_logger
 from jobrunner.queue.task import Ending, Outcome, Task
 
 SAMPLE_EVERY = 0.5  # seconds between two looks at the memory of children
+FIRST_TASKS = 100  # of a child, after which it has loaded what its handlers need
+GROWTH = 64 * 2**20  # bytes by which a child may always grow after those
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0  # seconds without a new try after a child could not be started
+_OURS = "jobrunner."  # modules that children import when a task asks for them: data_import brings all of SQLAlchemy
 
 log = get_logger(__name__)
 
@@ -34,8 +37,9 @@ class ChildPool(Pool):
     """Slots that are processes. They are started when tasks need them or :meth:`warm` asks for them, and from then on
     anew, in the background, when one has ended or grown old.
 
-    ``child_max_tasks`` is how many tasks a child runs before it is replaced, None for no limit. ``environ`` is the
-    whole environment of children; None means this process's, without the names in ``process.SECRETS``.
+    ``child_max_tasks`` is how many tasks a child runs before it is replaced, None for no limit; one whose memory has
+    doubled since its first tasks is replaced before. ``environ`` is the whole environment of children; None means this
+    process's, without the names in ``process.SECRETS``.
     """
 
     kind = "child"
@@ -77,7 +81,8 @@ class ChildPool(Pool):
 
     async def start(self) -> None:
         """Start nothing yet but the warden: a worker without plain tasks needs no children."""
-        self._program = Program(registry.modules(), self._log_level, self._environ)
+        modules = [name for name in registry.modules() if not name.startswith(_OURS)]
+        self._program = Program(modules, self._log_level, self._environ)
         self._deadlines = Deadlines(self._attempts.values)
         loop = asyncio.get_running_loop()
         self._shared = Shared(loop, self._grace, self._effects, self._deadlines.watch, self._over, set())
@@ -172,7 +177,7 @@ class ChildPool(Pool):
 
     def _give_back(self, child: Child) -> None:
         worn_out = self._child_max_tasks is not None and child.tasks >= self._child_max_tasks
-        if not child.condemned and not worn_out:
+        if not child.condemned and not worn_out and not _has_grown(child):
             self._offer(child)
             return
         self._children.discard(child)
@@ -271,3 +276,10 @@ class ChildPool(Pool):
         if attempt is not None and attempt.child is not None and attempt.child.pid == pid:
             self._held[row_id] = rss
             attempt.measured(rss)
+
+
+def _has_grown(child: Child) -> bool:
+    if child.tasks <= FIRST_TASKS:
+        child.first_rss = child.peak_rss
+        return False
+    return child.peak_rss > max(2 * child.first_rss, child.first_rss + GROWTH)

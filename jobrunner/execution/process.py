@@ -93,6 +93,7 @@ class Child:
         self.listener: Listener | None = None
         self.tasks = 0
         self.peak_rss = 0  # the most memory that it is known to have had before the attempt that it runs
+        self.first_rss = 0  # the same after its first tasks
         self.condemned = False  # it was told to end, or may not be used again
 
     @property

@@ -90,7 +90,7 @@ class Settings(BaseSettings):
     grace: Grace = 25.0
     max_memory_mb: Megabytes = 4096
     max_cpu_percent: Percent | None = None
-    child_max_tasks: Count = 1000
+    child_max_tasks: Count = 100_000
     allow_unknown_types: bool = False
     keep_completed_days: Days = 7.0
     keep_failed_days: Days = 30.0

@@ -199,3 +199,17 @@ def print_(text: str) -> bool:
 @task("fail_with_secret")
 def fail_with_secret() -> None:
     raise ConnectionError("cannot reach postgresql://user:canary@host/db")
+
+
+HOARD: list[bytes] = []
+
+
+@task("hoard")
+def hoard(mb: int) -> int:
+    HOARD.append(b"x" * (mb * 2**20))
+    return os.getpid()
+
+
+@task("loaded")
+def loaded(names: list[str]) -> list[str]:
+    return [name for name in names if name in sys.modules]
