@@ -9,7 +9,6 @@ import time
 
 import pytest
 
-import jobrunner.data_import  # noqa: F401  a handler of our own, known to the worker
 from jobrunner.execution import process
 from jobrunner.execution.children import FIRST_TASKS, ChildPool
 from jobrunner.handlers import get, registry
@@ -110,8 +109,14 @@ def test_a_task_that_comes_while_an_idle_child_dies_gets_another(monkeypatch: py
 
 
 def test_children_do_not_load_what_only_our_own_handlers_need() -> None:
+    loaded = get("loaded")
+    names = ["jobrunner.data_import", "sqlalchemy", "jobrunner.handlers"]
+
     async def run() -> Outcome:
-        async with opened(ChildPool(1, grace=QUICK)) as pool:
-            return await _run(pool, "loaded", names=["jobrunner.data_import", "sqlalchemy", "jobrunner.handlers"])
+        with registry.isolated():  # other tests have handlers that need more
+            registry.import_handlers("tests.execution.sample_tasks")
+            registry.import_handlers("jobrunner.data_import")
+            async with opened(ChildPool(1, grace=QUICK)) as pool:
+                return await pool.run(make_task("loaded", {"names": names}), loaded, Told())
 
     assert go(run()).result == '["jobrunner.handlers"]'
