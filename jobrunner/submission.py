@@ -32,6 +32,11 @@ class Request:
     payload: Mapping[str, Any] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def keyed(self) -> bool:
+        """Whether it can meet another task: it brings a task_id or a unique_key."""
+        return self.options.get("task_id") is not None or self.options.get("unique_key") is not None
+
 
 def submit(
     conn: Connection,
@@ -46,7 +51,7 @@ def submit(
     ``options``: task_id, queue, priority (1 first), run_at (aware) or delay (seconds), timeout (seconds),
     max_attempts, expires_at, unique_key, tags, traceparent. Raises InvalidInput, UnknownTaskType or TaskExists.
     """
-    return store.enqueue(conn, _prepare_one(conn, Request(task_type, payload or {}, options), allow_unknown))
+    return submit_many(conn, [Request(task_type, payload or {}, options)], allow_unknown=allow_unknown)[0]
 
 
 def submit_many(conn: Connection, requests: Sequence[Request], *, allow_unknown: bool = False) -> list[Submitted]:
@@ -55,20 +60,16 @@ def submit_many(conn: Connection, requests: Sequence[Request], *, allow_unknown:
     Many that bring neither task_id nor unique_key are stored while they are checked, several times as fast.
     """
     checked = _checked(conn, requests, allow_unknown)
-    if store.can_stream(conn, len(requests)) and not any(
-        request.options and _is_keyed(request) for request in requests
-    ):
+    keyed = any(request.options and request.keyed for request in requests)
+    if not keyed and store.can_stream(conn, len(requests)):
         return store.enqueue_stream(conn, checked)
-    return store.enqueue_many(conn, list(checked))
+    new = list(checked)
+    return store.enqueue_many(conn, new) if len(new) != 1 else [store.enqueue(conn, new[0])]
 
 
 def prepare(conn: Connection, requests: Sequence[Request], *, allow_unknown: bool = False) -> list[NewTask]:
     """Check requests and fill in their types' defaults; changes nothing."""
     return list(_checked(conn, requests, allow_unknown))
-
-
-def _prepare_one(conn: Connection, request: Request, allow_unknown: bool) -> NewTask:
-    return next(_checked(conn, [request], allow_unknown))
 
 
 def _checked(conn: Connection, requests: Sequence[Request], allow_unknown: bool) -> Iterator[NewTask]:
@@ -115,10 +116,6 @@ def _one(request: Request, kind: _Kind | None, nearest: Mapping[str, str | None]
         new = kind.model = new_task(request.task_type, request.payload, **kind.defaults)
     kind.check(dict(request.payload))
     return new
-
-
-def _is_keyed(request: Request) -> bool:
-    return request.options.get("task_id") is not None or request.options.get("unique_key") is not None
 
 
 def _nearest(conn: Connection, task_type: Any) -> str | None:

@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from jobrunner.api.frame import Frame
+from jobrunner.api.intake import Intake
 from jobrunner.api.looks import Looks
 from jobrunner.api.problems import Refused, from_error
 from jobrunner.api.route import Route, mounted
@@ -28,6 +29,7 @@ def create_app(service: Service, table: Sequence[Route] = TABLE) -> Starlette:
     )
     app.router.redirect_slashes = False
     app.state.looks = Looks(service.database)
+    app.state.intake = Intake(service.database, allow_unknown=service.settings.allow_unknown_types)
     return app
 
 
