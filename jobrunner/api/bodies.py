@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import unicodedata
 from collections.abc import Sequence
 from difflib import get_close_matches
 from typing import Any, TypeVar
@@ -15,6 +14,7 @@ from jobrunner.api.doors import is_json
 from jobrunner.api.problems import Refused
 from jobrunner.errors import InvalidInput, Problem
 from jobrunner.queue import codec
+from jobrunner.queue.request import has_controls
 
 BODY_SECONDS = 20.0  # for a body to arrive
 
@@ -79,11 +79,6 @@ def query(request: Request, model: type[Model]) -> Model:
     if problems:
         raise InvalidInput("the request is refused", problems)
     return checked(model, told, strict=False, prefix="?")
-
-
-def has_controls(text: str) -> bool:
-    """Whether ``text`` holds what no name may hold, and PostgreSQL partly refuses."""
-    return any(unicodedata.category(character) in ("Cc", "Cs") for character in text)
 
 
 def _problem(error: Any, known: list[str], prefix: str) -> Problem:

@@ -7,6 +7,7 @@ import hmac
 import re
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from starlette.requests import Request
@@ -101,14 +102,20 @@ def _client(request: Request) -> IPv4Address | IPv6Address | None:
     """The caller's address; None behind a proxy, whose own address must open no door for whoever stands behind it."""
     if any(name in request.headers for name in ("x-forwarded-for", "forwarded", "x-real-ip")):
         return None
+    return _address(request.client.host) if request.client else None
+
+
+@lru_cache(maxsize=256)
+def _address(host: str) -> IPv4Address | IPv6Address | None:
     try:
-        address = ip_address(request.client.host) if request.client else None
+        address = ip_address(host)
     except ValueError:
         return None
     mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
     return mapped or address
 
 
+@lru_cache(maxsize=256)
 def is_loopback(name: str) -> bool:
     """Whether a host name or address stands for this machine alone."""
     if name.lower() == "localhost":

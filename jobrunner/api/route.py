@@ -17,7 +17,7 @@ from jobrunner.api import bodies, doors
 from jobrunner.api.doors import Caller, Scope
 from jobrunner.api.service import Service
 from jobrunner.errors import ScheduleNotFound, TaskNotFound
-from jobrunner.queue.request import NAME_MAX
+from jobrunner.queue.request import NAME_MAX, has_controls
 
 
 class Nothing(BaseModel):
@@ -39,7 +39,7 @@ class Call:
     def task_id(self) -> str:
         """The path's task_id; raises TaskNotFound where no task can have it."""
         told: str = self.request.path_params["task_id"]
-        if bodies.has_controls(told) or len(told) > NAME_MAX:
+        if has_controls(told) or len(told) > NAME_MAX:
             raise TaskNotFound(told)
         return told
 
@@ -47,7 +47,7 @@ class Call:
     def schedule(self) -> str:
         """The path's schedule name; raises ScheduleNotFound where none can have it."""
         told: str = self.request.path_params["name"]
-        if bodies.has_controls(told) or len(told) > NAME_MAX:
+        if has_controls(told) or len(told) > NAME_MAX:
             raise ScheduleNotFound(told)
         return told
 

@@ -8,8 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
-from jobrunner.api.bodies import has_controls
-from jobrunner.queue.request import NAME_MAX
+from jobrunner.queue.request import NAME_MAX, has_controls
 from jobrunner.queue.task import Status
 from jobrunner.queue.views.tasks import PAGE
 

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection
 
 from jobrunner.db.engine import DEADLINE, Database
 from jobrunner.errors import DatabaseUnavailable
@@ -30,7 +30,7 @@ log = get_logger(__name__)
 def notify(conn: Connection, topic: str) -> None:
     """Hint from a short-lived process, in a transaction of its own after the one that matters."""
     if conn.dialect.name == "postgresql":
-        conn.execute(text("SELECT pg_notify(:channel, :topic)"), {"channel": CHANNEL, "topic": topic})
+        conn.exec_driver_sql("SELECT pg_notify(%s, %s)", (CHANNEL, topic))
 
 
 class Hints:
