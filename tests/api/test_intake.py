@@ -65,7 +65,10 @@ def stored(database: Database) -> dict[str, int]:
 def test_each_gets_its_own_answer(database: Database) -> None:
     requests = parcels(*range(100, 140), "heavy", *range(140, 180))
     requests.insert(20, Request("shop", {}))
+    begun: list[object] = []
+    event.listen(database.engine, "begin", begun.append)
     told = ask(database, requests)
+    assert len(begun) == 2, "64 and the rest: a refusal is no reason to begin again"
     refused = [one for one in told if not isinstance(one, Submitted)]
     assert [type(one) for one in refused] == [UnknownTaskType, InvalidInput]
     assert isinstance(told[20], UnknownTaskType)

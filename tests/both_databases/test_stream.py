@@ -266,3 +266,15 @@ def test_a_connection_that_dies_on_the_way_is_an_outage(postgres_url: str) -> No
     with database.single() as conn:
         assert store.enqueue(conn, new_task("work")).created
     database.dispose()
+
+
+@pytest.mark.parametrize("count", [1, 100])
+def test_a_server_that_was_demoted_is_left(postgres_url: str, count: int) -> None:
+    database = Database(postgres_url, pool_size=1)
+    with database.begin() as conn:
+        conn.execute(text("SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY"))
+    with pytest.raises(DatabaseUnavailable), database.begin() as conn:
+        submit_many(conn, mails(count))
+    with database.begin() as conn:
+        assert len(submit_many(conn, mails(count))) == count
+    database.dispose()
