@@ -99,7 +99,7 @@ def has_children() -> bool:
 
 
 def peak_memory() -> int:
-    """The most memory that this process ever had, in bytes."""
+    """The most memory that this process ever had, in bytes; on Linux at least what its parent had at its start."""
     import resource
 
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

@@ -21,6 +21,8 @@ from jobrunner.queue.store import Settled
 from jobrunner.queue.task import Ending, Lease, Outcome, Status, Task
 from jobrunner.settings.failpoints import hit
 
+__all__ = ["Fate", "Settler"]
+
 EFFECT_DEADLINE = 60.0  # seconds
 EFFECT_TRIES = 5  # of an outcome whose effects cannot be written although the database answers
 REPORT_EVERY = 0.5  # seconds between two writes of progress and logs

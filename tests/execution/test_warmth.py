@@ -11,6 +11,7 @@ import pytest
 
 from jobrunner.execution import process
 from jobrunner.execution.children import FIRST_TASKS, ChildPool
+from jobrunner.execution.posix import peak_memory
 from jobrunner.handlers import get, registry
 from jobrunner.queue.task import Ending, Outcome
 from tests.execution.harness import QUICK, Told, go, make_task, opened, until
@@ -71,11 +72,13 @@ def test_a_child_that_was_used_up_is_replaced_before_the_next_task_comes() -> No
 
 
 def test_a_child_that_grows_and_grows_is_replaced() -> None:
+    much = 2 * peak_memory() // 2**20 + 100  # a child's peak begins at that of who started it
+
     async def run() -> list[str | None]:
         async with opened(ChildPool(1, grace=QUICK)) as pool:
             for _ in range(FIRST_TASKS):
                 await _run(pool, "noop")
-            found = [(await _run(pool, "hoard", mb=mb)).result for mb in (30, 200, 0)]
+            found = [(await _run(pool, "hoard", mb=mb)).result for mb in (30, much, 0)]
             return [*found, (await _run(pool, "pid")).result]
 
     before, last, after, again = go(run())
