@@ -53,7 +53,10 @@ class Pool(ABC):
 
     @abstractmethod
     async def start(self) -> None:
-        """Get ready; slots may still warm up afterwards."""
+        """Get ready for tasks; what they need is then started as they come."""
+
+    def warm(self) -> None:  # noqa: B027 - most pools have nothing to warm up
+        """There is time to get slots ready that no task has asked for yet. Returns at once; may be called again."""
 
     @abstractmethod
     async def close(self) -> None:

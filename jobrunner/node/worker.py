@@ -261,11 +261,14 @@ class Worker:
     # -- watching and ending --------------------------------------------------------------------------------------
 
     async def _watch(self) -> None:
-        """Once a second: memory that passed the node's limit ends the greediest child; stuck slots are shown."""
+        """Once a second: too much memory ends the greediest child, stuck slots are shown, idle ones get warm."""
         while True:
             self._last_sign = time.monotonic()
             await asyncio.sleep(1.0)
             self._state.stuck = sum(pool.stuck() for pool in self._pools)
+            if not self._in_hand:
+                for pool in self._pools:
+                    pool.warm()
             try:
                 await self._watch_memory()
             except Exception:  # a look at /proc that failed once must not end all later ones
