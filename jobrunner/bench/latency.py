@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 
 import psycopg
 
 from jobrunner.bench import latency_file, tasks
 from jobrunner.bench.figure import Goal, Measured
 from jobrunner.bench.processes import settle, wait_until
-from jobrunner.bench.rows import any_left, results
+from jobrunner.bench.rows import all_ended, results
 from jobrunner.bench.samples import MS, WARM, alternate, percentiles
 from jobrunner.bench.senders import OpenLocal, Sender, inserting, rest, there_and_back, through
 from jobrunner.bench.stage import Stage
@@ -80,7 +81,7 @@ def _idle_pair(stage: Stage) -> Iterator[tuple[OpenLocal, Sender]]:
             desk.close()
         with scratch.database() as database:
             for kind in (tasks.STAMP, tasks.BARE):
-                wait_until(lambda k=kind: not any_left(database, k), both, f"every {kind} ends", WITHIN)  # type: ignore[misc]
+                wait_until(partial(all_ended, database, kind), both, f"every {kind} ends", WITHIN)
 
 
 def _until_begun(stage: Stage, task_type: str, sent: Sequence[tuple[str, int]]) -> list[float]:

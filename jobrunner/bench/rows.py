@@ -17,11 +17,11 @@ from jobrunner.queue.task import Status
 _t = tasks.c
 
 
-def any_left(database: Database, task_type: str) -> bool:
-    """Whether a task of this type has not ended."""
+def all_ended(database: Database, task_type: str) -> bool:
+    """Whether every task of this type has ended."""
     open_ = select(_t.id).where(_t.task_type == task_type, _t.status.in_([Status.PENDING, Status.RUNNING])).limit(1)
     with database.read() as conn:
-        return conn.execute(open_).first() is not None
+        return conn.execute(open_).first() is None
 
 
 def prove(database: Database, task_type: str, count: int) -> float:

@@ -14,7 +14,7 @@ from jobrunner.bench import tasks
 from jobrunner.bench.figure import Figure, Goal, Measured, percentile
 from jobrunner.bench.processes import settle, wait_until
 from jobrunner.bench.rounds import in_turn
-from jobrunner.bench.rows import any_left, count_open, moments, prove
+from jobrunner.bench.rows import all_ended, count_open, moments, prove
 from jobrunner.bench.stage import Stage
 from jobrunner.db.engine import Database
 from jobrunner.db.hints import WORK, notify
@@ -69,7 +69,7 @@ def _run(stage: Stage, *, held: bool) -> Told:
         began = time.time()
         count = _stream(database, scale.rate, scale.seconds)
         backlog = count_open(database, tasks.NOOP)
-        wait_until(lambda: not any_left(database, tasks.NOOP), workers, "the backlog is gone", WITHIN)
+        wait_until(lambda: all_ended(database, tasks.NOOP), workers, "the backlog is gone", WITHIN)
         claimer.tell("end")
         looks = claimer.hear()
     prove(database, tasks.NOOP, count)

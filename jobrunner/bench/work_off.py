@@ -5,7 +5,7 @@ from __future__ import annotations
 from jobrunner.bench.costs import costs
 from jobrunner.bench.fill import fill, pause, resume, tidy
 from jobrunner.bench.processes import settle, wait_until
-from jobrunner.bench.rows import any_left, prove
+from jobrunner.bench.rows import all_ended, prove
 from jobrunner.bench.stage import Stage
 from jobrunner.db.hints import WORK, notify
 
@@ -38,7 +38,7 @@ def work_off(stage: Stage, task_type: str, wanted: int, *args: str, count: int =
             resume(database)
             with database.begin() as conn:
                 notify(conn, WORK)
-            wait_until(lambda: not any_left(database, task_type), workers, "the tasks end", patience(wanted))
+            wait_until(lambda: all_ended(database, task_type), workers, "the tasks end", patience(wanted))
             told = costs(scratch, workers).since(before, wanted)
         return {"rate": wanted / prove(database, task_type, wanted), **told}
 

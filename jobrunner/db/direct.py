@@ -157,7 +157,7 @@ def _sqlite(conn: Connection) -> sqlite3.Connection | None:
 
 @lru_cache(maxsize=32)
 def _text(statement: Executable, dialect: Any) -> str:
-    return str(statement.compile(dialect=dialect))  # type: ignore[attr-defined]
+    return str(statement.compile(dialect=dialect))  # type: ignore[attr-defined]  # not in its stub
 
 
 def _told(conn: Connection, text: str, error: psycopg.Error) -> BaseException:
