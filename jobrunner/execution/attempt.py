@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import traceback
-from dataclasses import replace
 from typing import Any
 
 from jobrunner.errors import Cancel, DatabaseUnavailable, InvalidInput, LeaseLost, RetryLater
@@ -68,6 +67,8 @@ def failed(error: BaseException) -> Outcome:
 
 def with_delay(outcome: Outcome, task: Task, handler: Handler) -> Outcome:
     """The same Outcome with the back-off of an ending that may be tried again."""
+    if outcome.ending is Ending.COMPLETED:
+        return outcome
     match outcome.ending:
         case Ending.ERROR | Ending.TIMEOUT:
             count = task.failures + 1
@@ -75,7 +76,7 @@ def with_delay(outcome: Outcome, task: Task, handler: Handler) -> Outcome:
             count = task.crashes + 1
         case _:
             return outcome
-    return replace(outcome, delay=retry.delay(handler.retry, count, random.random))
+    return outcome._replace(delay=retry.delay(handler.retry, count, random.random))
 
 
 def stopped(ending: Ending, limit: float) -> str:

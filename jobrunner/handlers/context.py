@@ -6,7 +6,6 @@ import json
 import math
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
 from jobrunner.handlers.effects import Effect, effect_name
@@ -51,10 +50,12 @@ class Channel(Protocol):
 class Context:
     """Given to a handler that has a parameter annotated with it. Its calls may come from any thread."""
 
+    __slots__ = ("_channel", "_deferred", "_task")
+
     def __init__(self, task: Task, channel: Channel) -> None:
         self._task = task
         self._channel = channel
-        self._deferred: list[tuple[str, list[Any]]] = []
+        self._deferred: tuple[tuple[str, list[Any]], ...] = ()
 
     @property
     def task_id(self) -> str:
@@ -86,7 +87,7 @@ class Context:
         """The W3C trace context that came with the request."""
         return self._task.traceparent
 
-    @cached_property
+    @property
     def tags(self) -> Any:
         """The tags that came with the request; None where there were none."""
         return None if self._task.tags is None else json.loads(self._task.tags)
@@ -102,7 +103,7 @@ class Context:
     @property
     def deferred(self) -> tuple[tuple[str, list[Any]], ...]:
         """The effects that shall commit together with the task's completion, in order."""
-        return tuple(self._deferred)
+        return self._deferred
 
     def progress(self, fraction: float | None = None, message: str = "") -> None:
         """Show how far it is: a fraction from 0 to 1, or None where nobody knows, and a few words."""
@@ -124,7 +125,7 @@ class Context:
 
     def on_complete(self, effect: str | Effect, rows: list[Any]) -> None:
         """Run an effect in the transaction that completes the task: both stand, or neither does."""
-        self._deferred.append((effect_name(effect), list(rows)))
+        self._deferred += ((effect_name(effect), list(rows)),)
 
     def transaction(self) -> AbstractContextManager[Transaction]:
         """The handler's own transaction, for plain functions in a child process on PostgreSQL.

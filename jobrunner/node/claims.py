@@ -37,8 +37,8 @@ class Claims:
         self._closed = False
         self.made = 0
 
-    async def look(self, start: Callable[[Task], None], *, everywhere: bool = False) -> bool:
-        """Claim once for every feed that has room, and ``start`` what was found; False where there was no room.
+    async def look(self, take: Callable[[Sequence[Task]], None], *, everywhere: bool = False) -> bool:
+        """Claim once for every feed that has room, and hand over what was found; False where there was no room.
 
         ``everywhere`` asks for a full look, also for kinds of which the last look found too little.
         """
@@ -47,9 +47,9 @@ class Claims:
                 feed.dry = False
         rooms = [room for feed in self._feeds if (room := feed.room()) is not None]
         if self._left is None:
-            return await self._ask(rooms, start, everywhere)
+            return await self._ask(rooms, take, everywhere)
         for room in rooms:  # each kind in turn, so that not one too many is taken
-            await self._ask([replace(room, wanted=min(room.wanted, self._left))], start, everywhere)
+            await self._ask([replace(room, wanted=min(room.wanted, self._left))], take, everywhere)
         return bool(rooms) and self._left > 0
 
     def until_full(self) -> float:
@@ -71,7 +71,7 @@ class Claims:
         """Let the thread go."""
         self._thread.shutdown(wait=False)
 
-    async def _ask(self, rooms: Sequence[Room], start: Callable[[Task], None], everywhere: bool) -> bool:
+    async def _ask(self, rooms: Sequence[Room], take: Callable[[Sequence[Task]], None], everywhere: bool) -> bool:
         if self._closed or not any(room.wanted for room in rooms):
             return False
         look = await self._look(rooms, everywhere)
@@ -80,8 +80,7 @@ class Claims:
             self._left -= len(look.tasks)
         for feed in self._feeds:
             feed.dry = feed.dry or feed.pool.kind in look.dry
-        for task in look.tasks:
-            start(task)
+        take(look.tasks)
         return True
 
     async def _look(self, rooms: Sequence[Room], everywhere: bool) -> Look:

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable
 
 from jobrunner.execution.pool import Pool
+from jobrunner.node.held import Holding
 from jobrunner.queue.store import Room
 from jobrunner.queue.task import Ending, Outcome, Task
 
@@ -19,21 +20,21 @@ MEASURE = 0.02  # seconds over which a rate is taken, at least
 class Feed:
     """Holds what was claimed for one pool until a slot is free. All calls belong to the worker's loop.
 
-    ``begin`` starts a task in the pool; ``given_up`` hears of one that was stopped before it began.
+    ``begin`` starts one in the pool; ``given_up`` hears of one that was stopped before it began.
     """
 
     def __init__(
         self,
         pool: Pool,
         types: tuple[str, ...],
-        begin: Callable[[Task], None],
+        begin: Callable[[Holding], None],
         given_up: Callable[[Task, Outcome], None],
     ) -> None:
         self.pool = pool
         self._types = types
         self._begin = begin
         self._given_up = given_up
-        self._waiting: deque[Task] = deque()
+        self._waiting: deque[Holding] = deque()
         self._rate = 0.0
         self._ended = 0
         self._measured_at = time.monotonic()
@@ -54,15 +55,15 @@ class Feed:
         """Whether less than half of what should be at hand is there."""
         return len(self._waiting) <= self._mark
 
-    def offer(self, task: Task) -> None:
-        """Begin this task as soon as a slot is free."""
-        self._waiting.append(task)
-        self.fill()
+    def offer(self, holding: Holding) -> None:
+        """Begin this as soon as a slot is free, once :meth:`fill` is called."""
+        self._waiting.append(holding)
 
     def fill(self) -> None:
         """Begin what waits, as far as there are slots."""
-        while self._waiting and self.pool.free() > 0:
-            self._begin(self._waiting.popleft())
+        waiting, free = self._waiting, self.pool.free
+        while waiting and free() > 0:
+            self._begin(waiting.popleft())
 
     def ended(self) -> None:
         """A slot has become free."""
@@ -73,14 +74,14 @@ class Feed:
     def give_back(self) -> None:
         """Let go of everything that has not begun."""
         while self._waiting:
-            self._given_up(self._waiting.popleft(), Outcome(Ending.RELEASED, error="its worker stops"))
+            self._given_up(self._waiting.popleft().task, Outcome(Ending.RELEASED, error="its worker stops"))
 
     def stop(self, row_id: int, ending: Ending) -> bool:
         """Stop a task, whether it began or not; False where it is not here."""
-        for task in self._waiting:
-            if task.lease.id == row_id:
-                self._waiting.remove(task)
-                self._given_up(task, Outcome(ending, error="stopped before it began"))
+        for holding in self._waiting:
+            if holding.task.lease.id == row_id:
+                self._waiting.remove(holding)
+                self._given_up(holding.task, Outcome(ending, error="stopped before it began"))
                 return True
         return self.pool.stop(row_id, ending)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -26,38 +25,36 @@ class Holding:
 
 
 class Held:
-    """The node's holdings, by row id. Safe in threads: the heartbeat renews what the worker holds."""
+    """The node's holdings, by row id. Safe in threads: the heartbeat renews what the worker holds.
+
+    Without a lock: every call is one step of a dict, which no other thread sees half done. Only the worker's loop adds
+    and drops.
+    """
 
     def __init__(self) -> None:
         self._rows: dict[int, Holding] = {}
-        self._changed = threading.Lock()
 
     def add(self, holding: Holding) -> bool:
         """Hold a task; False when an earlier attempt of it is still being ended here."""
-        with self._changed:
-            return self._rows.setdefault(holding.task.lease.id, holding) is holding
+        return self._rows.setdefault(holding.task.lease.id, holding) is holding
 
     def drop(self, lease: Lease) -> None:
         """Hold it no more."""
-        with self._changed:
-            held = self._rows.get(lease.id)
-            if held is not None and held.task.lease == lease:
-                del self._rows[lease.id]
+        held = self._rows.get(lease.id)
+        if held is not None and held.task.lease == lease:
+            del self._rows[lease.id]
 
     def get(self, row_id: int) -> Holding | None:
         """What is held under this row id."""
-        with self._changed:
-            return self._rows.get(row_id)
+        return self._rows.get(row_id)
 
     def leases(self) -> list[Lease]:
         """Every lease to renew."""
-        with self._changed:
-            return [holding.task.lease for holding in self._rows.values()]
+        return [holding.task.lease for holding in self.all()]
 
     def all(self) -> list[Holding]:
         """Every holding."""
-        with self._changed:
-            return list(self._rows.values())
+        return list(self._rows.values())
 
     def __len__(self) -> int:
         return len(self._rows)

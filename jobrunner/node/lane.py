@@ -52,8 +52,9 @@ class Lane:
 
     def add(self, task: Task, outcome: Outcome, *, at_once: bool = False) -> None:
         """Write this outcome soon; ``at_once`` waits for no other."""
+        if not self._waiting:
+            self._changed.set()
         self._waiting.append((task, outcome))
-        self._changed.set()
         if at_once or len(self._waiting) >= BATCH:
             self._enough.set()
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable
-from dataclasses import replace
 
 from sqlalchemy import Connection, select
 
@@ -120,7 +119,7 @@ class Settler:
                 if fate.status is not Status.COMPLETED:
                     raise _NotCompleted
         except _NotCompleted:
-            outcome = replace(outcome, effects=())
+            outcome = outcome._replace(effects=())
         except DatabaseUnavailable as error:
             if not self._hopeless(task.lease):
                 raise

@@ -7,7 +7,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from jobrunner.db.engine import Database
 from jobrunner.execution.pool import Pool
@@ -22,6 +22,7 @@ from jobrunner.node.looking import Source
 from jobrunner.node.reports import Gathered
 from jobrunner.node.settler import Settler
 from jobrunner.node.state import Identity, State
+from jobrunner.node.watch import Watch
 from jobrunner.queue.store import Renewal
 from jobrunner.queue.task import Ending, Lease, Outcome, Status, Task
 
@@ -68,13 +69,15 @@ class Worker:
         self._host = host
         self._pools = pools
         self._handlers = handlers
-        self._feeds = {pool.kind: self._feed(pool) for pool in pools}
         self._limits = limits
+        self._watch = Watch(pools, state, host, limits.max_memory_mb)
+        self._feeds = tuple(self._feed(pool) for pool in pools)
+        of_kind = {feed.pool.kind: feed for feed in self._feeds}
+        self._feed_of = {name: of_kind[handler.kind] for name, handler in handlers.items()}
         self._reports = Gathered(database)
         self._settler = Settler(database, self._reports, self._recorded)
         source = Source(identity.id, limits.queues, limits.lease_seconds)
-        feeds = tuple(self._feeds.values())
-        self._claims = Claims(database, source, feeds, tuple(handlers), most=1 if limits.once else None)
+        self._claims = Claims(database, source, self._feeds, tuple(handlers), most=1 if limits.once else None)
         self._in_hand = 0  # claimed, and not yet at an end
         self._idle = asyncio.Event()  # nothing is in hand
         self._idle.set()
@@ -86,7 +89,7 @@ class Worker:
         self._early: list[tuple[Callable[..., None], tuple[object, ...]]] = []
         self._starting = threading.Lock()
         self._draining = ""
-        self._last_work = self._last_sign = time.monotonic()
+        self._last_work = time.monotonic()
         self.exit_code = 0
 
     async def run(self) -> None:
@@ -99,7 +102,7 @@ class Worker:
         for pool in self._pools:
             await pool.start()
         settling = asyncio.create_task(self._settler.run())
-        watching = asyncio.create_task(self._watch())
+        watching = asyncio.create_task(self._watch.run())
         try:
             while not self._draining and not settling.done():
                 await self._claim()
@@ -128,7 +131,7 @@ class Worker:
 
     def silent_for(self) -> float:
         """Seconds since the loop gave its last sign of life; there is one a second."""
-        return time.monotonic() - self._last_sign
+        return self._watch.silent_for()
 
     def renewed(self, renewal: Renewal) -> None:
         """What a renewal found: lost tasks are stopped and dropped, cancelled ones asked to end."""
@@ -170,7 +173,7 @@ class Worker:
         """Take what there is room for and start it; where that is all there is, wait for a reason to look again."""
         self._wakeup.clear()
         polled, self._polled = self._polled, False
-        more = not self._refused() and await self._claims.look(self._start, everywhere=polled)
+        more = not self._refused() and await self._claims.look(self._take, everywhere=polled)
         await asyncio.sleep(0)  # so that handlers get a turn
         if not more:
             await self._pause()
@@ -193,23 +196,27 @@ class Worker:
         types = tuple(handler.name for handler in self._handlers.values() if handler.kind == pool.kind)
         return Feed(pool, types, self._begin, self._ended)
 
-    def _start(self, task: Task) -> None:
-        feed = self._feeds[self._handlers[task.task_type].kind]
-        if not self._held.add(Holding(task, feed)):
-            # An earlier attempt of it is still being ended here; two of one task in one process would be one too many.
-            self._settler.add(task, Outcome(Ending.RELEASED, error="its earlier attempt still ends here", delay=1.0))
-            return
-        self._in_hand += 1
-        self._idle.clear()
-        feed.offer(task)
+    def _take(self, claimed: Sequence[Task]) -> None:
+        for task in claimed:
+            feed = self._feed_of[task.task_type]
+            holding = Holding(task, feed)
+            if self._held.add(holding):
+                self._in_hand += 1
+                feed.offer(holding)
+            else:
+                # An earlier attempt of it is still being ended here; two of one task in one process would be too many.
+                again = Outcome(Ending.RELEASED, error="its earlier attempt still ends here", delay=1.0)
+                self._settler.add(task, again)
+        if self._in_hand:
+            self._idle.clear()
+        for feed in self._feeds:
+            feed.fill()
 
-    def _begin(self, task: Task) -> None:
-        handler = self._handlers[task.task_type]
-        holding = self._held.get(task.lease.id)
-        if holding is not None:
-            holding.began = time.monotonic()
+    def _begin(self, holding: Holding) -> None:
+        task = holding.task
+        holding.began = time.monotonic()
         self._state.running += 1
-        self._feeds[handler.kind].pool.begin(task, handler, self._reports, self._done)
+        self._feed_of[task.task_type].pool.begin(task, self._handlers[task.task_type], self._reports, self._done)
 
     def _done(self, task: Task, outcome: Outcome) -> None:
         """An attempt has ended: its slot is free, and what it came to is to be recorded."""
@@ -219,7 +226,7 @@ class Worker:
             if holding is not None and holding.began is not None:
                 self._state.busy_seconds += time.monotonic() - holding.began
             self._ended(task, outcome)
-            feed = self._feeds[self._handlers[task.task_type].kind]
+            feed = self._feed_of[task.task_type]
             feed.ended()
             if not feed.dry and feed.low():
                 self._wakeup.set()
@@ -230,8 +237,8 @@ class Worker:
 
     def _ended(self, task: Task, outcome: Outcome) -> None:
         self._in_hand -= 1
-        self._last_work = time.monotonic()
         if not self._in_hand:
+            self._last_work = time.monotonic()
             self._idle.set()
             self._wakeup.set()
         if outcome.ending is Ending.LOST:
@@ -258,38 +265,7 @@ class Worker:
         if not self._in_hand:
             self._wakeup.set()
 
-    # -- watching and ending --------------------------------------------------------------------------------------
-
-    async def _watch(self) -> None:
-        """Once a second: too much memory ends the greediest child, stuck slots are shown, idle ones get warm."""
-        while True:
-            self._last_sign = time.monotonic()
-            await asyncio.sleep(1.0)
-            self._state.stuck = sum(pool.stuck() for pool in self._pools)
-            if not self._in_hand:
-                for pool in self._pools:
-                    pool.warm()
-            try:
-                await self._watch_memory()
-            except Exception:  # a look at /proc that failed once must not end all later ones
-                log.exception("memory cannot be looked at")
-
-    async def _watch_memory(self) -> None:
-        limit = self._limits.max_memory_mb
-        if limit is None or not self._state.running:
-            return
-        rss = await asyncio.to_thread(self._host.rss)
-        self._state.figures = replace(self._state.figures, rss=rss)
-        if rss / 2**20 > limit:
-            await self._end_greediest(rss)
-
-    async def _end_greediest(self, rss: int) -> None:
-        for pool in self._pools:
-            greediest = await pool.greediest()  # one that grew since the last sample is the likeliest culprit
-            if greediest is not None:
-                log.warning("out of memory", used_mb=rss >> 20, max_memory_mb=self._limits.max_memory_mb)
-                pool.stop(greediest, Ending.OUT_OF_MEMORY)
-                return
+    # -- ending ---------------------------------------------------------------------------------------------------
 
     def _notice(self) -> None:
         """Begin to drain where the limits, or slots that are all stuck, say so."""
@@ -321,13 +297,13 @@ class Worker:
         self._look_again()
 
     def _look_again(self) -> None:
-        for feed in self._feeds.values():
+        for feed in self._feeds:
             feed.dry = False
         self._wakeup.set()
 
     async def _drain(self) -> None:
         """Let what runs come to its end within the grace; give back the rest, uncharged, and at once what waits."""
-        for feed in self._feeds.values():
+        for feed in self._feeds:
             feed.give_back()
         if not await self._ended_within(self._limits.grace, or_hurried=True):
             for holding in self._held.all():

@@ -68,7 +68,7 @@ def check(value: Any, *, max_bytes: int = PAYLOAD_MAX_BYTES, max_depth: int = MA
 
 def dump(value: Any, *, max_bytes: int = PAYLOAD_MAX_BYTES, max_depth: int = MAX_DEPTH, at: str = "") -> str:
     """Compact JSON text of ``value``, checked. Raises InvalidInput; ``max_bytes`` limits the text's UTF-8."""
-    return _dumped(value, max_bytes, max_depth, at, sort_keys=False)
+    return _quick(value, max_bytes, max_depth) or _dumped(value, max_bytes, max_depth, at, sort_keys=False)
 
 
 def canonical(value: Any, *, max_bytes: int = BODY_MAX_BYTES, max_depth: int = MAX_DEPTH) -> str:
@@ -77,15 +77,9 @@ def canonical(value: Any, *, max_bytes: int = BODY_MAX_BYTES, max_depth: int = M
 
 
 def payload(value: dict[str, Any]) -> tuple[str, bytes]:
-    """``dump`` of a task's payload, and its ``canonical`` text in UTF-8; quick where nothing in it is doubtful."""
-    if gate.room_left(value, PAYLOAD_MAX_BYTES, MAX_DEPTH) >= 0:
-        try:
-            text = to_json(value)  # of what is plain the same text as json's, in a fifth of the time
-        except ValueError:  # half a surrogate pair: the walk below says where
-            text = b""
-        if 0 < len(text) <= PAYLOAD_MAX_BYTES and b"\\u0000" not in text:
-            return text.decode(), to_json(_in_order(value))
-    return dump(value), canonical(value).encode()
+    """``dump`` of a task's payload, and its ``canonical`` text in UTF-8."""
+    text = _quick(value, PAYLOAD_MAX_BYTES, MAX_DEPTH)
+    return (text, to_json(_in_order(value))) if text else (dump(value), canonical(value).encode())
 
 
 def load(text: str) -> Any:
@@ -228,6 +222,17 @@ def _deeper(text: str, max_depth: int) -> bool:
         elif first in "]}":
             depth -= 1
     return False
+
+
+def _quick(value: Any, max_bytes: int, max_depth: int) -> str:
+    """The text that ``_dumped`` would give, in a fifth of the time, where nothing in ``value`` is doubtful; else ""."""
+    if gate.room_left(value, max_bytes, max_depth) < 0:
+        return ""
+    try:
+        text = to_json(value)
+    except ValueError:  # half a surrogate pair: the walk of _dumped says where
+        return ""
+    return text.decode() if len(text) <= max_bytes and b"\\u0000" not in text else ""
 
 
 def _stored_integer(value: int) -> int | float:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
+from operator import itemgetter
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, null, select, update
@@ -100,12 +101,12 @@ def claim_into(
             given["listened"] = [{"name": name} for name in queues]
     else:
         given["lanes"] = [{name: getattr(place, name) for name in Place.__slots__} for place in after]
-    found = conn.execute(_statement(conn.dialect.name, queues is None, after is not None), given)
+    found = conn.execute(_statement(conn.dialect.name, queues is None, after is not None), given).all()
     taken = dict.fromkeys((room.kind for room in rooms), 0)
     last: dict[tuple[str, str, int], Any] = {}
     made: list[Task] = []
-    for row in sorted(found, key=_urgency):
-        task = Task(Lease(*row[:3]), *row[3:-1])
+    for row in sorted(found, key=_URGENCY):
+        task = Task._make((Lease._make(row[:3]), *row[3:-1]))
         made.append(task)
         taken[kinds[task.task_type]] += 1
         last[task.task_type, task.queue, task.priority] = row
@@ -135,11 +136,6 @@ def _statement(dialect: str, every_queue: bool, short: bool) -> Any:
 
 
 # Of a Lease from the attempt on, and of a Task, in their order.
-_FACTS = ("attempt", *(field.name for field in fields(Task)[1:]))
+_FACTS = ("attempt", *Task._fields[1:])
 
-
-def _urgency(row: Any) -> Any:
-    return row[_PRIORITY], row[-1], row[0]
-
-
-_PRIORITY = 2 + _FACTS.index("priority")
+_URGENCY = itemgetter(2 + _FACTS.index("priority"), -1, 0)  # priority, run_at, id

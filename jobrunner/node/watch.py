@@ -1,0 +1,64 @@
+"""A look at what runs, once a second, from within the worker's loop."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+
+from jobrunner.execution.pool import Pool
+from jobrunner.logs import get_logger
+from jobrunner.node.host import Host
+from jobrunner.node.state import State
+from jobrunner.queue.task import Ending
+
+EVERY = 1.0  # seconds between two looks
+
+log = get_logger(__name__)
+
+
+class Watch:
+    """Too much memory ends the greediest child, stuck slots are shown, those of an idle worker get warm."""
+
+    def __init__(self, pools: Sequence[Pool], state: State, host: Host, max_memory_mb: float | None) -> None:
+        self._pools = pools
+        self._state = state
+        self._host = host
+        self._max_memory_mb = max_memory_mb
+        self._last_look = time.monotonic()
+
+    def silent_for(self) -> float:
+        """Seconds since the loop gave its last sign of life. Safe in any thread."""
+        return time.monotonic() - self._last_look
+
+    async def run(self) -> None:
+        """Look until cancelled."""
+        while True:
+            self._last_look = time.monotonic()
+            await asyncio.sleep(EVERY)
+            self._state.stuck = sum(pool.stuck() for pool in self._pools)
+            if not self._state.running:
+                for pool in self._pools:
+                    pool.warm()
+                continue
+            try:
+                await self._look_at_memory()
+            except Exception:  # a look at /proc that failed once must not end all later ones
+                log.exception("memory cannot be looked at")
+
+    async def _look_at_memory(self) -> None:
+        if self._max_memory_mb is None:
+            return
+        rss = await asyncio.to_thread(self._host.rss)
+        self._state.figures = replace(self._state.figures, rss=rss)
+        if rss / 2**20 > self._max_memory_mb:
+            await self._end_greediest(rss)
+
+    async def _end_greediest(self, rss: int) -> None:
+        for pool in self._pools:
+            greediest = await pool.greediest()  # one that grew since the last sample is the likeliest culprit
+            if greediest is not None:
+                log.warning("out of memory", used_mb=rss >> 20, max_memory_mb=self._max_memory_mb)
+                pool.stop(greediest, Ending.OUT_OF_MEMORY)
+                return
