@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import traceback
+from dataclasses import replace
 from typing import Any
 
 from jobrunner.errors import Cancel, DatabaseUnavailable, InvalidInput, LeaseLost, RetryLater
@@ -67,7 +68,7 @@ def failed(error: BaseException) -> Outcome:
 
 def with_delay(outcome: Outcome, task: Task, handler: Handler) -> Outcome:
     """The same Outcome with the back-off of an ending that may be tried again."""
-    if outcome.ending is Ending.COMPLETED:
+    if outcome.ending is Ending.COMPLETED:  # as nearly always
         return outcome
     match outcome.ending:
         case Ending.ERROR | Ending.TIMEOUT:
@@ -76,7 +77,7 @@ def with_delay(outcome: Outcome, task: Task, handler: Handler) -> Outcome:
             count = task.crashes + 1
         case _:
             return outcome
-    return outcome._replace(delay=retry.delay(handler.retry, count, random.random))
+    return replace(outcome, delay=retry.delay(handler.retry, count, random.random))
 
 
 def stopped(ending: Ending, limit: float) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import faulthandler
 import io
 import logging
@@ -23,7 +24,7 @@ from jobrunner.handlers.context import Context
 from jobrunner.handlers.declare import Handler
 from jobrunner.queue.task import Ending, Lease, Outcome, Task
 
-_DEFAULTS = Outcome._field_defaults
+_DEFAULTS = {field.name: field.default for field in dataclasses.fields(Outcome)[1:]}
 _WITHOUT_EXTRAS = (Ending.COMPLETED, Ending.RETRY_LATER)
 
 

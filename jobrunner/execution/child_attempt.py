@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import signal
 from collections.abc import Callable
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from operator import attrgetter
 from typing import Any
 
 from jobrunner.errors import DatabaseUnavailable, LeaseLost
@@ -24,6 +26,7 @@ from jobrunner.text import mask
 KILL_TIMEOUT = 10.0  # seconds from KILL to the end of our patience
 LINES_EVERY = 0.2  # seconds between two reports of what a child wrote
 _NEVER = float("inf")
+_FACTS = attrgetter(*(field.name for field in dataclasses.fields(Task)[1:]))
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -97,7 +100,7 @@ class ChildAttempt:
             self,
             {
                 "op": "run",
-                "task": task,
+                "task": [(task.lease.id, task.lease.token, task.lease.attempt), *_FACTS(task)],
                 "module": self.handler.module,
                 "own": self._reports.database_url is not None,
                 "limit": self._limit,
@@ -185,9 +188,9 @@ class ChildAttempt:
             words = mask(codec.clean_text(how.stderr, codec.TRACEBACK_MAX_BYTES)) or None
             outcome = Outcome(Ending.CRASHED, error=error, traceback=words, peak_rss=self.peak)
         if how.code < 0:
-            self.finish(outcome._replace(exit_signal=-how.code))
+            self.finish(replace(outcome, exit_signal=-how.code))
         else:
-            self.finish(outcome._replace(exit_code=how.code))
+            self.finish(replace(outcome, exit_code=how.code))
 
     # -- how it ends ----------------------------------------------------------------------------------------------
 
@@ -211,7 +214,7 @@ class ChildAttempt:
                 return
             outcome = self._stopped()
         elif outcome.ending is not Ending.COMPLETED:
-            outcome = outcome._replace(peak_rss=max(self.peak or 0, message.get("now", 0)) or None)
+            outcome = replace(outcome, peak_rss=max(self.peak or 0, message.get("now", 0)) or None)
         self.finish(outcome)
 
     def _stopped(self) -> Outcome:
@@ -262,7 +265,7 @@ class ChildAttempt:
         """Not even KILL ends it: it hangs in the kernel, on a dead network disk for one."""
         if not self.over:
             outcome = self._stopped()
-            self.finish(outcome._replace(error=f"{outcome.error}; its process does not even end when killed"))
+            self.finish(replace(outcome, error=f"{outcome.error}; its process does not even end when killed"))
 
     def _later(self, seconds: float, act: Any) -> None:
         self._timers += (self._shared.loop.call_later(seconds, act),)

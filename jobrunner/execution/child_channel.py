@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -79,7 +80,7 @@ class ChildChannel:
         with database.transaction(self._task, context, self._limit) as opened:
             yield opened
         if opened.outcome is not None:
-            self.settled = opened.outcome._replace(settled=True, effects=())
+            self.settled = replace(opened.outcome, settled=True, effects=())
 
     def close(self) -> None:
         """Pass on what was held back: the attempt is over."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -86,7 +87,7 @@ class OwnDatabase:
         except Exception as error:  # noqa: BLE001  effects are the handler's code: theirs is the attempt's failure
             return failed(error)
         hit("effect-after-commit")
-        return outcome._replace(settled=True, effects=())
+        return replace(outcome, settled=True, effects=())
 
     @contextmanager
     def _begin(self, limit: float, idle: float | None = None) -> Iterator[Connection]:
@@ -112,7 +113,7 @@ def _settle(conn: Connection, task: Task, outcome: Outcome) -> None:
 
     for name, rows in outcome.effects:
         run_effect(conn, name, rows)
-    [settled] = store.settle(conn, [(task, outcome._replace(effects=()))])
+    [settled] = store.settle(conn, [(task, replace(outcome, effects=()))])
     hit("effect-before-commit")
     if settled.status is None:
         raise LeaseLost(LOST)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable
+from dataclasses import replace
 
 from sqlalchemy import Connection, select
 
@@ -119,7 +120,7 @@ class Settler:
                 if fate.status is not Status.COMPLETED:
                     raise _NotCompleted
         except _NotCompleted:
-            outcome = outcome._replace(effects=())
+            outcome = replace(outcome, effects=())
         except DatabaseUnavailable as error:
             if not self._hopeless(task.lease):
                 raise

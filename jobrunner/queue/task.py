@@ -58,19 +58,21 @@ class Ending(StrEnum):
     LOST = "lost"  # its node died
 
 
-class Lease(NamedTuple):
-    """The right of one claim to one attempt. ``token`` proves it on every write.
-
-    A tuple, like all that is made for each task: a frozen dataclass costs six times as much to make.
-    """
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The right of one claim to one attempt. ``token`` proves it on every write."""
 
     id: int
     token: str
     attempt: int
 
 
-class Task(NamedTuple):
-    """One claimed task, as its executor sees it. ``payload`` is JSON text, decoded one by one by who runs it."""
+@dataclass(slots=True)
+class Task:
+    """One claimed task, as its executor sees it. ``payload`` is JSON text, decoded one by one by who runs it.
+
+    Nobody changes it; it is not frozen because making it, at each claim, would cost seven times as much.
+    """
 
     lease: Lease
     task_id: str
@@ -88,8 +90,9 @@ class Task(NamedTuple):
     traceparent: str | None = None
 
 
-class Outcome(NamedTuple):
-    """What one attempt came to, whatever happened.
+@dataclass(slots=True)
+class Outcome:
+    """What one attempt came to, whatever happened. Not frozen, and never changed, like Task.
 
     ``result`` is JSON text, already cleaned. ``delay`` is in seconds and counts from the settling: the back-off of an
     ending that may be tried again. ``peak_rss`` is in bytes.
@@ -120,6 +123,8 @@ class LogLine:
 
 class NewTask(NamedTuple):
     """A request to run something, checked and canonical; see :func:`jobrunner.queue.request.new_task`.
+
+    A tuple, as the stream into the database takes it.
 
     ``run_at`` (aware) or ``delay`` (seconds, by the database's clock) says when; neither means now.
     """

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, fields
 from functools import cache
 from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, null, select, update
+from sqlalchemy import Connection, bindparam, null, select, type_coerce, update
+from sqlalchemy.types import NULLTYPE
 
 from jobrunner.db.due import PENDING, due_ids
 from jobrunner.db.tables import tasks
@@ -37,7 +37,7 @@ class Place:
     queue: str
     task_type: str
     priority: int
-    run_at: datetime
+    run_at: Any  # as the database spells it
     id: int
 
     @property
@@ -89,9 +89,10 @@ def claim_into(
     if not rooms or (after is not None and not after):
         return Claimed([], [], {})
     kinds = {name: room.kind for room in rooms for name in room.types}
+    token = secrets.token_hex(16)
     given: dict[str, Any] = {
         "rooms": [{"kind": room.kind, "wanted": room.wanted} for room in rooms],
-        "claimed_token": secrets.token_hex(16),
+        "claimed_token": token,
         "claimed_node": node_id,
         "lease_seconds": lease_seconds,
     }
@@ -106,7 +107,7 @@ def claim_into(
     last: dict[tuple[str, str, int], Any] = {}
     made: list[Task] = []
     for row in sorted(found, key=_URGENCY):
-        task = Task._make((Lease._make(row[:3]), *row[3:-1]))
+        task = Task(Lease(row[0], token, row[1]), *row[2:-1])
         made.append(task)
         taken[kinds[task.task_type]] += 1
         last[task.task_type, task.queue, task.priority] = row
@@ -131,11 +132,10 @@ def _statement(dialect: str, every_queue: bool, short: bool) -> Any:
             progress=null(),
             message=null(),
         )
-        .returning(_t.id, _t.token, *(_t[name] for name in _FACTS), _t.run_at)
+        # As the database spells them: converting each cost as much as fetching it.
+        .returning(_t.id, _t.attempt, *(type_coerce(_t[name], NULLTYPE) for name in (*_FACTS, "run_at")))
     )
 
 
-# Of a Lease from the attempt on, and of a Task, in their order.
-_FACTS = ("attempt", *Task._fields[1:])
-
+_FACTS = tuple(field.name for field in fields(Task)[1:])
 _URGENCY = itemgetter(2 + _FACTS.index("priority"), -1, 0)  # priority, run_at, id
