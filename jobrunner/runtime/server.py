@@ -10,6 +10,7 @@ from typing import Any
 import uvicorn
 
 from jobrunner.errors import SettingsError
+from jobrunner.runtime.protocol import Protocol
 from jobrunner.settings import Settings
 
 STOP_WITHIN = 5  # seconds for open requests at the end
@@ -45,6 +46,8 @@ class Server:
         """Serve; ``ended`` hears, in the server's thread, when it stopped."""
         config = uvicorn.Config(
             app,
+            http=Protocol,
+            ws="none",
             log_config=None,
             access_log=False,
             proxy_headers=False,  # who calls is told by the connection: a header could name anybody

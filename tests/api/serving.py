@@ -1,36 +1,23 @@
-"""The application behind a real server, for what a test client cannot show: streams, browsers, the wire itself."""
+"""The application behind the server that users get, for what a test client cannot show: streams, browsers, the wire."""
 
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import uvicorn
-
-from tests.postgres.server import free_port
+from jobrunner.runtime.server import Server
+from jobrunner.settings import Settings
 
 
 @contextmanager
-def serving(app: Any, port: int | None = None) -> Iterator[str]:
+def serving(app: Any, port: int = 0) -> Iterator[str]:
     """Serve ``app`` on this machine; gives its address, and stops it within seconds."""
-    port = port or free_port()
-    config = uvicorn.Config(
-        app, host="127.0.0.1", port=port, log_config=None, server_header=False, lifespan="off", access_log=False
-    )
-    config.timeout_graceful_shutdown = 2
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    deadline = time.monotonic() + 10
-    while not server.started and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert server.started, "the server did not start"
+    server, ended = Server(Settings(), port), threading.Event()
+    server.start(app, ended.set)
     try:
-        yield f"http://127.0.0.1:{port}"
+        yield server.url
     finally:
-        server.should_exit = True
-        thread.join(timeout=10)
-        assert not thread.is_alive(), "the server did not stop"
+        server.stop()
+        assert ended.wait(10), "the server did not stop"

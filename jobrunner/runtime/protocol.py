@@ -1,0 +1,51 @@
+"""HTTP/1.1 as httptools reads it: a request costs the server a quarter less than with h11, uvicorn's other reader."""
+
+from __future__ import annotations
+
+import sys
+
+from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+HEAD_MAX = 64 * 1024  # bytes, as h11 has it
+
+
+class Protocol(HttpToolsProtocol):
+    """httptools with two of its gaps closed.
+
+    It keeps a head of any length, and trailers: a caller without a key could fill the memory. So bytes are counted
+    since the last piece of a body or end of a request, and more than ``HEAD_MAX`` end the connection with 400. And it
+    drops the body of a request that wishes for another protocol, as Java's client does of HTTP/2 by default: such a
+    connection is handed to h11, which passes over the wish.
+    """
+
+    _since = 0
+    _data = b""
+
+    def data_received(self, data: bytes) -> None:
+        self._since += len(data)
+        self._data = data
+        super().data_received(data)
+        self._data = b""
+        if self._since > HEAD_MAX and not self.transport.is_closing():
+            self.send_400_response("Invalid HTTP request received.")
+
+    def on_body(self, body: bytes) -> None:
+        self._since = 0
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        self._since = 0
+        super().on_message_complete()
+
+    def _should_upgrade(self) -> bool:
+        return True  # asked where a request wishes for it: no cycle of its own begins then
+
+    def handle_websocket_upgrade(self) -> None:
+        """Called, whatever the wish is, while the parser's error tells where the head ended."""
+        error = sys.exception()
+        assert error is not None
+        self.ws_protocol_class = H11Protocol  # the next one on this connection
+        super().handle_websocket_upgrade()
+        if rest := self._data[error.args[0] :]:
+            self.transport.get_protocol().data_received(rest)  # type: ignore[attr-defined]  # just set above
