@@ -21,7 +21,7 @@ from jobrunner.db.lock import PATIENCE, FileLock
 from jobrunner.db.tables import schema_info
 from jobrunner.errors import SchemaMismatch
 
-SCHEMA = 1  # the schema number that this code needs
+SCHEMA = 2  # the schema number that this code needs
 MIGRATION_DEADLINE = 3600.0  # seconds
 _LOCK_ID = 0x6A6F6272756E  # "jobrun": one migration at a time per database
 

@@ -99,7 +99,13 @@ tasks = Table(
     Index("ix_tasks_ended", "finished_at", **_where("finished_at IS NOT NULL")),
     Index("ix_tasks_unwell", "status", "id", **_where("status IN ('failed', 'cancelled')")),
     Index("ix_tasks_expiring", "expires_at", **_where("status = 'pending' AND expires_at IS NOT NULL")),
-    Index("uq_tasks_open_unique_key", "unique_key", unique=True, **_where("status IN ('pending', 'running')")),
+    # NULL needs no uniqueness, and each of its entries would be made again by every claim.
+    Index(
+        "uq_tasks_open_unique_key",
+        "unique_key",
+        unique=True,
+        **_where("unique_key IS NOT NULL AND status IN ('pending', 'running')"),
+    ),
     Index("ix_tasks_parent", "parent_id", **_where("parent_id IS NOT NULL")),
 )
 

@@ -106,7 +106,7 @@ def test_only_older_code_is_refused(database_url: str) -> None:
     with database.begin() as conn:
         conn.exec_driver_sql("UPDATE alembic_version SET version_num = '0099'")
         migrate.check(conn)
-        conn.execute(oldest.values(value="2"))
+        conn.execute(oldest.values(value=str(migrate.SCHEMA + 1)))
         with pytest.raises(SchemaMismatch, match="pip install --upgrade jobrunner"):
             migrate.check(conn)
     database.dispose()

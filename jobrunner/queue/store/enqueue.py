@@ -137,8 +137,8 @@ def _standing(conn: Connection, unmade: Sequence[NewTask]) -> tuple[dict[str, An
 
 @cache
 def _find() -> Any:
-    # IN, not a join: SQLite would go through all tasks for each one that is wanted. The statuses stand in the text: the
-    # index on open keys is a partial one, and a plan for any status could not use it.
+    # IN, not a join: SQLite would go through all tasks for each one that is wanted. What the index on
+    # open keys demands stands in the text, also that a key is not NULL: no plan could use it otherwise.
     wanted = rowset("wanted", task_id=Name, unique_key=Name).c
     columns = (_t.task_id, _t.status, _t.request_hash, _t.unique_key)
     is_open = _t.status.in_([literal_column("'pending'"), literal_column("'running'")])
@@ -146,7 +146,7 @@ def _find() -> Any:
     same_key = _t.unique_key.in_(select(wanted.unique_key).where(wanted.unique_key.is_not(None)))
     return union_all(
         select(*columns, literal_column("1").label("by_id")).where(same_id),
-        select(*columns, literal_column("0").label("by_id")).where(same_key, is_open),
+        select(*columns, literal_column("0").label("by_id")).where(same_key, _t.unique_key.is_not(None), is_open),
     )
 
 
