@@ -217,6 +217,9 @@ def _postgresql_engine(url: URL, pool_size: int, spare: int) -> Engine:
             connection.execute("SET timezone = 'UTC'")
             # Our statements take milliseconds, but the planner thinks some of them dear: compiling one took 357 ms.
             connection.execute("SET jit = off")
+            # A plan that was kept since the queue was empty reads the whole table: 2 s for a claim from 60,000, until
+            # the table is analysed. To plan each time takes 0.1 to 0.5 ms, and finds plans that are better by as much.
+            connection.execute("SET plan_cache_mode = force_custom_plan")
         connection.autocommit = False
 
     @event.listens_for(engine, "handle_error")
