@@ -12,12 +12,14 @@ import math
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cache
+from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo, available_timezones
-
-from apscheduler.triggers.cron import CronTrigger
 
 from jobrunner.background.crontab import WEEKDAYS, Crontab, Field, read
 from jobrunner.errors import InvalidInput, Problem
+
+if TYPE_CHECKING:
+    from apscheduler.triggers.cron import CronTrigger
 
 TICK = timedelta(microseconds=1)
 DAY = timedelta(days=1)
@@ -179,6 +181,8 @@ def _zones() -> frozenset[str]:
 
 
 def _triggers(found: Crontab) -> tuple[CronTrigger, ...]:
+    from apscheduler.triggers.cron import CronTrigger  # which a worker without schedules has no use for
+
     day = {"day": _spell(found.day)}
     weekday = {"day_of_week": _spell(found.weekday, WEEKDAYS)}  # by name: APScheduler's 0 is Monday
     time = {"month": _spell(found.month), "hour": _spell(found.hour), "minute": _spell(found.minute)}

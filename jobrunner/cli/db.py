@@ -50,7 +50,7 @@ def current(as_json: AsJson = False, config: ConfigFile = None) -> None:
 @app.command()
 def check(as_json: AsJson = False, config: ConfigFile = None) -> None:
     """Tell whether this code can work with the database; exits with 2 and the command to run where it cannot."""
-    from jobrunner.db import migrate
+    from jobrunner.db import schema
     from jobrunner.db.engine import open_database
 
     url = settings_of(config).settings.url
@@ -58,7 +58,7 @@ def check(as_json: AsJson = False, config: ConfigFile = None) -> None:
     database = open_database(url, pool_size=1)
     try:
         with database.read() as conn:
-            migrate.check(conn)
+            schema.check(conn)
     finally:
         database.dispose()
     _tell(url, as_json)

@@ -9,10 +9,6 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
-
 from jobrunner.text import visible
 
 _STATUS_STYLE = {
@@ -53,6 +49,10 @@ def table(headers: Sequence[str], rows: Iterable[Sequence[Any]], *, unseen: Sequ
 
     A terminal, which is narrow, shows the columns without those in ``unseen``.
     """
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
     console = Console()
     if not console.is_terminal:
         for row in [headers, *rows]:
@@ -71,6 +71,9 @@ def table(headers: Sequence[str], rows: Iterable[Sequence[Any]], *, unseen: Sequ
 
 def facts(pairs: Iterable[tuple[str, Any]]) -> None:
     """One thing: its names and values, a line each; what is not known is left out."""
+    from rich.console import Console
+    from rich.text import Text
+
     console = Console()
     told = [(name, value) for name, value in pairs if value not in (None, "", [], {})]
     if not console.is_terminal:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from types import ModuleType
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import typer
 
@@ -147,8 +148,14 @@ def _run(
 
 def prepare(settings: Settings, log_level: str | None = None) -> None:
     """Logs as the settings say, and user modules found in the working directory."""
+    # structlog takes these where it finds them, and with rich all of Pygments: 5 MB of every worker, for tracebacks in
+    # colours and a kind of threads that are not ours. A name that stands for None cannot be imported.
+    hidden = [name for name in ("rich", "greenlet") if name not in sys.modules]
+    sys.modules.update(dict.fromkeys(hidden, cast("ModuleType", None)))
     from jobrunner import logs
 
+    for name in hidden:
+        del sys.modules[name]
     logs.setup(log_level or settings.log_level, settings.log_format, settings.log_file)
     here = str(Path.cwd())
     if here not in sys.path:  # behind all others: a file of the user's must not hide an installed module

@@ -6,8 +6,6 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from jobrunner.cli import values
 from jobrunner.cli.exits import Exit
@@ -16,6 +14,8 @@ from jobrunner.cli.output import document, talk
 from jobrunner.text import visible
 
 if TYPE_CHECKING:
+    from rich.progress import Progress
+
     from jobrunner.client.desk import Desk
 
 
@@ -90,6 +90,9 @@ def tell_result(task: dict[str, Any]) -> None:
 
 def task_bars() -> Progress:
     """Progress bars on standard error; nothing at all where that is no terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
     console = Console(stderr=True)
     return Progress(
         TextColumn("{task.description}", markup=False),

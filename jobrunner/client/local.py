@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 
 from jobrunner.background import schedules
 from jobrunner.client.desk import Answer
-from jobrunner.db import migrate
+from jobrunner.db import schema
 from jobrunner.db.engine import open_database
 from jobrunner.db.hints import CANCEL, WORK, Hints, notify
 from jobrunner.db.lock import PATIENCE, FileLock
@@ -42,7 +42,7 @@ class Local:
         self._hinted = self._loaded = False
         try:
             with self._database.begin() as conn:
-                migrate.check(conn)
+                schema.check(conn)
         except BaseException:
             self.__exit__()
             raise

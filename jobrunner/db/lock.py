@@ -8,8 +8,6 @@ import time
 from pathlib import Path
 from typing import IO, Any
 
-import portalocker
-
 from jobrunner.errors import DatabaseLocked
 
 PATIENCE = 5.0  # seconds to wait for a command that works on the same file
@@ -45,6 +43,8 @@ class FileLock:
                 return
 
     def _try(self, url: str | None) -> None:
+        import portalocker  # which a process on PostgreSQL has no use for
+
         path = lock_path(self.database)
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # payloads and results are its owner's
         handle = path.open("a+", encoding="utf-8")

@@ -7,15 +7,17 @@ import time
 from collections.abc import Collection
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
-from jsonschema import Draft202012Validator
 from sqlalchemy import Connection, Engine
 
 from jobrunner.errors import InvalidInput, Problem
 from jobrunner.queue import store
 from jobrunner.queue.request import has_controls
+
+if TYPE_CHECKING:
+    from jsonschema import Draft202012Validator
 
 FRESH = 1.0  # seconds for which a type is not looked up again; one that is not known is looked up each time
 
@@ -58,4 +60,6 @@ def published(conn: Connection, names: Collection[str]) -> dict[str, Published]:
 
 @lru_cache(maxsize=256)
 def _validator(schema: str) -> Draft202012Validator:
+    from jsonschema import Draft202012Validator  # 2 MB that a worker has no use for
+
     return Draft202012Validator(json.loads(schema))

@@ -17,7 +17,7 @@ from typing import Any, Literal
 from jobrunner import logs
 from jobrunner.background.reaper import reclaim_all
 from jobrunner.background.schedules import declare
-from jobrunner.db import migrate
+from jobrunner.db import schema
 from jobrunner.db.engine import Database, open_database
 from jobrunner.db.hints import CANCEL, Hints
 from jobrunner.db.lock import PATIENCE, FileLock
@@ -122,7 +122,7 @@ def _run(
     if plan.on_ready is not None:
         threading.Thread(target=plan.on_ready, args=(process,), name="on-ready", daemon=True).start()
     reason = _supervise(process, work)
-    ticking.shutdown(wait=False)
+    ticking.stop()
     code = process.exit_code
     if server is not None:
         server.stop()
@@ -204,9 +204,9 @@ def _limits(settings: Settings, plan: Plan) -> Limits:
 def _prepare_schema(database: Database, settings: Settings, plan: Plan) -> None:
     """Migrate where that is this process's business, check the schema, and take up what a dead owner left."""
     if plan.role == "up" or settings.is_sqlite:
-        migrate.upgrade_owned(database)
+        _migrate(database)
     with database.begin() as conn:
-        migrate.check(conn)
+        schema.check(conn)
     if settings.is_sqlite:
         reclaim_all(database)  # holding the lock proves that nobody else works
     try:
@@ -214,6 +214,15 @@ def _prepare_schema(database: Database, settings: Settings, plan: Plan) -> None:
             declare(conn, [dict(entry) for entry in settings.schedules])
     except (InvalidInput, TypeError) as error:
         raise SettingsError(f"schedules in the configuration file: {error}") from error
+
+
+def _migrate(database: Database) -> None:
+    with database.begin() as conn:
+        if schema.is_newest(conn):
+            return
+    from jobrunner.db import migrate  # only now: it brings all of Alembic
+
+    migrate.upgrade_owned(database)
 
 
 def _await(database: Database, inbox: queue.SimpleQueue[str]) -> bool:

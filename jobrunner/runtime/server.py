@@ -5,13 +5,14 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Callable
-from typing import Any
-
-import uvicorn
+from typing import TYPE_CHECKING, Any
 
 from jobrunner.errors import SettingsError
 from jobrunner.runtime.protocol import Protocol
 from jobrunner.settings import Settings
+
+if TYPE_CHECKING:
+    import uvicorn
 
 STOP_WITHIN = 5  # seconds for open requests at the end
 
@@ -44,6 +45,8 @@ class Server:
 
     def start(self, app: Any, ended: Callable[[], None]) -> None:
         """Serve; ``ended`` hears, in the server's thread, when it stopped."""
+        import uvicorn  # which a worker without a port has no use for
+
         config = uvicorn.Config(
             app,
             http=Protocol,

@@ -1,7 +1,7 @@
 """Settings: flags > environment > JSON file > default, and where each value came from.
 
 Only this package reads the environment. Its names load on first use: a child process that asks for failpoints alone
-does not pay for pydantic-settings.
+does not pay for pydantic.
 """
 
 from __future__ import annotations

@@ -6,8 +6,7 @@ import socket
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
-from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from jobrunner.settings.values import (
     Count,
@@ -60,13 +59,13 @@ OLD_KEYS = frozenset({"auto_register", "master_host", "master_port", "capabiliti
 FILE_ONLY = frozenset({"schedules"})
 
 
-class Settings(BaseSettings):
+class Settings(BaseModel):
     """What one process runs with. Frozen; paths are absolute; durations are in seconds.
 
     Built directly it takes what it is given and reads nothing around it: :func:`jobrunner.settings.load` reads.
     """
 
-    model_config = SettingsConfigDict(frozen=True, extra="forbid", validate_default=True, hide_input_in_errors=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, hide_input_in_errors=True)
 
     database_url: DatabaseUrl = Field(default="", repr=False)
     data_dir: Folder = Path(".jobrunner")
@@ -103,24 +102,6 @@ class Settings(BaseSettings):
     cache_size_mb: Megabytes = 1024
     cache_dir: OptionalPath = None
     schedules: tuple[dict[str, Any], ...] = ()
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """The layers that ``load`` read, strongest first, in place of pydantic-settings' own readers.
-
-        Those cannot tell which of a key's variables was used, and would read the process's environment.
-        """
-        given = init_settings()
-        if "layers" not in given:
-            return (init_settings,)
-        return tuple(InitSettingsSource(settings_cls, layer) for layer in given["layers"])
 
     @property
     def url(self) -> str:

@@ -67,11 +67,10 @@ def load(
         _file(config, environ, problems, ignored),
     ]
     origin = {key: source for layer in reversed(layers) for key, source in layer.sources.items()}
+    given = {key: value for layer in reversed(layers) for key, value in layer.values.items()}
     try:
-        layered: dict[str, Any] = {"layers": [layer.values for layer in layers]}
-        settings = Settings(**layered)
+        settings = Settings(**given)
     except ValidationError as error:
-        given = {key: value for layer in reversed(layers) for key, value in layer.values.items()}
         problems += _refusals(error, given, origin)
         settings = None
     if problems or settings is None:

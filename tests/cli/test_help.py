@@ -13,7 +13,7 @@ import typer
 from jobrunner.cli.main import app
 from tests.cli.conftest import Jr
 
-HEAVY = ("sqlalchemy", "alembic", "pandas", "starlette", "pydantic_settings")
+HEAVY = ("sqlalchemy", "alembic", "pandas", "starlette")
 
 LOOK = """
 import contextlib, io, json, sys

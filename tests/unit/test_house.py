@@ -27,7 +27,7 @@ SHIPPED_TEXT = [
 LONGEST_FILE = 400  # lines
 LONGEST_MEDIAN = 100  # lines
 MOST_PUBLIC_NAMES = 12
-HEAVY = ("sqlalchemy", "alembic", "pandas", "numpy", "starlette", "pydantic_settings", "uvicorn", "apscheduler")
+HEAVY = ("sqlalchemy", "alembic", "pandas", "numpy", "starlette", "uvicorn", "apscheduler")
 
 LIST_LOADED = """
 import sys

@@ -311,7 +311,7 @@ for number in range(1, 4):
     except RuntimeError as error:
         print("raised", error)
     print(number, flush=True)
-assert "pydantic_settings" not in sys.modules
+assert "pydantic" not in sys.modules
 """
 
 

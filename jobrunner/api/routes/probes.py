@@ -5,7 +5,7 @@ from __future__ import annotations
 from jobrunner.api.doors import Scope
 from jobrunner.api.problems import RETRY_AFTER
 from jobrunner.api.route import Answer, Call, Content, Route
-from jobrunner.db import migrate
+from jobrunner.db import schema
 from jobrunner.errors import DatabaseUnavailable, SchemaMismatch
 
 
@@ -21,7 +21,7 @@ def readyz(call: Call) -> Content:
         reasons.append("draining")
     try:
         with call.service.database.read() as conn:
-            migrate.check(conn)
+            schema.check(conn)
     except DatabaseUnavailable:
         reasons.append("the database does not answer")
     except SchemaMismatch as error:
