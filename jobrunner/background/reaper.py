@@ -14,19 +14,23 @@ log = get_logger(__name__)
 
 
 def may_reclaim(database: Database, *, lease_seconds: float, heartbeat_interval: float) -> bool:
-    """Whether silence of others can be told from an outage. Asked at every sweep, at least twice in a lease.
+    """Whether silence of others can be told from an outage.
 
     After an outage longer than the lease every living worker looks dead: without this wait an outage of 60 s made
     all running tasks run twice. So wait lease + heartbeat after the last loss of connection that this process saw,
     after it was away itself (a machine that slept would else take the tasks from its own hands), or after the
     server's start, whichever is last; a fresh process waits one heartbeat.
     """
-    patience = lease_seconds + heartbeat_interval
-    unbroken = database.unbroken_for(absence=lease_seconds / 2)
-    if unbroken < (patience if database.ever_broken() else heartbeat_interval):
+    if not saw_no_outage(database, lease_seconds=lease_seconds, heartbeat_interval=heartbeat_interval):
         return False
     with database.read() as conn:
-        return views.server_uptime(conn) >= patience
+        return views.server_uptime(conn) >= lease_seconds + heartbeat_interval
+
+
+def saw_no_outage(database: Database, *, lease_seconds: float, heartbeat_interval: float) -> bool:
+    """The part of it that this process knows by itself. Ask often, at least twice in a lease: silence is an absence."""
+    unbroken = database.unbroken_for(absence=lease_seconds / 2)
+    return unbroken >= heartbeat_interval + (lease_seconds if database.ever_broken() else 0.0)
 
 
 def reclaim_stale(database: Database, *, lease_seconds: float, heartbeat_interval: float) -> list[Reclaimed]:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-from sqlalchemy import event, insert, text
+from sqlalchemy import Connection, event, insert, text
 
 from jobrunner.db.engine import Database, open_database
 from jobrunner.db.tables import queues
 from jobrunner.db.types import db_now
+from jobrunner.queue import store, views
 from tests.both_databases.moves import add, take
 
 MILLION = 1_000_000
@@ -41,7 +43,16 @@ def _crowd(database: Database, count: int) -> None:
 
 
 def _claim_plan(database: Database) -> dict[str, Any]:
-    """EXPLAIN (ANALYZE, BUFFERS) of the claim, as it was really sent."""
+    return _plan(
+        database,
+        lambda conn: store.claim(
+            conn, "n", types=["work", "more"], queues=["default", "more"], limit=10, lease_seconds=30.0
+        ),
+    )
+
+
+def _plan(database: Database, ask: Callable[[Connection], object]) -> dict[str, Any]:
+    """EXPLAIN (ANALYZE, BUFFERS) of a statement, as it was really sent."""
     sent: list[tuple[str, Any]] = []
 
     def catch(_conn: Any, _cursor: Any, statement: str, parameters: Any, *_rest: Any) -> None:
@@ -49,9 +60,7 @@ def _claim_plan(database: Database) -> dict[str, Any]:
 
     event.listen(database.engine, "before_cursor_execute", catch)
     with database.begin() as conn:
-        from jobrunner.queue import store
-
-        store.claim(conn, "n", types=["work", "more"], queues=["default", "more"], limit=10, lease_seconds=30.0)
+        ask(conn)
         conn.rollback()
     event.remove(database.engine, "before_cursor_execute", catch)
     statement, parameters = sent[-1]
@@ -82,6 +91,24 @@ def test_a_claim_never_walks_over_what_it_cannot_take(postgres_url: str, count: 
     assert touched < BUFFERS
     assert all(node.get("Rows Removed by Filter", 0) < 100 for node in _nodes(plan))
     assert [task.task_id for task in take(database, 2, queues=["default"])] == ["mine0", "mine2"]
+    database.dispose()
+
+
+def test_the_look_of_the_duties_walks_over_nothing(postgres_url: str) -> None:
+    database = open_database(postgres_url)
+    _crowd(database, 20_000)
+    with database.begin(deadline=120.0) as conn:
+        conn.exec_driver_sql("UPDATE tasks SET expires_at = run_at + interval '1 year' WHERE queue = 'elsewhere'")
+        conn.exec_driver_sql(
+            "UPDATE tasks SET status = 'running', token = 't', lease_until = run_at + interval '1 year'"
+            " WHERE queue = 'paused'"
+        )
+    with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as conn:
+        conn.exec_driver_sql("VACUUM ANALYZE tasks")
+    plan = _plan(database, views.due)
+    assert plan["Shared Hit Blocks"] + plan["Shared Read Blocks"] < 50
+    indexes = {node.get("Index Name") for node in _nodes(plan)}
+    assert {"ix_tasks_leases", "ix_tasks_expiring"} <= indexes
     database.dispose()
 
 

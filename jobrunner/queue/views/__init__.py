@@ -1,5 +1,6 @@
 """Every statement that only reads. Nothing here changes a row."""
 
+from jobrunner.queue.views.due import Due, due
 from jobrunner.queue.views.overview import (
     Health,
     NodeView,
@@ -29,6 +30,7 @@ from jobrunner.queue.views.tasks import (
 
 __all__ = [
     "AttemptView",
+    "Due",
     "Health",
     "LogView",
     "NodeView",
@@ -37,6 +39,7 @@ __all__ = [
     "all_nodes",
     "all_schedules",
     "counts",
+    "due",
     "health",
     "is_idle",
     "last_ended",

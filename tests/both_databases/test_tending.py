@@ -1,0 +1,132 @@
+"""The look of the duties: what is due is found and done, and what is not due costs one statement."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import event, update
+
+from jobrunner.background import schedules, tending
+from jobrunner.background.tending import LOOK_EVERY, SPREAD, tend
+from jobrunner.db import engine
+from jobrunner.db.engine import Database
+from jobrunner.db.tables import schedules as table
+from jobrunner.db.types import db_now
+from jobrunner.queue import views
+from tests.both_databases.moves import add, age_lease, row, take
+
+LEASE, BEAT = 30.0, 10.0
+
+
+@pytest.fixture
+def grown_up(database: Database, monkeypatch: pytest.MonkeyPatch) -> Database:
+    """This process and its server have run for long enough to judge others."""
+    monkeypatch.setattr(views, "server_uptime", lambda conn: 1e9)
+    told = [1_000.0]
+    monkeypatch.setattr(engine, "_clock", lambda: told[0])
+    fresh = engine.open_database(database.url.render_as_string(hide_password=False))
+    fresh.unbroken_for(absence=1e9)
+    told[0] += BEAT
+    return fresh
+
+
+def _tend(database: Database, woken: list[str] | None = None) -> float:
+    heard = [] if woken is None else woken
+    return tend(database, lambda: heard.append("woken"), lease_seconds=LEASE, heartbeat_interval=BEAT)
+
+
+def _schedule(database: Database, seconds_ago: float, **wish: Any) -> None:
+    with database.begin() as conn:
+        schedules.save(conn, "s", task_type="work", allow_unknown=True, every=60.0, **wish)
+        conn.execute(update(table).values(anchor=db_now(-seconds_ago - 60), next_at=db_now(-seconds_ago)))
+
+
+def _look(database: Database) -> views.Due:
+    with database.read() as conn:
+        return views.due(conn)
+
+
+def test_nothing_is_due(database: Database) -> None:
+    add(database, task_id="waits")
+    take(database)
+    add(database, task_id="waits too")
+    assert _look(database) == views.Due(firing_in=None, stale=False, expired=False)
+
+
+def test_an_idle_look_is_one_statement(database: Database) -> None:
+    sent: list[str] = []
+    with database.read() as conn:
+        reader = conn.engine
+    event.listen(reader, "before_cursor_execute", lambda *told: sent.append(told[2]))
+    woken: list[str] = []
+    assert _tend(database, woken) == LOOK_EVERY
+    assert [statement.split()[0] for statement in sent if statement != "BEGIN"] == ["SELECT"]
+    assert woken == []
+
+
+def test_a_due_schedule_fires_and_wakes(database: Database) -> None:
+    _schedule(database, seconds_ago=1)
+    woken: list[str] = []
+    _tend(database, woken)
+    assert woken == ["woken"]
+    assert len(take(database)) == 1
+    _tend(database, woken)
+    assert woken == ["woken"], "nothing new was made"
+
+
+def test_the_next_look_comes_with_the_next_instant(database: Database) -> None:
+    _schedule(database, seconds_ago=-0.5)
+    assert 0 < _tend(database) <= 0.5 + SPREAD
+    _schedule(database, seconds_ago=-100)
+    assert _tend(database) == LOOK_EVERY
+    _schedule(database, seconds_ago=-0.5)
+    with database.begin() as conn:
+        schedules.pause(conn, "s")
+    assert _tend(database) == LOOK_EVERY
+    assert _look(database).firing_in is None
+
+
+def test_a_stale_lease_is_taken_back_and_wakes(grown_up: Database) -> None:
+    add(grown_up, task_id="t")
+    take(grown_up)
+    age_lease(grown_up, "t", 100)
+    woken: list[str] = []
+    _tend(grown_up, woken)
+    assert (row(grown_up, "t").status, woken) == ("pending", ["woken"])
+    grown_up.dispose()
+
+
+def test_who_cannot_judge_takes_nothing(database: Database) -> None:
+    add(database, task_id="t")
+    take(database)
+    age_lease(database, "t", 100)
+    _tend(database)
+    assert row(database, "t").status == "running", "a fresh process waits one heartbeat"
+
+
+def test_what_expired_is_cancelled_and_wakes_nobody(database: Database) -> None:
+    add(database, task_id="t")
+    with database.read() as conn:
+        moment = views.now(conn)
+    add(database, task_id="late", expires_at=moment - timedelta(seconds=1))
+    woken: list[str] = []
+    _tend(database, woken)
+    assert (row(database, "t").status, row(database, "late").status, woken) == ("pending", "cancelled", [])
+
+
+def test_a_duty_that_fails_keeps_no_other_from_being_done(
+    database: Database, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(_database: Database) -> int:
+        raise ValueError("a defect")
+
+    monkeypatch.setattr(tending, "fire_due", broken)
+    _schedule(database, seconds_ago=1)
+    with database.read() as conn:
+        moment = views.now(conn)
+    add(database, task_id="late", expires_at=moment - timedelta(seconds=1))
+    assert _tend(database) == LOOK_EVERY
+    assert row(database, "late").status == "cancelled"
+    assert "a defect" in caplog.text
