@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from jobrunner import logs
 from jobrunner.background.reaper import reclaim_all
@@ -26,9 +26,11 @@ from jobrunner.handlers import load as load_handlers
 from jobrunner.node.worker import RELEASE_DEADLINE, Limits
 from jobrunner.runtime import duties
 from jobrunner.runtime.process import Process
-from jobrunner.runtime.server import Server
 from jobrunner.runtime.work import CONNECTIONS, Work
 from jobrunner.settings import DEFAULT_PORT, Settings, check_door
+
+if TYPE_CHECKING:
+    from jobrunner.runtime.server import Server
 
 API_CONNECTIONS = 4
 DATABASE_WITHIN = 30.0  # seconds that a starting process waits for its database
@@ -183,6 +185,8 @@ def _server(settings: Settings, plan: Plan) -> Server | None:
     """``up`` and ``api`` serve; ``worker`` where a port is set, and on SQLite always: no other process could."""
     if plan.role == "worker" and settings.port is None and not settings.is_sqlite:
         return None
+    from jobrunner.runtime.server import Server  # with uvicorn, which a worker without a port has no use for
+
     check_door(settings)
     return Server(settings, DEFAULT_PORT if settings.port is None else settings.port)
 

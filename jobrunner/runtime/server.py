@@ -5,14 +5,13 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import uvicorn
 
 from jobrunner.errors import SettingsError
 from jobrunner.runtime.protocol import Protocol
 from jobrunner.settings import Settings
-
-if TYPE_CHECKING:
-    import uvicorn
 
 STOP_WITHIN = 5  # seconds for open requests at the end
 
@@ -45,8 +44,6 @@ class Server:
 
     def start(self, app: Any, ended: Callable[[], None]) -> None:
         """Serve; ``ended`` hears, in the server's thread, when it stopped."""
-        import uvicorn  # which a worker without a port has no use for
-
         config = uvicorn.Config(
             app,
             http=Protocol,
