@@ -5,6 +5,7 @@ JobrunnerError
 ├── SchemaMismatch       the database's schema does not fit this code
 ├── DatabaseLocked       another process owns the SQLite file
 ├── DatabaseUnavailable  the database did not answer in time
+│   └── DatabaseBusy     it answers, but somebody's open transaction holds what is needed
 ├── InvalidInput         a request or payload is refused; carries every problem and where it stands
 │   └── UnknownTaskType  nobody ever published this task type
 ├── TaskNotFound         no task has this task_id
@@ -54,6 +55,10 @@ class DatabaseLocked(JobrunnerError):
 
 class DatabaseUnavailable(JobrunnerError):
     """The database did not answer in time, or not at all."""
+
+
+class DatabaseBusy(DatabaseUnavailable):
+    """Somebody's open transaction holds what is needed, for longer than was to be waited."""
 
 
 @dataclass(frozen=True)

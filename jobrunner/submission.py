@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection
 
@@ -24,13 +25,12 @@ from jobrunner.queue.task import NewTask
 _DEFAULTS = ("queue", "priority", "max_attempts", "timeout")
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(NamedTuple):
     """What a caller asks for; ``options`` are those of :func:`jobrunner.queue.request.new_task`."""
 
     task_type: str
-    payload: Mapping[str, Any] = field(default_factory=dict)
-    options: Mapping[str, Any] = field(default_factory=dict)
+    payload: Mapping[str, Any] = MappingProxyType({})
+    options: Mapping[str, Any] = MappingProxyType({})
 
     @property
     def keyed(self) -> bool:
@@ -59,12 +59,8 @@ def submit_many(conn: Connection, requests: Sequence[Request], *, allow_unknown:
 
     Many that bring neither task_id nor unique_key are stored while they are checked, several times as fast.
     """
-    checked = _checked(conn, requests, allow_unknown)
-    keyed = any(request.options and request.keyed for request in requests)
-    if not keyed and store.can_stream(conn, len(requests)):
-        return store.enqueue_stream(conn, checked)
-    new = list(checked)
-    return store.enqueue_many(conn, new) if len(new) != 1 else [store.enqueue(conn, new[0])]
+    fresh = not any(request.options and request.keyed for request in requests)
+    return store.enqueue_many(conn, _checked(conn, requests, allow_unknown), fresh=fresh)
 
 
 def prepare(conn: Connection, requests: Sequence[Request], *, allow_unknown: bool = False) -> list[NewTask]:
@@ -114,7 +110,8 @@ def _one(request: Request, kind: _Kind | None, nearest: Mapping[str, str | None]
         new = another(kind.model, request.payload)
     else:
         new = kind.model = new_task(request.task_type, request.payload, **kind.defaults)
-    kind.check(dict(request.payload))
+    payload = request.payload
+    kind.check(payload if type(payload) is dict else dict(payload))
     return new
 
 

@@ -3,40 +3,50 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from weakref import WeakKeyDictionary
 
 from sqlalchemy import Connection
 from starlette.concurrency import run_in_threadpool
 
-from jobrunner.db.engine import Database
-from jobrunner.errors import DatabaseUnavailable, JobrunnerError
-from jobrunner.queue import store
+from jobrunner.db.engine import DEADLINE, Database
+from jobrunner.errors import DatabaseBusy, DatabaseUnavailable, JobrunnerError
+from jobrunner.queue import store, views
 from jobrunner.queue.store import Submitted
 from jobrunner.queue.task import NewTask
+from jobrunner.queue.views import TaskView
 from jobrunner.settings.failpoints import hit
 from jobrunner.submission import Request, prepare
 
 MOST = 64  # submissions in one transaction
+PATIENCE = 0.02  # seconds that submissions wait, together or alone, for somebody's open transaction that has their key
+AGAIN = 0.2  # seconds from then until one asks again, alone
+
+Found = Submitted | TaskView
+"""What a submission came to: a new task, or how the one stands that an earlier, equal request made."""
 
 
 class Intake:
-    """Stores submissions that can meet no other task: they bring neither a task_id nor a unique_key.
+    """Stores submissions. Each gets its own answer: where one is refused, breaks or has to wait, it does so alone.
 
-    Each gets its own answer, and a refusal spoils no other. A key can make an INSERT wait for somebody's open
-    transaction, and all that came with it: those go alone.
+    A task_id or unique_key can make an INSERT wait for somebody's open transaction. So requests with keys have a desk
+    of their own, and what has to wait there for longer than PATIENCE asks again by itself, for as long as any
+    transaction may take; in between it holds neither a connection nor the others.
     """
 
     def __init__(self, database: Database, *, allow_unknown: bool) -> None:
         self._database = database
         self._allow_unknown = allow_unknown
-        self._desks: WeakKeyDictionary[asyncio.AbstractEventLoop, _Desk] = WeakKeyDictionary()
+        self._desks: WeakKeyDictionary[asyncio.AbstractEventLoop, tuple[_Desk, _Desk]] = WeakKeyDictionary()
 
-    async def submit(self, request: Request) -> Submitted:
+    async def submit(self, request: Request) -> Found:
         """Store one; raises what ``submission.submit`` raises."""
         loop = asyncio.get_running_loop()
-        desk = self._desks.setdefault(loop, _Desk())
-        answer: asyncio.Future[Submitted] = loop.create_future()
+        desk = self._desks.setdefault(loop, (_Desk(), _Desk()))[request.keyed]
+        answer: asyncio.Future[Found] = loop.create_future()
         desk.waiting.append((request, answer))
         if desk.busy is None:
             desk.busy = loop.create_task(self._work_off(desk))
@@ -46,57 +56,92 @@ class Intake:
         try:
             while desk.waiting:
                 batch, desk.waiting = desk.waiting[:MOST], desk.waiting[MOST:]
-                try:
-                    told = await run_in_threadpool(self._store, [request for request, _ in batch])
-                except Exception as error:  # noqa: BLE001 - handed to everybody who waits
-                    told = [error] * len(batch)
-                for (_, answer), found in zip(batch, told, strict=True):
-                    if answer.done():  # its caller went away
-                        continue
-                    if isinstance(found, Exception):
-                        answer.set_exception(found)
-                    else:
-                        answer.set_result(found)
+                batch.sort(key=_place)
+                error = await self._serve(batch)
+                if error is None:
+                    continue
+                if not _may_go_alone(batch, error):
+                    _answer(batch, [error] * len(batch))
+                    continue
+                for one in batch:
+                    alone = asyncio.create_task(self._serve_alone(one))
+                    desk.alone.add(alone)
+                    alone.add_done_callback(desk.alone.discard)
         finally:
             desk.busy = None
 
-    def _store(self, requests: list[Request]) -> list[Submitted | Exception]:
-        try:
-            return self._store_together(requests)
-        except DatabaseUnavailable:
-            raise
-        except Exception:
-            if len(requests) == 1:
-                raise
-        return [self._store_alone(request) for request in requests]
+    async def _serve_alone(self, one: _Asked) -> None:
+        until = time.monotonic() + DEADLINE
+        while not one[1].done() and (error := await self._serve([one])):
+            if time.monotonic() > until or not _may_go_alone([one], error):
+                _answer([one], [error])
+                return
+            await asyncio.sleep(AGAIN)
 
-    def _store_together(self, requests: list[Request]) -> list[Submitted | Exception]:
-        with self._database.begin() as conn:
+    async def _serve(self, batch: list[_Asked]) -> Exception | None:
+        """Store and answer; where that fails as a whole nobody is answered, and what was in the way is returned."""
+        try:
+            told = await run_in_threadpool(self._store, [request for request, _ in batch])
+        except Exception as error:  # noqa: BLE001 - handed to who asked, in the end
+            return error
+        _answer(batch, told)
+        return None
+
+    def _store(self, requests: list[Request]) -> list[Found | Exception]:
+        keyed = requests[0].keyed
+        with self._transaction(keyed) as conn:
             checked = [self._check(conn, request) for request in requests]
             new = [found for found in checked if isinstance(found, NewTask)]
-            stored = iter(store.enqueue_many(conn, new) if len(new) > 1 else [store.enqueue(conn, one) for one in new])
-            told: list[Submitted | Exception] = [
-                next(stored) if isinstance(found, NewTask) else found for found in checked
+            stored = iter(store.enqueue_many(conn, new, fresh=not keyed))
+            told: list[Found | Exception] = [
+                _as_it_stands(conn, next(stored)) if isinstance(found, NewTask) else found for found in checked
             ]
             hit("submit-before-commit")
         return told
 
+    def _transaction(self, keyed: bool) -> AbstractContextManager[Connection]:
+        return self._database.begin(patience=PATIENCE) if keyed else self._database.single()
+
     def _check(self, conn: Connection, request: Request) -> NewTask | JobrunnerError:
         try:
             return prepare(conn, [request], allow_unknown=self._allow_unknown)[0]
+        except DatabaseUnavailable:
+            raise
         except JobrunnerError as error:  # of this request alone; any other is met by trying each of them alone
             return error
 
-    def _store_alone(self, request: Request) -> Submitted | Exception:
-        try:
-            return self._store_together([request])[0]
-        except Exception as error:  # noqa: BLE001 - handed to who asked
-            return error
+
+def _as_it_stands(conn: Connection, stored: Submitted) -> Found:
+    return stored if stored.created else views.task(conn, stored.task_id)
+
+
+_Asked = tuple[Request, asyncio.Future[Found]]
+
+
+def _place(asked: _Asked) -> tuple[str, str]:
+    """Keys have one order everywhere: two servers with the same ones shall not wait for each other."""
+    options = asked[0].options
+    return options.get("unique_key") or "", options.get("task_id") or ""
+
+
+def _may_go_alone(batch: list[_Asked], error: Exception) -> bool:
+    return isinstance(error, DatabaseBusy) or (len(batch) > 1 and not isinstance(error, DatabaseUnavailable))
+
+
+def _answer(batch: list[_Asked], told: Sequence[Found | Exception]) -> None:
+    for (_, answer), found in zip(batch, told, strict=True):
+        if answer.done():  # its caller went away
+            continue
+        if isinstance(found, Exception):
+            answer.set_exception(found)
+        else:
+            answer.set_result(found)
 
 
 @dataclass(slots=True)
 class _Desk:
-    """What waits in one event loop, and who works it off."""
+    """What waits in one event loop, who works it off, and who asks alone."""
 
-    waiting: list[tuple[Request, asyncio.Future[Submitted]]] = field(default_factory=list)
+    waiting: list[_Asked] = field(default_factory=list)
     busy: asyncio.Task[None] | None = None
+    alone: set[asyncio.Task[None]] = field(default_factory=set)

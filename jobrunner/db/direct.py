@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import lru_cache
+from itertools import chain, groupby, islice
+from operator import itemgetter
 from typing import Any
 
 import psycopg
@@ -22,7 +24,7 @@ from sqlalchemy.exc import DBAPIError
 from jobrunner.db.engine import DEAD_STATES
 from jobrunner.db.types import db_now, to_micros
 
-AT_ONCE = 50  # rows that are sent together
+AT_ONCE = 50  # rows that are made, then sent: in turn for each row they would fight for the processor's caches
 Row = tuple[tuple[str, ...], tuple[Any, ...]]
 
 _ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
@@ -62,14 +64,12 @@ def append(conn: Connection, table: Table, columns: Sequence[str], rows: Callabl
     them. Where making a row raises, or a row is refused (IntegrityError), none is added and the transaction is as it
     was. Nothing else may be asked of ``conn`` while rows are made.
     """
-    names = ", ".join(columns)
-    name = conn.dialect.identifier_preparer.format_table(table)
+    into = f"{conn.dialect.identifier_preparer.format_table(table)} ({', '.join(columns)})"
     driver = _psycopg(conn)
     if driver is not None:
-        _copy(conn, driver, f"COPY {name} ({names}) FROM STDIN", rows)
+        _copy(conn, driver, f"COPY {into} FROM STDIN", rows)
     else:
-        marks = ", ".join("?" * len(columns))
-        _insert(conn, f"INSERT INTO {name} ({names}) VALUES ({marks})", rows)  # noqa: S608 - names from code
+        _insert(conn, f"INSERT INTO {into} VALUES ", rows)  # noqa: S608 - names from code
 
 
 def _copy(
@@ -134,9 +134,21 @@ def _insert(conn: Connection, text: str, rows: Callable[[datetime], Iterable[Row
     moment = conn.execute(_CLOCK).scalar_one()
     with conn.begin_nested():
         try:
-            driver.executemany(text, ((*own, *rest) for own, rest in rows(moment)))
+            for rest, alike in groupby(rows(moment), itemgetter(1)):
+                _insert_alike(driver, text, rest, alike)
         except sqlite3.Error as error:
             raise _wrapped(conn, text, error, sqlite3.Error, dead=False) from error
+
+
+def _insert_alike(driver: sqlite3.Connection, text: str, rest: tuple[Any, ...], rows: Iterator[Row]) -> None:
+    """Rows that share ``rest``. NULL stands in the text: to bind one costs the driver as much as four values."""
+    first = next(rows)
+    marks = ["?"] * len(first[0]) + ["NULL" if value is None else "?" for value in rest]
+    given = [value for value in rest if value is not None]
+    one = f"{text}({', '.join(marks)})"
+    made = ((*own, *given) for own, _ in chain([first], rows))
+    while some := list(islice(made, AT_ONCE)):
+        driver.executemany(one, some)
 
 
 _CLOCK = select(db_now())

@@ -17,7 +17,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import QueuePool
 
 from jobrunner.db.deadline import Watchdog
-from jobrunner.errors import DatabaseUnavailable, SettingsError
+from jobrunner.errors import DatabaseBusy, DatabaseUnavailable, SettingsError
 
 DEADLINE = 10.0  # seconds for one of our transactions, all of which are short
 CONNECT_TIMEOUT = 5  # seconds
@@ -26,6 +26,8 @@ READERS = 4  # read-only connections to a SQLite file
 
 # 25006: a demoted primary that still answers; 57P0x: shutting down, crashed, starting. None of them heals by itself.
 DEAD_STATES = frozenset({"25006", "57P01", "57P02", "57P03"})
+
+_LOCKED_STATES = frozenset({"55P03", "40P01"})  # lock_timeout, deadlock
 
 _watchdog = Watchdog()
 
@@ -54,14 +56,20 @@ class Database:
             self._committing = self._reader = self.engine.execution_options(isolation_level="AUTOCOMMIT")
 
     @contextmanager
-    def begin(self, deadline: float = DEADLINE, *, idle: float | None = None) -> Iterator[Connection]:
+    def begin(
+        self, deadline: float = DEADLINE, *, idle: float | None = None, patience: float | None = None
+    ) -> Iterator[Connection]:
         """A transaction that commits at the end of the block and rolls back on any exception.
 
-        ``idle`` (seconds, PostgreSQL) is how long it may do nothing, where that is not the connection's own limit.
+        ``idle`` (seconds, PostgreSQL) is how long it may do nothing, where that is not the connection's own limit;
+        ``patience`` (seconds) how long a statement waits for another's transaction until DatabaseBusy is raised.
+        SQLite has nobody to wait for.
         """
         with self._guarded(self.engine, deadline) as conn, conn.begin():
             if idle is not None:
                 conn.exec_driver_sql(f"SET LOCAL idle_in_transaction_session_timeout = {int(idle * 1_000)}")
+            if patience is not None and not self.is_sqlite:
+                conn.exec_driver_sql(f"SET LOCAL lock_timeout = {int(patience * 1_000)}")
             yield conn
 
     @contextmanager
@@ -86,6 +94,8 @@ class Database:
         except (OperationalError, InterfaceError, PoolTimeout) as error:
             if _is_mistake(error):
                 raise
+            if _is_busy(error):
+                raise DatabaseBusy(_reason(error)) from error
             if _is_outage(error):
                 self._broken_at = _clock()
             raise DatabaseUnavailable(_reason(error)) from error
@@ -166,6 +176,11 @@ def _is_mistake(error: Exception) -> bool:
     """A wrong statement, which sqlite3 calls an OperationalError too: no second try would help."""
     code = getattr(getattr(error, "orig", None), "sqlite_errorcode", None)
     return code is not None and code & 0xFF == sqlite3.SQLITE_ERROR
+
+
+def _is_busy(error: Exception) -> bool:
+    """Whether somebody else's lock was in the way: waited for too long, or for each other."""
+    return getattr(getattr(error, "orig", None), "sqlstate", None) in _LOCKED_STATES
 
 
 def _is_outage(error: Exception) -> bool:

@@ -68,7 +68,8 @@ def check(value: Any, *, max_bytes: int = PAYLOAD_MAX_BYTES, max_depth: int = MA
 
 def dump(value: Any, *, max_bytes: int = PAYLOAD_MAX_BYTES, max_depth: int = MAX_DEPTH, at: str = "") -> str:
     """Compact JSON text of ``value``, checked. Raises InvalidInput; ``max_bytes`` limits the text's UTF-8."""
-    return _quick(value, max_bytes, max_depth) or _dumped(value, max_bytes, max_depth, at, sort_keys=False)
+    text, _ = _quick(value, max_bytes, max_depth)
+    return text or _dumped(value, max_bytes, max_depth, at, sort_keys=False)
 
 
 def canonical(value: Any, *, max_bytes: int = BODY_MAX_BYTES, max_depth: int = MAX_DEPTH) -> str:
@@ -78,8 +79,11 @@ def canonical(value: Any, *, max_bytes: int = BODY_MAX_BYTES, max_depth: int = M
 
 def payload(value: dict[str, Any]) -> tuple[str, bytes]:
     """``dump`` of a task's payload, and its ``canonical`` text in UTF-8."""
-    text = _quick(value, PAYLOAD_MAX_BYTES, MAX_DEPTH)
-    return (text, to_json(_in_order(value))) if text else (dump(value), canonical(value).encode())
+    text, ordered = _quick(value, PAYLOAD_MAX_BYTES, MAX_DEPTH)
+    if text:
+        return text, to_json(ordered)
+    text = _dumped(value, PAYLOAD_MAX_BYTES, MAX_DEPTH, "", sort_keys=False)
+    return text, canonical(value).encode()
 
 
 def load(text: str) -> Any:
@@ -187,16 +191,6 @@ def _compact(value: Any, *, sort_keys: bool = False) -> str:
     return _ENCODE_SORTED(value) if sort_keys else _ENCODE(value)
 
 
-def _in_order(value: Any) -> Any:
-    """The same value, with the keys of every object in order."""
-    if type(value) is dict:
-        return {key: _in_order(part) if type(part := value[key]) in _NESTED else part for key in sorted(value)}
-    return [_in_order(part) for part in value] if type(value) is list else value
-
-
-_NESTED = (dict, list)
-
-
 def _decoded(data: bytes | str, max_bytes: int) -> str:
     if len(data) > max_bytes or (isinstance(data, str) and not data.isascii() and _size(data) > max_bytes):
         raise gate.too_large(max_bytes)
@@ -224,15 +218,16 @@ def _deeper(text: str, max_depth: int) -> bool:
     return False
 
 
-def _quick(value: Any, max_bytes: int, max_depth: int) -> str:
-    """The text that ``_dumped`` would give, in a fifth of the time, where nothing in ``value`` is doubtful; else ""."""
-    if gate.room_left(value, max_bytes, max_depth) < 0:
-        return ""
+def _quick(value: Any, max_bytes: int, max_depth: int) -> tuple[str, Any]:
+    """The text that ``_dumped`` would give, in a fifth of the time, and ``value`` with ordered keys; "" if in doubt."""
+    ordered = gate.ordered(value, max_bytes, max_depth)
+    if ordered is None:
+        return "", None
     try:
         text = to_json(value)
     except ValueError:  # half a surrogate pair: the walk of _dumped says where
-        return ""
-    return text.decode() if len(text) <= max_bytes and b"\\u0000" not in text else ""
+        return "", None
+    return (text.decode(), ordered) if len(text) <= max_bytes and b"\\u0000" not in text else ("", None)
 
 
 def _stored_integer(value: int) -> int | float:

@@ -75,43 +75,55 @@ def inspect(value: Any, *, max_bytes: int | None, max_depth: int, at: str) -> No
         raise refused(walk.problems)
 
 
-def room_left(value: Any, room: int, depth: int) -> int:
-    """``room`` less what the JSON text of ``value`` takes at least; negative where that is too much, or in doubt.
+def ordered(value: Any, room: int, depth: int) -> Any:
+    """``value`` with the keys of every object in order; None where its text takes more than ``room``, or in doubt.
 
     A quick look: where it does not doubt, ``inspect`` finds nothing but what the text shows as well, which are its
     exact size, NUL and lone surrogates. Every writer of JSON spells such a value alike: floats are in doubt where one
     of them could take an exponent. ``depth`` is how deep it may nest.
     """
-    room -= 2
+    try:
+        found, left = _ordered(value, room - 2, depth)
+    except (_Doubt, TypeError):  # TypeError: keys that are no texts
+        return None
+    return found if left >= 0 else None
+
+
+class _Doubt(Exception):
+    """``inspect`` shall look."""
+
+
+def _ordered(value: Any, room: int, depth: int) -> tuple[Any, int]:
+    """And what is left of ``room``: looked at before each step down, so that shared or circular parts end the walk."""
     if depth <= 0 or room < 0:
-        return -1
+        raise _Doubt
+    found: Any
+    places: Any
     if type(value) is dict:
-        for key in value:
-            if type(key) is not str:
-                return -1
-            room -= len(key)
-        value = value.values()
-    elif type(value) is not list:
-        return -1
-    for part in value:
+        found, places = {}, sorted(value)
+        room -= len("".join(places))
+    elif type(value) is list:
+        found, places = value.copy(), range(len(value))
+    else:
+        raise _Doubt
+    for place in places:
+        part = found[place] = value[place]
         kind = type(part)
         if kind is str:
             room -= len(part) + 2
         elif kind is int:
             if not -(2**63) <= part < 2**63:
-                return -1
+                raise _Doubt
             room -= 1
         elif kind is bool or part is None:
             room -= 4
         elif kind is float:
             if part and not 1e-3 <= abs(part) <= 1e15:
-                return -1
+                raise _Doubt
             room -= 3
         else:
-            room = room_left(part, room, depth - 1)
-            if room < 0:
-                return -1
-    return room
+            found[place], room = _ordered(part, room - 2, depth - 1)
+    return found, room
 
 
 class _Walk:

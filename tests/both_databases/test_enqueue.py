@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime, timedelta
+from importlib import import_module
+from typing import Any
 
 import pytest
+from sqlalchemy import Connection, update
 
 from jobrunner.db.engine import Database
+from jobrunner.db.tables import tasks
+from jobrunner.db.types import db_now
 from jobrunner.errors import InvalidInput, TaskExists
 from jobrunner.queue import store, views
 from jobrunner.queue.request import new_task
 from jobrunner.queue.task import Status
 from tests.both_databases.moves import DONE, add, end, row, take
+
+enqueue_file: Any = import_module("jobrunner.queue.store.enqueue")  # the package has a function of that name
 
 
 def test_a_new_task_waits_as_it_was_sent(database: Database) -> None:
@@ -127,3 +134,23 @@ def test_a_time_beyond_the_calendar_is_refused(field: str, moment: str) -> None:
     with pytest.raises(InvalidInput) as refused:
         new_task("work", **{field: datetime.fromisoformat(moment)})  # type: ignore[arg-type]
     assert [problem.pointer for problem in refused.value.problems] == [f"/{field}"]
+
+
+def test_what_was_made_is_told_as_made_though_a_second_look_was_needed(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A unique_key's task ends between the look that found it in the way and the one that asks how it stands."""
+    add(database, "work", task_id="first", unique_key="k")
+    look = enqueue_file._standing
+    looks: list[int] = []
+
+    def ended_meanwhile(conn: Connection, unmade: Any) -> Any:
+        looks.append(len(unmade))
+        conn.execute(update(tasks).values(status="cancelled", finished_at=db_now()).where(tasks.c.task_id == "first"))
+        return look(conn, unmade)
+
+    monkeypatch.setattr(enqueue_file, "_standing", ended_meanwhile)
+    with database.begin() as conn:
+        told = store.enqueue_many(conn, [new_task("work", task_id="a"), new_task("work", task_id="b", unique_key="k")])
+    assert [(one.task_id, one.created) for one in told] == [("a", True), ("b", True)]
+    assert looks == [1, 0]

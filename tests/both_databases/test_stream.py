@@ -51,7 +51,7 @@ def _types() -> Iterator[None]:
 
 
 def wanted() -> list[NewTask]:
-    payloads: tuple[dict[str, Any], ...] = ({}, {"b": HARD, "a": [1, 0.5, None]}, {HARD: {"\\": "\\\\n"}})
+    payloads: tuple[dict[str, Any], ...] = ({}, {"b": HARD, "a": [1, 0.5, None]}, {HARD: {"\\": "\\\\n"}}, {"a": 1})
     return [new_task("work\\type", payload, **options) for payload in payloads for options in OPTIONS]
 
 
@@ -82,8 +82,8 @@ def test_a_row_is_the_same_by_every_way_in(database: Database) -> None:
     streamed = wanted()
     inserted, single = ([one._replace(task_id=new_id()) for one in streamed] for _ in range(2))
     with database.begin() as conn:
-        assert store.can_stream(conn, 1_000)
-        told = store.enqueue_stream(conn, iter(streamed))
+        assert len(streamed) > FEW
+        told = store.enqueue_many(conn, iter(streamed), fresh=True)
         assert told == [store.Submitted(one.task_id, told[0].status, True) for one in streamed]
         assert [one.task_id for one in store.enqueue_many(conn, inserted)] == [one.task_id for one in inserted]
         assert all(store.enqueue(conn, one).created for one in single)
@@ -154,8 +154,8 @@ def test_what_the_database_refuses_leaves_nothing_either(database: Database) -> 
     bad[70] = bad[70]._replace(priority=11)
     with database.begin() as conn:
         with pytest.raises(IntegrityError):
-            store.enqueue_stream(conn, bad)
-        assert len(store.enqueue_stream(conn, [new_task("work") for _ in range(100)])) == 100
+            store.enqueue_many(conn, bad, fresh=True)
+        assert len(store.enqueue_many(conn, [new_task("work") for _ in range(100)], fresh=True)) == 100
     with pytest.raises(IntegrityError), database.begin() as conn:
         store.enqueue(conn, bad[70])
     assert count(database) == 100
@@ -223,7 +223,7 @@ def test_a_callers_own_transaction_keeps_or_undoes_them(postgres_url: str, zone:
         conn.rollback()
         conn.execute(text(f"SET timezone = '{zone}'"))
         new = wanted()
-        store.enqueue_stream(conn, new)
+        store.enqueue_many(conn, new, fresh=True)
         found = select(tasks.c.run_at - tasks.c.created_at).where(tasks.c.task_type == "work\\type")
         distances = conn.execute(found.where(tasks.c.expires_at.is_(None)).distinct()).scalars()
         assert sorted(each.total_seconds() for each in distances) == [0.0, 0.25, 90 * 86_400.0, 182 * 86_400.0]
@@ -254,9 +254,9 @@ def test_a_connection_that_dies_on_the_way_is_an_outage(postgres_url: str) -> No
 
     with pytest.raises(DatabaseUnavailable), database.begin() as conn:
         pid = conn.execute(text("SELECT pg_backend_pid()")).scalar_one()
-        store.enqueue_stream(conn, dying(pid))
+        store.enqueue_many(conn, dying(pid), fresh=True)
     with database.begin() as conn:
-        assert len(store.enqueue_stream(conn, [new_task("work") for _ in range(100)])) == 100
+        assert len(store.enqueue_many(conn, [new_task("work") for _ in range(100)], fresh=True)) == 100
     assert count(database) == 100
     with pytest.raises(DatabaseUnavailable), database.single() as conn:
         pid = conn.execute(text("SELECT pg_backend_pid()")).scalar_one()

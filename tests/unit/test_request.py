@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 import sys
 import unicodedata
@@ -69,7 +70,8 @@ def test_names_are_judged_by_the_rule(name: str) -> None:
 @example({"a": 1e-3, "b": 1e15, "c": 1e16, "d": 1e-5, "e": 0.1 + 0.2, "f": 123456.789})
 @example({"a": '\x7f\x1f\b\f\n\r\t"\\/ \u2028 𝄞', "\\u0000": "\\u0000"})
 def test_the_quick_texts_of_a_payload_are_those_of_json(payload: dict[str, Any]) -> None:
-    assert codec.payload(payload) == (codec.dump(payload), codec.canonical(payload).encode())
+    plain = json.dumps(payload, ensure_ascii=False, separators=(",", ":"))
+    assert codec.payload(payload) == (plain, codec.canonical(payload).encode())
 
 
 @given(st.dictionaries(ANY_TEXT, ANYTHING, max_size=3))
@@ -100,7 +102,7 @@ def test_the_quick_look_goes_as_deep_as_the_walk(levels: int, nest: Any) -> None
     for _ in range(levels - 1):
         value = nest(value)
     payload = value if isinstance(value, dict) else {"list": value[0]}
-    quick = gate.room_left(payload, codec.PAYLOAD_MAX_BYTES, codec.MAX_DEPTH) >= 0
+    quick = gate.ordered(payload, codec.PAYLOAD_MAX_BYTES, codec.MAX_DEPTH) is not None
     try:
         codec.dump(payload)
     except InvalidInput:

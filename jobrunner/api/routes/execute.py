@@ -5,18 +5,15 @@ from __future__ import annotations
 import re
 from urllib.parse import quote
 
-from starlette.concurrency import run_in_threadpool
-
 from jobrunner.api import wire
 from jobrunner.api.doors import Scope
 from jobrunner.api.intake import Intake
 from jobrunner.api.route import Answer, Call, Content, Route
 from jobrunner.api.schemas import ExecuteRequest
 from jobrunner.queue import views
-from jobrunner.queue.store import Submitted
 from jobrunner.queue.views import TaskView
 from jobrunner.settings.failpoints import hit
-from jobrunner.submission import Request, submit_many
+from jobrunner.submission import Request
 
 POLL_AFTER = "1"  # seconds
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
@@ -35,30 +32,15 @@ async def execute(call: Call) -> Content:
     trace = call.request.headers.get("traceparent", "")
     if _TRACEPARENT.fullmatch(trace):
         options["traceparent"] = trace
-    request = Request(wish.task_type, wish.task_data, options)
-    known = None
-    if request.keyed:
-        found, known = await run_in_threadpool(_submit_keyed, call, request)
-    else:
-        intake: Intake = call.request.app.state.intake
-        found = await intake.submit(request)
+    intake: Intake = call.request.app.state.intake
+    found = await intake.submit(Request(wish.task_type, wish.task_data, options))
     hit("submit-after-commit")
     headers = {"Location": status_path(call, found.task_id)}
-    if known is not None:
-        return Answer(wire.task_response(known), 200, headers)
+    if isinstance(found, TaskView):
+        return Answer(wire.task_response(found), 200, headers)
     call.service.wake()
     told = wire.TaskResponse(task_id=found.task_id, status=found.status, message="accepted")
     return Answer(told, 202, {**headers, "Retry-After": POLL_AFTER})
-
-
-def _submit_keyed(call: Call, request: Request) -> tuple[Submitted, TaskView | None]:
-    """Store one that may meet another task; and that task, where it does."""
-    with call.service.database.begin() as conn:
-        allow_unknown = call.service.settings.allow_unknown_types
-        found = submit_many(conn, [request], allow_unknown=allow_unknown)[0]
-        known = None if found.created else views.task(conn, found.task_id)
-        hit("submit-before-commit")
-    return found, known
 
 
 def status(call: Call) -> Content:

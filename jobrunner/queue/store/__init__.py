@@ -5,7 +5,7 @@ Each takes a Connection and never opens, commits or sleeps: the caller owns the 
 
 from jobrunner.queue.store.claim import Claimed, Place, Room, claim, claim_into
 from jobrunner.queue.store.control import cancel, expire, retry
-from jobrunner.queue.store.enqueue import Submitted, can_stream, enqueue, enqueue_many, enqueue_stream
+from jobrunner.queue.store.enqueue import Submitted, enqueue, enqueue_many
 from jobrunner.queue.store.lease import Reclaimed, Renewal, holds, reclaim, release, renew
 from jobrunner.queue.store.nodes import beat, publish, published, register, stopped
 from jobrunner.queue.store.report import logs, progress
@@ -32,14 +32,12 @@ __all__ = [
     "advance",
     "beat",
     "blame",
-    "can_stream",
     "cancel",
     "claim",
     "claim_into",
     "due_schedules",
     "enqueue",
     "enqueue_many",
-    "enqueue_stream",
     "expire",
     "fire",
     "holds",

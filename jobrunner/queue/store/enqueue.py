@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from functools import cache
+from itertools import chain, islice
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
@@ -44,36 +45,42 @@ class Submitted(NamedTuple):
 
 def enqueue(conn: Connection, new: NewTask) -> Submitted:
     """Add one task in the caller's transaction; see :func:`enqueue_many`."""
-    if direct.execute(conn, _insert_one(), new._asdict()) == 1:
-        return Submitted(new.task_id, Status.PENDING, True)
     return enqueue_many(conn, [new])[0]
 
 
-def can_stream(conn: Connection, count: int) -> bool:
-    """Whether so many tasks are better added by ``enqueue_stream``, on this connection."""
-    return count > FEW and direct.can_append(conn)
+def enqueue_many(conn: Connection, new: Iterable[NewTask], *, fresh: bool = False) -> list[Submitted]:
+    """Add tasks in the caller's transaction; one answer each, in order.
 
+    A task_id that is taken by an equal request, or a unique_key that an open task has, answers with that task.
+    Raises TaskExists (and adds nothing, once the caller rolls back) where a task_id belongs to a different request.
 
-def enqueue_stream(conn: Connection, new: Iterable[NewTask]) -> list[Submitted]:
-    """Add tasks that can meet no other, having a ``new_id`` each and no unique_key, while they are made.
-
-    All or none: where making one raises, none is added and the caller's transaction is as it was. Nothing may be asked
-    of ``conn`` meanwhile.
+    ``fresh`` tells that none of them can meet another: each has a ``new_id`` and no unique_key. Many such are stored
+    while ``new`` makes them, all or none, and nothing else may be asked of ``conn`` meanwhile.
     """
-    told: list[Submitted] = []
-    direct.append(conn, tasks, _STREAMED, lambda moment: _rows(conn, moment, new, told))
-    return told
+    coming = iter(new)
+    first = list(islice(coming, FEW + 1))
+    if fresh and len(first) > FEW and direct.can_append(conn):
+        return _stream(conn, chain(first, coming))
+    asked = [*first, *coming]
+    if len(asked) == 1 and direct.execute(conn, _insert_one(), asked[0]._asdict()) == 1:
+        return [Submitted(asked[0].task_id, Status.PENDING, True)]
+    return _insert_all(conn, asked) if asked else []
 
 
-def _rows(conn: Connection, moment: datetime, new: Iterable[NewTask], told: list[Submitted]) -> Iterator[direct.Row]:
+def _stream(conn: Connection, new: Iterable[NewTask]) -> list[Submitted]:
+    made: list[str] = []
+    direct.append(conn, tasks, _STREAMED, lambda moment: _rows(conn, moment, new, made))
+    return [Submitted(task_id, Status.PENDING, True) for task_id in made]
+
+
+def _rows(conn: Connection, moment: datetime, new: Iterable[NewTask], made: list[str]) -> Iterator[direct.Row]:
     now = direct.instant(conn, moment)
-    pending = Status.PENDING
     asked: tuple[Any, ...] = ()
     rest: tuple[Any, ...] = ()
     for task in new:
         if task[4:] != asked:
             asked, rest = task[4:], _rest(conn, task, moment, now)
-        told.append(Submitted(task[0], pending, True))
+        made.append(task[0])
         yield task[:4], rest
 
 
@@ -88,19 +95,15 @@ def _rest(conn: Connection, task: NewTask, moment: datetime, now: Any) -> tuple[
     return task.queue, task.priority, due, task.timeout, task.max_attempts, expires, *task[11:], now
 
 
-def enqueue_many(conn: Connection, new: Sequence[NewTask]) -> list[Submitted]:
-    """Add tasks in the caller's transaction, in one statement; one answer each, in order.
-
-    A task_id that is taken by an equal request, or a unique_key that an open task has, answers with that task.
-    Raises TaskExists (and adds nothing, once the caller rolls back) where a task_id belongs to a different request.
-    """
-    for _ in range(3):  # again only where a conflicting task was pruned or ended between our two looks
-        fresh = [task._asdict() for task in new]
-        made = {row.task_id for row in conn.execute(_insert(), {"fresh": fresh})}
-        found = _answers(conn, new, made)
+def _insert_all(conn: Connection, asked: Sequence[NewTask]) -> list[Submitted]:
+    made: set[str] = set()
+    for _ in range(3):  # again only where what stood in the way of one was pruned or ended between our two looks
+        fresh = [task._asdict() for task in asked if task.task_id not in made]
+        made |= {row.task_id for row in conn.execute(_insert(), {"fresh": fresh})}
+        found = _answers(conn, asked, made)
         if found is not None:
             return found
-    raise TaskExists("unique_key", str(new[0].unique_key), task_id=new[0].task_id)
+    raise TaskExists("unique_key", str(asked[0].unique_key), task_id=asked[0].task_id)
 
 
 def _answers(conn: Connection, new: Sequence[NewTask], made: set[str]) -> list[Submitted] | None:
