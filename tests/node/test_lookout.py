@@ -14,7 +14,7 @@ BACKLOG = 1_500
 
 def test_an_urgent_task_in_a_new_lane_is_found_while_the_known_lane_never_runs_dry(database: Database) -> None:
     with database.begin() as conn:
-        store.enqueue_stream(conn, [new_task("work", {}) for _ in range(BACKLOG)])
+        store.enqueue_many(conn, [new_task("work", {}) for _ in range(BACKLOG)], fresh=True)
     lookout = Lookout(database, Source("node", None, 30.0))
     assert [task.priority for task in lookout.look([ROOM], everywhere=False).tasks] == [5]
     with database.begin() as conn:
