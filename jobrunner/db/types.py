@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import BigInteger, Float, Integer, Text, bindparam, column
+from sqlalchemy import BigInteger, Boolean, Float, Integer, Select, Text, bindparam, column
 from sqlalchemy.dialects.postgresql import TIMESTAMP
 from sqlalchemy.engine import Dialect
 from sqlalchemy.ext.compiler import compiles
@@ -135,6 +135,33 @@ def _now_sqlite(element: db_now, compiler: SQLCompiler, **kw: Any) -> str:
     return f"(jobrunner_now() + CAST(({compiler.process(element.clauses, **kw)}) * 1000000 AS INTEGER))"
 
 
+class among(FunctionElement[bool]):
+    """Whether a row's key is one of those that a query gives: ``among(tasks.c.id, select(chosen.c.id))``.
+
+    PostgreSQL is given an array, so that the rows are found by the key's own index whatever it believes of them. With
+    IN it may turn the join round: statistics of a moment without pending tasks made it compare each pending task with
+    each chosen one, and a claim take 1,000 ms instead of 10.
+    """
+
+    type = Boolean()
+    inherit_cache = True
+
+    def __init__(self, key: ColumnElement[Any], query: Select[Any]) -> None:
+        super().__init__(key, query.scalar_subquery())
+
+
+@compiles(among, "postgresql")
+def _among_postgresql(element: among, compiler: SQLCompiler, **kw: Any) -> str:
+    key, query = (compiler.process(clause, **kw) for clause in element.clauses)
+    return f"{key} = ANY (ARRAY{query})"
+
+
+@compiles(among, "sqlite")
+def _among_sqlite(element: among, compiler: SQLCompiler, **kw: Any) -> str:
+    key, query = (compiler.process(clause, **kw) for clause in element.clauses)
+    return f"{key} IN {query}"
+
+
 class server_uptime(FunctionElement[float]):
     """Seconds since the database server started; on SQLite, where no server can be away, the largest there is."""
 
@@ -203,4 +230,4 @@ def _rows_sqlite(element: _row_select, compiler: SQLCompiler, **kw: Any) -> str:
     return f"(SELECT {spec} FROM json_each({document}))"  # noqa: S608 - names from code
 
 
-__all__ = ["EPOCH", "Id", "JsonText", "Name", "UTCDateTime", "db_now", "rowset", "server_uptime", "to_micros"]
+__all__ = ["EPOCH", "Id", "JsonText", "Name", "UTCDateTime", "among", "db_now", "rowset", "server_uptime", "to_micros"]

@@ -12,9 +12,9 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, null, select, type_coerce, update
 from sqlalchemy.types import NULLTYPE
 
-from jobrunner.db.due import PENDING, due_ids
+from jobrunner.db.due import due_ids
 from jobrunner.db.tables import tasks
-from jobrunner.db.types import db_now
+from jobrunner.db.types import among, db_now
 from jobrunner.queue.task import Lease, Status, Task
 
 _t = tasks.c
@@ -117,11 +117,11 @@ def claim_into(
 
 @cache
 def _statement(dialect: str, every_queue: bool, short: bool) -> Any:
-    # A CTE, not a subquery in IN: a nested loop could run the LIMIT again and claim too many.
+    # What is due stays so: its rows are locked, or nobody else writes.
     due = due_ids(dialect, every_queue=every_queue, known_lanes=short)
     return (
         update(tasks)
-        .where(_t.id.in_(select(due.c.id)), PENDING)
+        .where(among(_t.id, select(due.c.id)))
         .values(
             status=Status.RUNNING,
             attempt=_t.attempt + 1,

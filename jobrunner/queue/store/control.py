@@ -6,7 +6,7 @@ from sqlalchemy import Connection, null, select, update
 from sqlalchemy.exc import IntegrityError
 
 from jobrunner.db.tables import tasks
-from jobrunner.db.types import db_now
+from jobrunner.db.types import among, db_now
 from jobrunner.errors import StateConflict, TaskNotFound
 from jobrunner.queue.task import MOVES, Status
 
@@ -87,7 +87,7 @@ def expire(conn: Connection, limit: int = 500) -> int:
     )
     statement = (
         update(tasks)
-        .where(_t.id.in_(select(late.c.id)), _t.status == Status.PENDING)
+        .where(among(_t.id, select(late.c.id)))
         .values(status=Status.CANCELLED, finished_at=db_now(), error="expired before it could start")
         .returning(_t.id)  # sqlite3 counts no rows of a statement that begins with WITH
     )

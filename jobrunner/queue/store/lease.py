@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Text, bindparam, case, literal, null, select, update
 
 from jobrunner.db.tables import tasks
-from jobrunner.db.types import Id, db_now, rowset
+from jobrunner.db.types import Id, among, db_now, rowset
 from jobrunner.queue.store.attempts import ended
 from jobrunner.queue.task import LOSS_BUDGET, Ending, Lease, Status, Task
 
@@ -17,8 +17,12 @@ _t = tasks.c
 
 
 def held(lease: Any) -> tuple[ColumnElement[bool], ...]:
-    """True for the row only while this very attempt is running: the fence of every write to a running task."""
-    return (_t.id == lease.id, _t.token == lease.token, _t.status == Status.RUNNING)
+    """True for the row only while this very attempt is running: the fence of every write to a running task.
+
+    A row has a token exactly while it is running (a CHECK of the table). To ask for the status as well let PostgreSQL
+    go through the index of all running tasks where its statistics knew of none.
+    """
+    return (_t.id == lease.id, _t.token == lease.token)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +53,7 @@ def renew(conn: Connection, leases: Sequence[Lease], lease_seconds: float) -> Re
     mine = free.order_by(_t.id).with_for_update(skip_locked=True, of=tasks).cte("mine")
     statement = (
         update(tasks)
-        .where(_t.id.in_(select(mine.c.id)))
+        .where(among(_t.id, select(mine.c.id)))
         .values(lease_until=db_now(bindparam("lease_seconds")))
         .returning(_t.id, _t.cancel_requested_at)
     )
@@ -133,7 +137,7 @@ def reclaim(conn: Connection, limit: int = 500, *, all_leases: bool = False) -> 
     final = asked | spent
     statement = (
         update(tasks)
-        .where(_t.id.in_(select(taken.c.id)), _t.status == Status.RUNNING)
+        .where(among(_t.id, select(taken.c.id)))
         .values(
             status=case((asked, Status.CANCELLED), (spent, Status.FAILED), else_=Status.PENDING),
             losses=_t.losses + 1,

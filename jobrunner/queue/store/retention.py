@@ -6,7 +6,7 @@ from sqlalchemy import Connection, and_, delete, exists, or_, select
 
 from jobrunner.db.market import import_loads
 from jobrunner.db.tables import firings, node_samples, nodes, tasks
-from jobrunner.db.types import db_now
+from jobrunner.db.types import among, db_now
 from jobrunner.queue.task import Status
 
 _t = tasks.c
@@ -30,7 +30,7 @@ def prune_tasks(conn: Connection, *, completed_days: float, failed_days: float, 
         .cte("old")
     )
     # RETURNING, since sqlite3 counts no rows of a statement that begins with WITH.
-    return len(conn.execute(delete(tasks).where(_t.id.in_(select(chosen.c.id))).returning(_t.id)).all())
+    return len(conn.execute(delete(tasks).where(among(_t.id, select(chosen.c.id))).returning(_t.id)).all())
 
 
 def prune_rest(conn: Connection, *, longest_days: float, loads: int = LOADS_AT_ONCE) -> int:
@@ -60,5 +60,5 @@ def _prune_loads(conn: Connection, longest_days: float, limit: int) -> int:
         .with_for_update(skip_locked=True)
         .cte("old_loads")
     )
-    old = delete(import_loads).where(_l.load_id.in_(select(chosen.c.load_id)))
+    old = delete(import_loads).where(among(_l.load_id, select(chosen.c.load_id)))
     return len(conn.execute(old.returning(_l.load_id)).all())
