@@ -40,8 +40,10 @@ def due_ids(dialect: str, *, every_queue: bool, known_lanes: bool) -> CTE:
 
 def waiting_queues() -> Select[Any]:
     """The names of queues in which anything is pending, each found with one probe of the index."""
-    first = select(func.min(_t.queue).label("name")).where(PENDING).cte("waiting", recursive=True)
-    following = select(func.min(_t.queue)).where(PENDING, _t.queue > first.c.name).scalar_subquery()
+    # Not min(): where statistics know of nothing pending, PostgreSQL would take it over everything that is.
+    head = select(_t.queue).where(PENDING).order_by(_t.queue).limit(1)
+    first = select(head.scalar_subquery().label("name")).cte("waiting", recursive=True)
+    following = head.where(_t.queue > first.c.name).correlate(first).scalar_subquery()
     waiting = first.union_all(select(following).where(first.c.name.is_not(None)))
     return select(waiting.c.name).where(waiting.c.name.is_not(None))
 

@@ -59,14 +59,15 @@ SELECT id, 1, {_NOW}, 'info', 'a line' FROM tasks WHERE id % 20 = 0 AND status N
 """
 
 
-def crowd(database: Database, *, pending: int, ended: int, lanes: int = LANES) -> None:
+def crowd(database: Database, *, pending: int, ended: int, running: int = RUNNING, lanes: int = LANES) -> None:
     """Fill an empty PostgreSQL database; nothing of it is analysed. ``lanes`` are of three types and four queues."""
     with database.begin(deadline=600.0) as conn:
         conn.execute(text(_ENDED), {"count": ended, "lanes": lanes})
         conn.execute(text(_PENDING), {"count": pending, "lanes": lanes, "expired": EXPIRED})
-        conn.execute(text(_RUNNING), {"count": RUNNING, "lanes": lanes, "stale": STALE})
-        conn.execute(text(_LEFT))
-        conn.execute(text(_SAID))
+        conn.execute(text(_RUNNING), {"count": running, "lanes": lanes, "stale": STALE})
+        if ended:
+            conn.execute(text(_LEFT))
+            conn.execute(text(_SAID))
         for name in ("work", "more", "other"):
             told = "INSERT INTO task_types (name, schema, published_at) VALUES (:name, '{}', statement_timestamp())"
             conn.execute(text(f"{told} ON CONFLICT DO NOTHING"), {"name": name})
