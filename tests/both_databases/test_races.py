@@ -125,6 +125,42 @@ def test_settle_against_reclaim_with_a_real_lock_wait(postgres_url: str, first: 
     database.dispose()
 
 
+@pytest.mark.parametrize("first", ["settle", "reclaim"])
+def test_a_batch_that_is_settled_against_a_sweep_that_takes_half_of_it(postgres_url: str, first: str) -> None:
+    """Of two hundred outcomes in one statement, just those whose lease is gone are refused."""
+    database = open_database(postgres_url)
+    with database.begin() as conn:
+        store.enqueue_many(conn, [new_task("work", task_id=f"t{n}") for n in range(200)])
+    batch = take(database, 200)
+    for task in batch[:100]:
+        age_lease(database, task.task_id, 1)
+    stale = {task.task_id for task in batch[:100]}
+
+    def settle(conn: Any) -> list[bool]:
+        return [one.accepted for one in store.settle(conn, [(task, DONE) for task in batch])]
+
+    with ThreadPoolExecutor(1) as pool, database.begin() as conn:
+        if first == "settle":
+            assert settle(conn) == [True] * 200
+            assert pool.submit(reclaim, database).result(timeout=5) == [], "a sweep never waits: it skips the rows"
+        else:
+            assert {one.task_id for one in store.reclaim(conn)} == stale
+            waiting = pool.submit(_in_own_transaction, database, settle)
+            _wait_for_a_lock_wait(database)
+        conn.commit()
+        if first == "reclaim":
+            assert waiting.result(timeout=5) == [False] * 100 + [True] * 100
+    assert reclaim(database) == []
+    with database.read() as conn:
+        counts = views.counts(conn)
+        told = conn.execute(select(attempts.c.outcome, func.count()).group_by(attempts.c.outcome)).all()
+    if first == "settle":
+        assert (counts[Status.COMPLETED], told) == (200, [])
+    else:
+        assert (counts[Status.COMPLETED], counts[Status.PENDING], told) == (100, 100, [("lost", 100)])
+    database.dispose()
+
+
 def test_a_locked_row_is_unknown_and_holds_up_no_other_renewal(postgres_url: str) -> None:
     database = open_database(postgres_url)
     for name in ("locked", "free"):

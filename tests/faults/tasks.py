@@ -64,6 +64,11 @@ async def work_async(ledger: str, ctx: Context, seconds: float = 0.0, effect: st
     return {"attempt": ctx.attempt}
 
 
+@task("fault.nothing")
+async def nothing(ledger: str) -> None:
+    """Not even a line: for tests that count rows."""
+
+
 @task("fault.inline", retry=QUICKLY, isolation="inline")
 def work_inline(ledger: str, ctx: Context, seconds: float = 0.0, effect: str = "") -> dict[str, int]:
     note(ledger, ctx, "begin")
