@@ -25,6 +25,7 @@ START_WITHIN = 60.0  # seconds; a shared machine may be slow
 STOP_WITHIN = 40.0
 QUIET = 0.02  # CPU seconds in a look that count as idle
 LOOK = 0.25  # seconds
+STILL = 1.5  # seconds without work: a worker that has been idle for one begins to start children
 DROPPED = ("JOBRUNNER_CONFIG", "JOBRUNNER_FAILPOINT", "JOBRUNNER_URL")
 
 
@@ -155,15 +156,16 @@ class Processes:
             yield started
 
 
-def settle(started: list[Started], within: float = 15.0) -> None:
-    """Wait until these processes and their children do nothing: they have warmed up."""
-    deadline = time.monotonic() + within
+def settle(started: list[Started], within: float = 30.0) -> None:
+    """Wait until these processes and their children do nothing, for long enough: they have warmed up."""
+    quiet_since = time.monotonic()
+    deadline = quiet_since + within
     before = cpu_seconds(started)
-    while time.monotonic() < deadline:
+    while quiet_since + STILL > time.monotonic() < deadline:
         time.sleep(LOOK)
         now = cpu_seconds(started)
-        if now - before <= QUIET * len(started):
-            return
+        if now - before > QUIET * len(started):
+            quiet_since = time.monotonic()
         before = now
 
 
