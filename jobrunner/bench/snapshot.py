@@ -103,7 +103,7 @@ def _stream(database: Database, rate: int, seconds: float) -> int:
             with database.begin() as conn:
                 submit_many(conn, [_request() for _ in range(due)])
             with database.begin() as conn:
-                notify(conn, WORK)
+                notify(conn, {WORK: ()})
             made += due
         time.sleep(TICK)
     return made

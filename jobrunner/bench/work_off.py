@@ -37,7 +37,7 @@ def work_off(stage: Stage, task_type: str, wanted: int, *args: str, count: int =
             before = costs(scratch, workers)
             resume(database)
             with database.begin() as conn:
-                notify(conn, WORK)
+                notify(conn, {WORK: ()})
             wait_until(lambda: all_ended(database, task_type), workers, "the tasks end", patience(wanted))
             told = costs(scratch, workers).since(before, wanted)
         return {"rate": wanted / prove(database, task_type, wanted), **told}

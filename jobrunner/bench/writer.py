@@ -6,6 +6,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping, Sequence
+
+from sqlalchemy import Connection
 
 from jobrunner.bench import helper, tasks
 from jobrunner.client.local import Local
@@ -14,7 +17,7 @@ from jobrunner.client.local import Local
 class Silent(Local):
     """A desk that wakes nobody."""
 
-    def _hint(self, topic: str) -> None:
+    def _hint(self, conn: Connection, hints: Mapping[str, Sequence[str]]) -> None:
         """Nothing: workers find the task by themselves."""
 
 

@@ -32,6 +32,13 @@ class Desk(Protocol):
         """One task with ``task_data`` and ``result``."""
         ...
 
+    def wait(self, task_ids: Sequence[str], seconds: float) -> list[Answer]:
+        """Those of these that have ended, as ``task`` tells them, as soon as there is one: some of them, not all.
+
+        Empty after so many seconds, or earlier where a wait is not possible here.
+        """
+        ...
+
     def tasks(
         self,
         *,

@@ -2,26 +2,34 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
 
 from jobrunner.background import schedules
+from jobrunner.client.awaiting import Awaiting
 from jobrunner.client.desk import Answer
 from jobrunner.db import schema
 from jobrunner.db.engine import open_database
-from jobrunner.db.hints import CANCEL, WORK, Hints, notify
+from jobrunner.db.hints import CANCEL, ENDED, WATCH, WORK, Hints, notify
 from jobrunner.db.lock import PATIENCE, FileLock
-from jobrunner.errors import DatabaseUnavailable, InvalidInput, Problem, SchemaMismatch
+from jobrunner.errors import InvalidInput, Problem, SchemaMismatch, TaskNotFound
 from jobrunner.handlers import load as load_handlers
 from jobrunner.queue import store, views
+from jobrunner.queue import task as tasks
 from jobrunner.queue.task import Status
-from jobrunner.queue.views import shapes
+from jobrunner.queue.views import TaskView, shapes
 from jobrunner.queue.views.tasks import PAGE
 from jobrunner.submission import submit
+
+SELDOM = 0.02  # seconds since the last hint, after which the next goes out by itself
+WHOLE = 100  # tasks that one look brings whole
 
 
 class Local:
@@ -39,7 +47,9 @@ class Local:
         self._lock = _locked(path) if self.exclusive else None
         self._database = open_database(url, pool_size=2)
         self._hints: Hints | None = None
-        self._hinted = self._loaded = False
+        self._awaiting = Awaiting(self._ended)
+        self._hinted_at = -math.inf
+        self._loaded = False
         try:
             with self._database.begin() as conn:
                 schema.check(conn)
@@ -63,12 +73,17 @@ class Local:
             self._loaded = True
         with self._database.single() as conn:
             told = submit(conn, task_type, task_data, allow_unknown=self._allow_unknown, **options)
-        self._hint(WORK)
+            self._hint(conn, {WORK: (), **({WATCH: [told.task_id]} if self._awaiting.submitted(told.task_id) else {})})
         return {"task_id": told.task_id, "status": str(told.status), "created": told.created}
 
     def task(self, task_id: str) -> Answer:
         with self._read() as conn:
             return shapes.task_dict(views.task(conn, task_id))
+
+    def wait(self, task_ids: Sequence[str], seconds: float) -> list[Answer]:
+        if self.exclusive:  # as long as this desk is open nobody works on the file
+            return []
+        return [shapes.task_dict(view) for view in self._awaiting.wait(self._sender(), task_ids, seconds)]
 
     def tasks(
         self,
@@ -103,14 +118,17 @@ class Local:
 
     def cancel(self, task_id: str, reason: str = "") -> Answer:
         with self._database.begin() as conn:
-            store.cancel(conn, task_id, reason)
-        self._hint(CANCEL)
+            now = store.cancel(conn, task_id, reason)
+        if now is Status.RUNNING:
+            self._sender().tell(CANCEL)
+        else:
+            self._sender().tell(ENDED, [task_id])
         return self.task(task_id)
 
     def retry(self, task_id: str) -> Answer:
         with self._database.begin() as conn:
             store.retry(conn, task_id)
-        self._hint(WORK)
+        self._sender().tell(WORK)
         return self.task(task_id)
 
     def nodes(self) -> Answer:
@@ -142,28 +160,41 @@ class Local:
     def run_schedule(self, name: str) -> Answer:
         with self._database.begin() as conn:
             task_id = schedules.run_now(conn, name)
-        self._hint(WORK)
+        self._sender().tell(WORK)
         return {"task_id": task_id, "status": str(Status.PENDING)}
 
     def remove_schedule(self, name: str) -> None:
         with self._database.begin() as conn:
             schedules.remove(conn, name)
 
-    def _hint(self, topic: str) -> None:
+    def _hint(self, conn: Connection, hints: Mapping[str, Sequence[str]]) -> None:
         """What was asked is committed: a worker that hears of it late finds it by itself.
 
-        The first hint goes out at once, on the connection that is there; those of a program that asks on and on are
-        gathered and sent beside it, since each would cost as much as a submission.
+        Where the last hint was a while ago it goes out at once, on the connection in hand. Those of a program that asks
+        on and on are gathered and sent beside it, since each would cost a good part of a submission.
         """
-        if self._hinted:
-            if self._hints is None:
-                self._hints = Hints(self._database, lambda _topic: None, listen=False)
-                self._hints.start()
-            self._hints.send(topic)
+        last, self._hinted_at = self._hinted_at, time.monotonic()
+        if self._hinted_at - last > SELDOM:
+            with suppress(DBAPIError):
+                notify(conn, hints)
             return
-        self._hinted = True
-        with suppress(DatabaseUnavailable), self._database.single() as conn:
-            notify(conn, topic)
+        for topic, task_ids in hints.items():
+            self._sender().tell(topic, task_ids)
+
+    def _sender(self) -> Hints:
+        if self._hints is None:
+            self._hints = Hints(self._database, self._awaiting.heard, listen=False)
+            self._hints.start()
+        return self._hints
+
+    def _ended(self, task_ids: Sequence[str]) -> list[TaskView]:
+        with self._database.read() as conn:
+            if len(task_ids) > WHOLE:
+                task_ids = views.ended_among(conn, task_ids)[:WHOLE]
+            if len(task_ids) == 1:
+                with suppress(TaskNotFound):
+                    return [view for view in [views.task(conn, task_ids[0])] if view.status in tasks.ENDED]
+            return [view for view in views.tasks_among(conn, task_ids) if view.status in tasks.ENDED]
 
     @contextmanager
     def _read(self) -> Iterator[Connection]:

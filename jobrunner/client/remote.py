@@ -11,8 +11,10 @@ import httpx2
 
 from jobrunner.client.desk import Answer
 from jobrunner.client.errors import Refused, Unreachable
+from jobrunner.queue.task import ENDED
 
 _OVERVIEW = ("verdict", "nodes_alive", "waiting_seconds", "counts")  # the rest of it have calls of their own
+WAIT_MOST = 10.0  # seconds for one wait: well inside the time-out
 TIMEOUT = 15.0  # seconds for one call; the server's own deadline at the database is shorter
 
 
@@ -47,6 +49,12 @@ class Remote:
 
     def task(self, task_id: str) -> Answer:
         return self._get(f"/api/v1/tasks/{_part(task_id)}")
+
+    def wait(self, task_ids: Sequence[str], seconds: float) -> list[Answer]:
+        # One after the other: all of them have ended once each has, in whatever order.
+        seconds = min(seconds, WAIT_MOST)
+        told = self._get(f"/api/v1/tasks/{_part(task_ids[0])}", wait=round(seconds, 3))
+        return [told] if told["status"] in ENDED else []
 
     def tasks(
         self,

@@ -1,15 +1,18 @@
-"""Hints between processes: "there is work", "somebody cancelled". Polling is the truth; a lost hint costs a moment.
+"""Hints between processes: "there is work", "somebody cancelled", "I wait for these", "these have ended".
 
-PostgreSQL: NOTIFY on one channel, from a connection of its own after the commit, coalesced. In every enqueue it would
-cost three quarters of the throughput, since such commits queue behind one lock of the server. SQLite, being one
-process, needs no wire.
+Polling is the truth; a lost hint costs a moment. PostgreSQL: NOTIFY, from a connection of its own after the commit,
+coalesced. In every enqueue it would cost three quarters of the throughput, since such commits queue behind one lock of
+the server. SQLite, being one process, needs no wire.
 """
 
 from __future__ import annotations
 
+import selectors
+import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 from sqlalchemy import Connection
@@ -19,102 +22,208 @@ from jobrunner.errors import DatabaseUnavailable
 from jobrunner.logs import get_logger
 
 CHANNEL = "jobrunner"
-WORK, CANCEL = "work", "cancel"
-COALESCE = 0.005  # seconds between two NOTIFYs of one process
+ENDS = "jobrunner_ends"  # a channel of its own: who works does not hear what was worked off, who waits hears no more
+WORK, CANCEL, WATCH, ENDED = "work", "cancel", "watch", "ended"
+COALESCE = 0.005  # seconds between two NOTIFYs of one topic by one process
 CHECK = 15.0  # seconds of silence after which the listening connection is tried
 RECONNECT = 2.0  # seconds between two tries to listen again
+LONGEST = 7_900  # bytes of one payload; the server takes fewer than 8,000
+IDS_MOST = 10_000  # that wait for being sent
 
 log = get_logger(__name__)
 
 
-def notify(conn: Connection, topic: str) -> None:
-    """Hint from a short-lived process, in a transaction of its own after the one that matters."""
+def notify(conn: Connection, hints: Mapping[str, Collection[str]]) -> None:
+    """Hint at these topics and task_ids on this connection, in a transaction after the one that matters."""
     if conn.dialect.name == "postgresql":
-        conn.exec_driver_sql("SELECT pg_notify(%s, %s)", (CHANNEL, topic))
+        conn.exec_driver_sql(_NOTIFY, _columns(hints))
+
+
+def ids_of(told: str) -> tuple[str, list[str]]:
+    """What was heard, as its topic and the task_ids that it names."""
+    topic, *task_ids = told.split("\n")
+    return topic, task_ids
 
 
 class Hints:
-    """Sends hints and hears those of others; ``heard`` is called in a thread of this object, with the topic.
+    """Sends hints and hears those of others; ``heard`` is called with each, in a thread of this object.
 
-    ``listen`` is False for a process that only sends. A hint that this process sends reaches its own ``heard`` too.
+    ``listen`` is False for a process that does not work, ``ends`` True for one that waits for the end of tasks. A topic
+    that this process sends reaches its own ``heard`` at once, and not a second time over the wire.
     """
 
-    def __init__(self, database: Database, heard: Callable[[str], None], *, listen: bool = True) -> None:
+    def __init__(
+        self, database: Database, heard: Callable[[str], None], *, listen: bool = True, ends: bool = False
+    ) -> None:
         self._database = database
         self._heard = heard
         self._remote = not database.is_sqlite
-        self._waiting: set[str] = set()
-        self._changed = threading.Condition()
+        self._channels = [*([CHANNEL] if listen else []), *([ENDS] if ends else [])]
+        self._lock = threading.Lock()
+        self._waiting: dict[str, dict[str, None]] = {}  # topics, and the task_ids that they name
+        self._sent_at: dict[str, float] = {}
         self._stopped = threading.Event()
-        self._threads = [threading.Thread(target=self._send_loop, name="hints-send", daemon=True)]
-        if listen and self._remote:
-            self._threads.append(threading.Thread(target=self._listen_loop, name="hints-listen", daemon=True))
+        self._bell, self._ringer = socket.socketpair()
+        for end in (self._bell, self._ringer):
+            end.setblocking(False)
+        self._thread = threading.Thread(target=self._run, name="hints", daemon=True)
 
     def start(self) -> None:
         """Start sending and listening."""
         if self._remote:
-            for thread in self._threads:
-                thread.start()
+            self._thread.start()
 
     def stop(self) -> None:
         """Stop both; a hint that waits is sent first, as far as that takes no longer than two seconds."""
         self._stopped.set()
-        with self._changed:
-            self._changed.notify()
-        for thread in self._threads:
-            if thread.is_alive():
-                thread.join(timeout=2)
+        self._ring()
+        if self._thread.is_alive():
+            self._thread.join(timeout=2)
+        if not self._thread.is_alive():
+            self._bell.close()
+            self._ringer.close()
 
     def send(self, topic: str) -> None:
         """Hint at once to this process, and within milliseconds to all others. Never blocks, never fails."""
         self._heard(topic)
-        if self._remote:
-            with self._changed:
-                self._waiting.add(topic)
-                self._changed.notify()
+        self.tell(topic)
 
-    def _send_loop(self) -> None:
-        while True:
-            with self._changed:
-                while not self._waiting and not self._stopped.is_set():
-                    self._changed.wait()
-                topics, self._waiting = self._waiting, set()
-            if not topics:
-                return
-            try:
-                with self._database.single() as conn:
-                    for topic in topics:
-                        notify(conn, topic)
-            except DatabaseUnavailable as error:
-                log.debug("hint not sent", error=str(error))
-            except Exception:
-                log.exception("hint not sent")
-            self._stopped.wait(COALESCE)
+    def tell(self, topic: str, task_ids: Collection[str] = ()) -> None:
+        """Hint to all others alone, about these tasks. Never blocks, never fails."""
+        if not self._remote:
+            return
+        with self._lock:
+            new = topic not in self._waiting
+            ids = self._waiting.setdefault(topic, {})
+            if len(ids) + len(task_ids) <= IDS_MOST:
+                ids.update(dict.fromkeys(task_ids))
+        if new:
+            self._ring()
 
-    def _listen_loop(self) -> None:
-        while not self._stopped.is_set():
-            try:
-                self._listen()
-            except DatabaseUnavailable as error:
-                log.debug("not listening for hints, polling goes on", error=str(error))
-                self._stopped.wait(RECONNECT)
-            except Exception:
-                log.exception("not listening for hints, polling goes on")
-                self._stopped.wait(RECONNECT)
+    def hear_ends(self) -> None:
+        """From now on hear of ends too, and surely of those that follow what is told hereafter."""
+        if ENDS not in self._channels:
+            self._channels.append(ENDS)
 
-    def _listen(self) -> None:
-        with self._database.detached() as link:
-            link.execute(f"LISTEN {CHANNEL}")
-            self._heard(WORK)  # whatever was hinted at while nobody listened
-            self._hear(link)
+    def _ring(self) -> None:
+        with suppress(OSError):  # full, so it rings already; or closed
+            self._ringer.send(b"!")
 
-    def _hear(self, link: Any) -> None:
-        quiet_since = time.monotonic()
-        while not self._stopped.is_set():
-            for note in link.notifies(timeout=1.0, stop_after=1):
-                quiet_since = time.monotonic()
+    def _run(self) -> None:
+        with selectors.DefaultSelector() as ready:
+            ready.register(self._bell, selectors.EVENT_READ)
+            while not self._done():
+                if self._channels or self._waiting:  # nothing is opened before there is anything to hear or to send
+                    self._stay(ready)
+                elif ready.select():
+                    self._bell.recv(64)
+
+    def _stay(self, ready: selectors.BaseSelector) -> None:
+        """One connection's life."""
+        try:
+            with self._database.detached() as link:
+                number = link.fileno()
+                ready.register(number, selectors.EVENT_READ)
+                try:
+                    self._attend(link, ready)
+                finally:
+                    ready.unregister(number)  # by its number: a broken link does not know it any more
+            return
+        except DatabaseUnavailable as error:
+            log.debug("no hints, polling goes on", error=str(error))
+        except Exception:
+            log.exception("no hints, polling goes on")
+        if self._stopped.wait(RECONNECT):
+            self._waiting = {}
+
+    def _done(self) -> bool:
+        return self._stopped.is_set() and not self._waiting
+
+    def _attend(self, link: Any, ready: selectors.BaseSelector) -> None:
+        """Send and hear over this connection until told to stop."""
+        own = link.info.backend_pid
+
+        def noted(note: Any) -> None:
+            if note.pid != own:
                 self._heard(note.payload)
-            if time.monotonic() - quiet_since > CHECK:
-                with self._database.guard(link, DEADLINE):
-                    link.execute("SELECT 1")
-                quiet_since = time.monotonic()
+
+        link.add_notify_handler(noted)
+        listening: set[str] = set()
+        spoken = time.monotonic()
+        while not self._done():
+            if self._speak(link, listening, checks=time.monotonic() >= spoken + CHECK):
+                spoken = time.monotonic()
+            link.pgconn.consume_input()
+            while note := link.pgconn.notifies():
+                spoken = time.monotonic()
+                link.pgconn.notify_handler(note)
+            if ready.select(min(self._rest(), spoken + CHECK - time.monotonic())):
+                with suppress(BlockingIOError):
+                    self._bell.recv(64)
+
+    def _speak(self, link: Any, listening: set[str], *, checks: bool) -> bool:
+        """Listen where that is new, and send what may be sent; False where there was nothing to say."""
+        due = self._take()  # first: who hears ends from now on must do so before anybody is told
+        fresh = [channel for channel in self._channels if channel not in listening]
+        if not (fresh or due or checks):
+            return False
+        try:
+            with self._database.guard(link, DEADLINE):
+                for channel in fresh:
+                    link.execute(f"LISTEN {channel}")
+                if due or checks:
+                    link.execute(_NOTIFY, _columns(due))
+        except BaseException:
+            for topic, task_ids in due.items():
+                self.tell(topic, task_ids)
+            raise
+        listening.update(fresh)
+        if CHANNEL in fresh:
+            self._heard(WORK)  # whatever was hinted at while nobody listened
+        return True
+
+    def _take(self) -> dict[str, Collection[str]]:
+        """What waits and may be sent now: a topic that was sent a moment ago waits for more of it."""
+        if not self._waiting:
+            return {}
+        moment = time.monotonic()
+        with self._lock:
+            due: dict[str, Collection[str]] = {
+                topic: self._waiting.pop(topic)
+                for topic in [*self._waiting]
+                if self._stopped.is_set() or moment >= self._sent_at.get(topic, 0.0) + COALESCE
+            }
+        self._sent_at.update(dict.fromkeys(due, moment))
+        return due
+
+    def _rest(self) -> float:
+        """Seconds until something that waits may be sent."""
+        if self._stopped.is_set():
+            return 0.0
+        due = [self._sent_at.get(topic, 0.0) + COALESCE - time.monotonic() for topic in [*self._waiting]]
+        return max(0.0, min(due, default=CHECK))
+
+
+_NOTIFY = "SELECT pg_notify(channel, told) FROM unnest(%s::text[], %s::text[]) AS hint (channel, told)"
+
+
+def _columns(hints: Mapping[str, Collection[str]]) -> tuple[list[str], list[str]]:
+    """Channels and payloads for these topics and the task_ids that they name."""
+    pairs = [
+        (ENDS if topic == ENDED else CHANNEL, payload)
+        for topic, task_ids in hints.items()
+        for payload in _payloads(topic, task_ids)
+    ]
+    return [channel for channel, _ in pairs], [payload for _, payload in pairs]
+
+
+def _payloads(topic: str, task_ids: Collection[str]) -> Iterator[str]:
+    parts, size = [topic], len(topic)
+    for task_id in task_ids:
+        more = len(task_id.encode()) + 1
+        if size + more > LONGEST:
+            yield "\n".join(parts)
+            parts, size = [topic], len(topic)
+        parts.append(task_id)
+        size += more
+    yield "\n".join(parts)

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from jobrunner.db.ends import Ends
 from jobrunner.db.engine import Database
 from jobrunner.execution.pool import Pool
 from jobrunner.handlers import Handler, run_hooks
@@ -24,7 +25,7 @@ from jobrunner.node.settler import Settler
 from jobrunner.node.state import Identity, State
 from jobrunner.node.watch import Watch
 from jobrunner.queue.store import Renewal
-from jobrunner.queue.task import Ending, Lease, Outcome, Status, Task
+from jobrunner.queue.task import ENDED, Ending, Lease, Outcome, Status, Task
 
 RELEASE_DEADLINE = 15.0  # seconds for giving back what did not end within the grace
 
@@ -62,6 +63,7 @@ class Worker:
         pools: Sequence[Pool],
         handlers: dict[str, Handler],
         limits: Limits,
+        ends: Ends | None = None,
     ) -> None:
         self._identity = identity
         self._state = state
@@ -70,6 +72,7 @@ class Worker:
         self._pools = pools
         self._handlers = handlers
         self._limits = limits
+        self._ends = ends or Ends()
         self._watch = Watch(pools, state, host, limits.max_memory_mb)
         self._feeds = tuple(self._feed(pool) for pool in pools)
         of_kind = {feed.pool.kind: feed for feed in self._feeds}
@@ -251,6 +254,8 @@ class Worker:
     def _recorded(self, task: Task, outcome: Outcome, status: Status | None) -> None:
         lease = task.lease
         self._held.drop(lease)
+        if self._ends.watched and status in ENDED:
+            self._ends.ended([task.task_id])
         if status is Status.COMPLETED:
             self._state.completed += 1
             if self._tells_all:

@@ -6,6 +6,7 @@ import queue
 import time
 from dataclasses import dataclass, field
 
+from jobrunner.db.ends import Ends
 from jobrunner.db.engine import Database
 from jobrunner.db.hints import CANCEL, WORK, Hints
 from jobrunner.node.state import Identity, State
@@ -19,6 +20,7 @@ class Process:
     settings: Settings
     database: Database
     hints: Hints
+    ends: Ends
     identity: Identity | None = None
     state: State | None = None
     url: str | None = None

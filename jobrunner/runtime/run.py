@@ -18,6 +18,7 @@ from jobrunner import logs
 from jobrunner.background.reaper import reclaim_all
 from jobrunner.background.schedules import declare
 from jobrunner.db import schema
+from jobrunner.db.ends import Ends
 from jobrunner.db.engine import Database, open_database
 from jobrunner.db.hints import CANCEL, Hints
 from jobrunner.db.lock import PATIENCE, FileLock
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from jobrunner.runtime.server import Server
 
 API_CONNECTIONS = 4
+DUTY_CONNECTIONS = 1  # where nothing but the duties needs one: they take turns
 DATABASE_WITHIN = 30.0  # seconds that a starting process waits for its database
 LOOK_EVERY = 0.5  # seconds between two looks at a drain
 WORKER_ENDED, SERVER_ENDED, SIGNAL = "worker ended", "server ended", "signal"
@@ -71,7 +73,8 @@ def run(settings: Settings, plan: Plan) -> int:
     _own_signals(inbox)
     load_handlers(settings.handlers)
     with ExitStack() as parts:
-        database = open_database(settings.url, pool_size=CONNECTIONS, spare=1)
+        connections = {"pool_size": CONNECTIONS, "spare": 1} if plan.works else {"pool_size": DUTY_CONNECTIONS}
+        database = open_database(settings.url, **connections)
         lock = FileLock(database.url.database or "")
         # Last of all: it says that nobody else touches the file. A writer that does not let go keeps it to the exit.
         parts.callback(_let_go, database, lock)
@@ -103,16 +106,25 @@ def _run(
     listeners: list[Callable[[str], None]] = []
 
     def heard(topic: str) -> None:
-        for hear in listeners:
-            hear(topic)
+        if not ends.heard(topic):
+            for hear in listeners:
+                hear(topic)
 
-    hints = Hints(database, heard, listen=plan.works)
+    hints = Hints(database, heard, listen=plan.works, ends=server is not None)
+    ends = Ends(hints.tell, hears=plan.works)
     served = database if settings.is_sqlite else open_database(settings.url, pool_size=API_CONNECTIONS)
     parts.callback(served.dispose)
-    process = Process(settings, served, hints, url=server.url if server else None, inbox=inbox)
+    process = Process(settings, served, hints, ends, url=server.url if server else None, inbox=inbox)
     work = None
     if plan.works:
-        work = Work(settings, database, process.url, _limits(settings, plan), lambda: process.inbox.put(WORKER_ENDED))
+        work = Work(
+            settings,
+            database,
+            ends,
+            process.url,
+            _limits(settings, plan),
+            lambda: process.inbox.put(WORKER_ENDED),
+        )
         process.identity, process.state = work.identity, work.state
         listeners.append(_hearing(work))
         work.start()
@@ -126,6 +138,7 @@ def _run(
     reason = _supervise(process, work)
     ticking.stop()
     code = process.exit_code
+    process.draining = True  # for those who wait at the server: it ends when they have their answers
     if server is not None:
         server.stop()
     hints.stop()

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from jobrunner.db.ends import Ends
 from jobrunner.db.engine import Database
 from jobrunner.errors import DatabaseUnavailable
 from jobrunner.execution.children import ChildPool
@@ -37,7 +38,13 @@ class Work:
     """Everything that makes a process a worker."""
 
     def __init__(
-        self, settings: Settings, database: Database, address: str | None, limits: Limits, ended: Callable[[], None]
+        self,
+        settings: Settings,
+        database: Database,
+        ends: Ends,
+        address: str | None,
+        limits: Limits,
+        ended: Callable[[], None],
     ) -> None:
         known = handlers()
         self.identity = Identity(
@@ -61,7 +68,7 @@ class Work:
             ThreadPool(settings.max_workers, task_timeout=settings.task_timeout),
             self._children,
         ]
-        self._worker = Worker(database, self.identity, self.state, self._held, host, pools, known, limits)
+        self._worker = Worker(database, self.identity, self.state, self._held, host, pools, known, limits, ends)
         self.heartbeat = Heartbeat(
             self._beating,
             self.identity,

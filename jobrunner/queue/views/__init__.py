@@ -19,12 +19,14 @@ from jobrunner.queue.views.tasks import (
     AttemptView,
     LogView,
     TaskView,
+    ended_among,
     last_ended,
     running,
     status,
     task,
     task_attempts,
     task_logs_page,
+    tasks_among,
     tasks_page,
 )
 
@@ -40,6 +42,7 @@ __all__ = [
     "all_schedules",
     "counts",
     "due",
+    "ended_among",
     "health",
     "is_idle",
     "last_ended",
@@ -55,5 +58,6 @@ __all__ = [
     "task",
     "task_attempts",
     "task_logs_page",
+    "tasks_among",
     "tasks_page",
 ]

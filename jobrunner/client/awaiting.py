@@ -1,0 +1,81 @@
+"""Waiting at the database: the ids are announced, who ends one of them says so, and a look behind it is the truth."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
+from queue import Empty, SimpleQueue
+
+from jobrunner.db.ends import RENEW
+from jobrunner.db.hints import ENDED, WATCH, Hints, ids_of
+from jobrunner.queue.views import TaskView
+
+YOUNG = 0.02  # seconds after a submission in which its end is rather heard of than looked for
+
+
+class Awaiting:
+    """Waits for tasks with ``hints``, whose ``heard`` has to be this one's; ``look`` finds those of some that ended."""
+
+    def __init__(self, look: Callable[[Sequence[str]], list[TaskView]]) -> None:
+        self._look = look
+        self._announced: dict[str, float] = {}
+        self._told: SimpleQueue[str] = SimpleQueue()
+        self._submitted_at = -math.inf
+        self._submitted = ""
+        self._follows = False  # whether the last task that was added was waited for right away
+
+    def submitted(self, task_id: str) -> bool:
+        """A task was added. Whether to announce it as waited for: where the one before it was, this one will be."""
+        self._follows = self._follows and not self._submitted
+        self._submitted, self._submitted_at = task_id, time.monotonic()
+        if self._follows:
+            self._announced[task_id] = self._submitted_at
+        return self._follows
+
+    def heard(self, hint: str) -> None:
+        """Take in what another process told."""
+        topic, task_ids = ids_of(hint)
+        if topic == ENDED:
+            for task_id in task_ids:
+                if task_id in self._announced:
+                    self._told.put(task_id)
+
+    def wait(self, hints: Hints, task_ids: Collection[str], seconds: float) -> list[TaskView]:
+        """Those that have ended, as soon as there is one; empty after so many seconds."""
+        wanted, until = set(task_ids), time.monotonic() + seconds
+        fresh = self._announce(hints, task_ids)
+        if fresh:
+            # A task that was added just now need not be looked for yet: it would only be in the way of its worker.
+            told = self._hear(wanted, min(until, self._submitted_at + YOUNG))
+            found = self._look(told or fresh)
+            if found:
+                return found
+        told = self._hear(wanted, until)
+        return self._look(told or [*task_ids])
+
+    def _announce(self, hints: Hints, task_ids: Collection[str]) -> list[str]:
+        """Say what is waited for where that is new or was long ago; returns what is new."""
+        if self._submitted in task_ids:
+            self._follows, self._submitted = True, ""
+        moment = time.monotonic()
+        known = self._announced
+        fresh = [task_id for task_id in task_ids if task_id not in known]
+        stale = [task_id for task_id in task_ids if moment - known.get(task_id, moment) > RENEW]
+        at = dict.fromkeys((*fresh, *stale), moment)
+        self._announced = {task_id: at.get(task_id) or known[task_id] for task_id in task_ids}
+        if at:
+            hints.hear_ends()
+            hints.tell(WATCH, at)
+        return fresh
+
+    def _hear(self, wanted: set[str], until: float) -> list[str]:
+        """What was told to have ended, of these, until then at the latest."""
+        found: list[str] = []
+        with suppress(Empty):
+            while not found or not self._told.empty():
+                task_id = self._told.get(timeout=max(0.0, until - time.monotonic()))
+                if task_id in wanted:
+                    found.append(task_id)
+        return found

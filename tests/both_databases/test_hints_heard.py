@@ -1,0 +1,131 @@
+"""What goes over the wire between processes: nothing twice, nothing too long, and again after a broken link."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+
+import psycopg
+import pytest
+
+from jobrunner.db import hints as module
+from jobrunner.db.engine import Database
+from jobrunner.db.hints import CANCEL, ENDED, WATCH, WORK, Hints, ids_of
+
+
+class Side:
+    """One process: its hints, and what it heard."""
+
+    def __init__(self, url: str, *, listen: bool = True, ends: bool = False) -> None:
+        self.database = Database(url)
+        self.heard: list[str] = []
+        self.hints = Hints(self.database, self.heard.append, listen=listen, ends=ends)
+        self.hints.start()
+
+    def close(self) -> None:
+        self.hints.stop()
+        self.database.dispose()
+
+    def ids(self, topic: str) -> list[str]:
+        return [task_id for told in self.heard if ids_of(told)[0] == topic for task_id in ids_of(told)[1]]
+
+
+Open = Callable[..., Side]
+
+
+@pytest.fixture
+def side(postgres_url: str) -> Iterator[Open]:
+    opened: list[Side] = []
+
+    def start(**how: bool) -> Side:
+        opened.append(Side(postgres_url, **how))
+        return opened[-1]
+
+    yield start
+    for each in opened:
+        each.close()
+
+
+def until(true: Callable[[], bool], within: float = 10.0) -> None:
+    deadline = time.monotonic() + within
+    while not true():
+        assert time.monotonic() < deadline, "it did not come about"
+        time.sleep(0.005)
+
+
+def listening(url: str, count: int) -> None:
+    """Wait until so many connections have asked to listen last."""
+    with psycopg.connect(url.replace("+psycopg", ""), autocommit=True) as conn:
+        found = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'LISTEN%%' AND datname = current_database()"
+        until(lambda: (conn.execute(found).fetchone() or (0,))[0] >= count)
+
+
+def test_each_hint_is_heard_once_by_its_sender_and_once_by_others(side: Open, postgres_url: str) -> None:
+    one, two = side(), side()
+    listening(postgres_url, 2)
+    one.heard.clear()
+    two.heard.clear()
+    one.hints.send(CANCEL)
+    until(lambda: CANCEL in two.heard)
+    two.hints.send("back")  # comes after anything that one could hear of itself
+    until(lambda: "back" in one.heard)
+    assert (one.heard, two.heard) == ([CANCEL, "back"], [CANCEL, "back"])
+
+
+def test_a_thousand_ids_arrive(side: Open, postgres_url: str) -> None:
+    one, two = side(listen=False), side()
+    listening(postgres_url, 1)
+    wanted = [f"{number:x}".rjust(200, "号") for number in range(1_000)]
+    one.hints.tell(WATCH, wanted)
+    until(lambda: len(two.ids(WATCH)) == 1_000)
+    assert two.ids(WATCH) == wanted
+
+
+def test_ends_are_heard_by_those_alone_who_asked(side: Open, postgres_url: str) -> None:
+    one, worker, waiter = side(listen=False), side(), side(listen=False)
+    listening(postgres_url, 1)
+    waiter.hints.hear_ends()
+    waiter.hints.tell(WATCH, ["a"])
+    until(lambda: worker.ids(WATCH) == ["a"])
+    one.hints.tell(ENDED, ["a"])  # it listens by now: it did before its announcement went out
+    until(lambda: waiter.ids(ENDED) == ["a"])
+    one.hints.tell("last")
+    until(lambda: "last" in worker.heard)
+    assert worker.ids(ENDED) == []
+    assert "last" not in waiter.heard
+
+
+def test_a_topic_waits_for_more_of_itself_and_for_no_other(side: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "COALESCE", 3.0)
+    one, two = side(), side()
+    listening(str(one.database.url.render_as_string(hide_password=False)), 2)
+    two.heard.clear()
+    one.hints.tell(WORK)
+    until(lambda: two.heard == [WORK])
+    began = time.monotonic()
+    for _ in range(5):
+        one.hints.tell(WORK)
+    one.hints.tell(WATCH, ["a"])
+    until(lambda: two.ids(WATCH) == ["a"])
+    assert time.monotonic() - began < 1.5
+    assert two.heard.count(WORK) == 1
+    until(lambda: two.heard.count(WORK) == 2)
+    assert time.monotonic() - began > 1.5
+
+
+def test_a_broken_link_is_made_anew_and_what_waited_is_sent(
+    side: Open, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "RECONNECT", 0.2)
+    one, two = side(), side()
+    listening(postgres_url, 2)
+    with psycopg.connect(postgres_url.replace("+psycopg", ""), autocommit=True) as conn:
+        conn.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+    one.hints.tell(WATCH, ["a"])
+    until(lambda: two.heard.count(WORK) >= 2 and one.heard.count(WORK) >= 2)  # each listens anew, and looks for itself
+    one.hints.tell(WATCH, ["b"])
+    until(lambda: "b" in two.ids(WATCH))
+    assert one.ids(WATCH) == []
