@@ -17,6 +17,7 @@ from jobrunner.api.problems import Refused, from_error
 from jobrunner.api.route import Route, mounted
 from jobrunner.api.routes import TABLE
 from jobrunner.api.service import Service
+from jobrunner.api.waits import Waits
 from jobrunner.errors import JobrunnerError
 
 
@@ -29,6 +30,7 @@ def create_app(service: Service, table: Sequence[Route] = TABLE) -> Starlette:
     )
     app.router.redirect_slashes = False
     app.state.looks = Looks(service.database)
+    app.state.waits = Waits(service)
     app.state.intake = Intake(service.database, allow_unknown=service.settings.allow_unknown_types)
     return app
 

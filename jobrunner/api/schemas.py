@@ -102,3 +102,12 @@ class LogsQuery(_Strict):
 
     after: int = Field(0, ge=0, le=2**63 - 1)
     limit: int = Field(PAGE, ge=1, le=1_000)
+
+
+WAIT_MOST = 30.0  # seconds that one request may wait
+
+
+class WaitQuery(BaseModel):
+    """How many seconds an answer may wait for the task's end. Other parameters are left alone, as they ever were."""
+
+    wait: float = Field(0.0, ge=0.0, le=WAIT_MOST, allow_inf_nan=False)

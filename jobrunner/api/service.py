@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from jobrunner.db.ends import Ends
 from jobrunner.db.engine import Database
 from jobrunner.settings import Settings
 
@@ -44,8 +45,8 @@ class Service:
 
     ``node`` tells this process's own figures and is None where it only serves; ``shutdown`` drains the process and is
     None where nobody may ask that. ``wake`` and ``cancel_hint`` are called after the commit of a submission and of a
-    cancel: hints, which may be lost. ``stopping`` is true once the process drains: it is not ready any more, and open
-    event streams end.
+    cancel: hints, which may be lost. ``ends`` knows who waits for which tasks. ``stopping`` is true once the process
+    drains: it is not ready any more, and open event streams and waits end.
     """
 
     settings: Settings
@@ -54,4 +55,5 @@ class Service:
     shutdown: Callable[[], None] | None = None
     wake: Callable[[], None] = _nothing
     cancel_hint: Callable[[], None] = _nothing
+    ends: Ends = field(default_factory=Ends)
     stopping: Callable[[], bool] = _no

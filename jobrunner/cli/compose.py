@@ -22,6 +22,7 @@ def make_app(process: Process) -> Any:
             shutdown=process.shutdown,
             wake=process.wake,
             cancel_hint=process.cancel_hint,
+            ends=process.ends,
             stopping=lambda: process.draining,
         )
     )

@@ -9,8 +9,9 @@ from jobrunner.api import wire
 from jobrunner.api.doors import Scope
 from jobrunner.api.intake import Intake
 from jobrunner.api.route import Answer, Call, Content, Route
+from jobrunner.api.routes.tasks import awaited
 from jobrunner.api.schemas import ExecuteRequest
-from jobrunner.queue import views
+from jobrunner.api.waits import Waits
 from jobrunner.queue.views import TaskView
 from jobrunner.settings.failpoints import hit
 from jobrunner.submission import Request
@@ -39,14 +40,15 @@ async def execute(call: Call) -> Content:
     if isinstance(found, TaskView):
         return Answer(wire.task_response(found), 200, headers)
     call.service.wake()
+    waits: Waits = call.request.app.state.waits
+    waits.submitted(found.task_id)
     told = wire.TaskResponse(task_id=found.task_id, status=found.status, message="accepted")
     return Answer(told, 202, {**headers, "Retry-After": POLL_AFTER})
 
 
-def status(call: Call) -> Content:
-    """How one task stands, with its result or error."""
-    with call.service.database.read() as conn:
-        return wire.task_status(views.task(conn, call.task_id))
+async def status(call: Call) -> Content:
+    """How one task stands, with its result or error; with ``wait`` once it has ended, or after so many seconds."""
+    return wire.task_status(await awaited(call))
 
 
 ROUTES = (

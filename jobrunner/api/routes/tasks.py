@@ -5,10 +5,11 @@ from __future__ import annotations
 from jobrunner.api import bodies
 from jobrunner.api.doors import Scope
 from jobrunner.api.route import Answer, Call, Content, Route
-from jobrunner.api.schemas import CancelRequest, LogsQuery, TasksQuery
+from jobrunner.api.schemas import CancelRequest, LogsQuery, TasksQuery, WaitQuery
+from jobrunner.api.waits import Waits
 from jobrunner.queue import store, views
 from jobrunner.queue.task import Status
-from jobrunner.queue.views import shapes
+from jobrunner.queue.views import TaskView, shapes
 
 
 def listed(call: Call) -> Content:
@@ -26,10 +27,16 @@ def listed(call: Call) -> Content:
     return Answer(told, headers={"Link": f'<{following.path}?{following.query}>; rel="next"'})
 
 
-def one(call: Call) -> Content:
-    """One task, whole."""
-    with call.service.database.read() as conn:
-        return shapes.task_dict(views.task(conn, call.task_id))
+async def one(call: Call) -> Content:
+    """One task, whole; with ``wait`` once it has ended, or after so many seconds."""
+    return shapes.task_dict(await awaited(call))
+
+
+async def awaited(call: Call) -> TaskView:
+    """The path's task, as the request's ``wait`` says."""
+    seconds = bodies.query(call.request, WaitQuery).wait if "wait" in call.request.query_params else 0.0
+    waits: Waits = call.request.app.state.waits
+    return await waits.task(call.request, call.task_id, seconds)
 
 
 def attempts(call: Call) -> Content:
@@ -54,6 +61,8 @@ def cancel(call: Call) -> Content:
         now = store.cancel(conn, call.task_id, call.body.reason)
     if now is Status.RUNNING:
         call.service.cancel_hint()
+    else:
+        call.service.ends.ended([call.task_id])
     return Answer({"task_id": call.task_id, "status": now}, 202 if now is Status.RUNNING else 200)
 
 
