@@ -67,11 +67,12 @@ def test_one_process_on_a_file_killed_with_hundreds_of_completions_in_hand(alone
 
 @pytest.mark.parametrize(("workers", "count"), [(2, 6_000), pytest.param(4, 20_000, marks=pytest.mark.ci)])
 def test_workers_drain_in_large_batches_and_run_each_task_once(fleet: Fleet, workers: int, count: int) -> None:
+    started = [fleet.ready(max_async="300") for _ in range(workers)]
     for priority in range(1, 11):
         options = {"priority": priority, "queue": f"q{priority % 3}"}
         fleet.submit("fault.nothing", count // 10, options=options)
-    started = [fleet.worker("--until-empty", max_async="300") for _ in range(workers)]
-    assert [one.wait(60) for one in started] == [0] * workers
+    fleet.wait_until_ended(60)
+    assert [one.stop() for one in started] == [0] * workers
     assert _grouped(fleet, tasks.c.status) == {"completed": count}
     assert _grouped(fleet, tasks.c.attempt) == {"1": count}
     shares = _grouped(fleet, tasks.c.node_id)
@@ -80,13 +81,13 @@ def test_workers_drain_in_large_batches_and_run_each_task_once(fleet: Fleet, wor
         assert conn.execute(select(func.count()).select_from(attempts)).scalar_one() == 0
     print(f"FIGURE {workers} workers drain {count}: shares {list(shares.values())}, {len(batches)} claims")
     assert max(batches.values()) > 100, "no batch was large: the test means nothing"
-    assert len(shares) == workers
+    assert len(shares) > 1, "one worker did it all: the test means nothing"
 
 
 def test_a_signal_in_the_middle_of_a_drain_gives_back_what_did_not_begin(fleet: Fleet) -> None:
-    fleet.submit("fault.async", 4_000, seconds=0.005)
-    worker = fleet.ready(max_async="10")
-    fleet.wait_for_lines("end", 600)
+    fleet.submit("fault.async", 3_000, seconds=0.005)
+    worker = fleet.ready(max_async="4")
+    fleet.wait_for_lines("end", 300)
     worker.signal(signal.SIGTERM)
     assert worker.wait(20) == 0
     released = _grouped(fleet, tasks.c.task_id, tasks.c.releases > 0)
