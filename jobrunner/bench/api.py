@@ -25,6 +25,7 @@ def api(stage: Stage) -> Measured:
     each = scale.requests // CLIENTS * CLIENTS
     spare = scratch.spare() if scratch.is_sqlite else None
     mine: list[Any] = []
+    named: list[Any] = []
     bare: list[Any] = []
     processes = stage.processes
     with (
@@ -34,28 +35,40 @@ def api(stage: Stage) -> Measured:
         processes.helper("bare_clients", concurrency=CLIENTS, file=spare) as (inserts,),
     ):
         settle([server, clients, inserts])
-        warm = _ask(clients, max(CLIENTS, each // 20))["accepted"]
+        warm = sum(_ask(clients, max(CLIENTS, each // 20), named)["accepted"] for named in (False, True))
         _ask(inserts, CLIENTS)
         before = _memory(server)
         for number in range(scale.rounds):
-            ours, other = in_turn(number, partial(_ask, clients, each), partial(_ask, inserts, each))
-            if ours["accepted"] != each:
-                raise BenchFailed(f"{each} tasks were posted: {ours['accepted']} were accepted")
-            mine.append(ours)
+            ours, other = in_turn(number, partial(_both, clients, each), partial(_ask, inserts, each))
+            mine.append(ours[0])
+            named.append(ours[1])
             bare.append(other)
-            stage.told.step(f"api: {each / ours['seconds']:.0f} requests/s, p99 {ours['p99']:.1f} ms")
+            told = (f"{each / one['seconds']:.0f} requests/s, p99 {one['p99']:.1f} ms" for one in ours)
+            stage.told.step(f"api: {'; with a task_id: '.join(told)}")
         after = _memory(server)
     with scratch.database() as database:
-        prove_added(database, tasks.NOOP, warm + scale.rounds * each)
+        prove_added(database, tasks.NOOP, warm + 2 * scale.rounds * each)
         if not scratch.is_sqlite:
             prove_added(database, tasks.BARE, CLIENTS + scale.rounds * each)
-    return Measured(
-        _figures(each, mine, bare, (before, after), spare), {"ours": scale.rounds * each, "bare": scale.rounds * each}
-    )
+    against = f"{'1 connection' if spare else f'{CLIENTS} connections'}, insert, commit"
+    figures = [
+        *_figures("api", each, mine, bare, against),
+        *_figures("api, own task_id,", each, named, bare, against),
+        Figure("api memory", "MB", (after,), (before,), "before the rounds", False, Goal(1.1)),
+    ]
+    return Measured(figures, {"ours": 2 * scale.rounds * each, "bare": scale.rounds * each})
 
 
-def _ask(helper: Started, count: int) -> Any:
-    helper.tell({"count": count})
+def _both(clients: Started, count: int) -> tuple[Any, Any]:
+    told = _ask(clients, count), _ask(clients, count, True)
+    for one in told:
+        if one["accepted"] != count:
+            raise BenchFailed(f"{count} tasks were posted: {one['accepted']} were accepted")
+    return told
+
+
+def _ask(helper: Started, count: int, named: bool = False) -> Any:
+    helper.tell({"count": count, "named": named})
     return helper.hear(WITHIN)
 
 
@@ -63,11 +76,7 @@ def _memory(server: Started) -> float:
     return float(server.family()[0].memory_info().rss / MB)
 
 
-def _figures(
-    each: int, mine: list[Any], bare: list[Any], memory: tuple[float, float], spare: str | None
-) -> list[Figure]:
-    against = f"{'1 connection' if spare else f'{CLIENTS} connections'}, insert, commit"
-
+def _figures(name: str, each: int, mine: list[Any], bare: list[Any], against: str) -> list[Figure]:
     def of(rounds: list[Any], key: str) -> tuple[float, ...]:
         return tuple(each / one["seconds"] if key == "rate" else one[key] for one in rounds)
 
@@ -76,8 +85,7 @@ def _figures(
         ("p50", "ms", False, None),
         ("p99", "ms", False, Goal(30, "ours")),
     )
-    figures = [
-        Figure(f"api {key}", unit, of(mine, key), of(bare, key), against, more, goal) for key, unit, more, goal in lines
+    return [
+        Figure(f"{name} {key}", unit, of(mine, key), of(bare, key), against, more, goal)
+        for key, unit, more, goal in lines
     ]
-    figures.append(Figure("api memory", "MB", memory[1:], memory[:1], "before the rounds", False, Goal(1.1)))
-    return figures

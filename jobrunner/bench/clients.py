@@ -13,15 +13,20 @@ from urllib.parse import urlsplit
 
 from jobrunner.bench import helper, tasks
 from jobrunner.bench.figure import percentile
+from jobrunner.queue.request import new_id
 
 ACCEPTED = 202
 
 
 class Client:
-    """One connection; a request is its bytes and an answer its status: a whole client would cost what it measures."""
+    """One connection; a request is its bytes and an answer its status: a whole client would cost what it measures.
+
+    ``request`` has a place for a task_id where each is to bring its own.
+    """
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, request: bytes) -> None:
         self._reader, self._writer, self._request = reader, writer, request
+        self._named = _PLACE in request
         self.took: list[float] = []
         self.accepted = 0
 
@@ -29,7 +34,7 @@ class Client:
         """So many requests, one after the other; keeps the seconds of each."""
         for _ in range(count):
             began = time.perf_counter()
-            self._writer.write(self._request)
+            self._writer.write(self._request.replace(_PLACE, new_id().encode()) if self._named else self._request)
             head = await self._reader.readuntil(b"\r\n\r\n")
             length = head.lower().partition(b"content-length:")[2].partition(b"\r\n")[0]
             await self._reader.readexactly(int(length))
@@ -41,17 +46,21 @@ class Client:
         self._writer.close()
 
 
-def _request(host: str) -> bytes:
-    body = json.dumps({"task_type": tasks.NOOP, "task_data": tasks.PAYLOAD}).encode()
+_PLACE = b"?" * len(new_id())  # as long as what comes there
+
+
+def _request(host: str, named: bool) -> bytes:
+    asked = {"task_type": tasks.NOOP, "task_data": tasks.PAYLOAD}
+    body = json.dumps(asked | ({"task_id": _PLACE.decode()} if named else {})).encode()
     head = f"POST /api/v1/task/execute HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\n"
     return f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
 
 
-async def post(url: str, count: int, concurrency: int) -> dict[str, Any]:
+async def post(url: str, count: int, concurrency: int, named: bool) -> dict[str, Any]:
     """``count`` requests over so many connections: seconds in all, percentiles in ms, and how many succeeded."""
     parts = urlsplit(url)
     pairs = [await asyncio.open_connection(parts.hostname, parts.port) for _ in range(concurrency)]
-    clients = [Client(*pair, _request(parts.netloc)) for pair in pairs]
+    clients = [Client(*pair, _request(parts.netloc, named)) for pair in pairs]
     began = time.perf_counter()
     await asyncio.gather(*[client.post(count // concurrency) for client in clients])
     seconds = time.perf_counter() - began
@@ -68,7 +77,7 @@ def main() -> None:
     helper.answer("ready")
     while True:
         wish = helper.told()
-        helper.answer(asyncio.run(post(given["server"], wish["count"], given["concurrency"])))
+        helper.answer(asyncio.run(post(given["server"], wish["count"], given["concurrency"], wish["named"])))
 
 
 if __name__ == "__main__":

@@ -6,35 +6,35 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
-
-from sqlalchemy import Connection
+from functools import partial
 
 from jobrunner.bench import helper, tasks
 from jobrunner.client.local import Local
+from jobrunner.db.engine import Database, open_database
+from jobrunner.submission import submit
 
 
-class Silent(Local):
-    """A desk that wakes nobody."""
-
-    def _hint(self, conn: Connection, hints: Mapping[str, Sequence[str]]) -> None:
-        """Nothing: workers find the task by themselves."""
+def silently(database: Database) -> None:
+    """What a desk at the database does but for waking anybody: workers find the task by themselves."""
+    with database.single() as conn:
+        submit(conn, tasks.NOOP, tasks.PAYLOAD)
 
 
 def main() -> None:
     """Answer until the bench is gone."""
     given = helper.told()
-    handlers = (tasks.MODULE,)
-    with Local(given["url"], handlers=handlers) as loud, Silent(given["url"], handlers=handlers) as silent:
-        for desk in (loud, silent):
-            desk.submit(tasks.NOOP, tasks.PAYLOAD, {})
+    silent = partial(silently, open_database(given["url"], pool_size=1))
+    with Local(given["url"], handlers=(tasks.MODULE,)) as desk:
+        loud = partial(desk.submit, tasks.NOOP, tasks.PAYLOAD, {})
+        for enqueue in (loud, silent):
+            enqueue()
         helper.answer("ready")
         while True:
             wish = helper.told()
-            desk = loud if wish["wake"] else silent
+            enqueue = loud if wish["wake"] else silent
             began = time.time()
             for _ in range(wish["count"]):
-                desk.submit(tasks.NOOP, tasks.PAYLOAD, {})
+                enqueue()
             helper.answer({"began": began, "ended": time.time()})
 
 

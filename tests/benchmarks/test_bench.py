@@ -31,7 +31,7 @@ EXPECTED = {
     "roundtrip": {"round trip"},
     "enqueue": {"enqueue, single", "enqueue, many, 100"},
     "children": {"plain function, 2 children"},
-    "api": {"api rate", "api p50", "api p99", "api memory"},
+    "api": {f"api{who} {what}" for who in ("", ", own task_id,") for what in ("rate", "p50", "p99")} | {"api memory"},
     "growth": {"claim of 100, 2 k pending: p50", "claim of 100, 2 k pending, 2 k ended: p50", "cold start: first task"},
     "snapshot": {"old snapshot: claim p50", "old snapshot: start delay p99", "old snapshot: waiting at the end"},
     "idle": {"idle: all", "idle: worker", "idle: memory"},
