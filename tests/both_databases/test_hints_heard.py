@@ -129,3 +129,16 @@ def test_a_broken_link_is_made_anew_and_what_waited_is_sent(
     one.hints.tell(WATCH, ["b"])
     until(lambda: "b" in two.ids(WATCH))
     assert one.ids(WATCH) == []
+
+
+def test_what_is_told_within_the_gap_arrives_when_it_ends_though_nobody_is_woken(side: Open, postgres_url: str) -> None:
+    sender, hearer = side(listen=False), side()
+    listening(postgres_url, 1)
+    told = [f'it\'s \\{n} "%s" 汉字; --' for n in range(40)]
+    for number, task_id in enumerate(told):
+        sender.hints.tell(WATCH, [task_id])
+        began = time.monotonic()
+        until(lambda task_id=task_id: task_id in hearer.ids(WATCH), within=2)  # type: ignore[misc]
+        assert time.monotonic() - began < 1
+        time.sleep(module.COALESCE * number / 20)  # the next one comes at every moment of the gap, and behind it
+    assert hearer.ids(WATCH) == told
