@@ -35,6 +35,7 @@ class Claims:
         self._left = most
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="claim")
         self._closed = False
+        self._hints = 0
         self.made = 0
 
     async def look(self, take: Callable[[Sequence[Task]], None], *, everywhere: bool = False) -> bool:
@@ -43,8 +44,7 @@ class Claims:
         ``everywhere`` asks for a full look, also for kinds of which the last look found too little.
         """
         if everywhere:
-            for feed in self._feeds:
-                feed.dry = False
+            self._wet()
         rooms = [room for feed in self._feeds if (room := feed.room()) is not None]
         if self._left is None:
             return await self._ask(rooms, take, everywhere)
@@ -53,8 +53,13 @@ class Claims:
         return bool(rooms) and self._left > 0
 
     def until_full(self) -> float:
-        """Seconds after which a full look is due because a short one found too little."""
-        return self._lookout.until_full()
+        """Seconds after which a full look is due because a short one found too little for a feed that waits for it."""
+        return self._lookout.until_full() if any(feed.dry for feed in self._feeds) else float("inf")
+
+    def hear(self) -> None:
+        """There may be work of any kind, also for a look that is under way: it began too early to find it."""
+        self._hints += 1
+        self._wet()
 
     async def nothing_left(self) -> bool:
         """Whether nothing that this node could run is pending, now or later, or running anywhere."""
@@ -74,12 +79,14 @@ class Claims:
     async def _ask(self, rooms: Sequence[Room], take: Callable[[Sequence[Task]], None], everywhere: bool) -> bool:
         if self._closed or not any(room.wanted for room in rooms):
             return False
+        heard = self._hints
         look = await self._look(rooms, everywhere)
         self.made += len(look.tasks)
         if self._left is not None:
             self._left -= len(look.tasks)
-        for feed in self._feeds:
-            feed.dry = feed.dry or feed.pool.kind in look.dry
+        if heard == self._hints:
+            for feed in self._feeds:
+                feed.dry = feed.dry or feed.pool.kind in look.dry
         take(look.tasks)
         return True
 
@@ -91,6 +98,10 @@ class Claims:
             log.debug("cannot claim", error=str(error))
             await asyncio.sleep(OUTAGE_PAUSE)
             return Look([], frozenset(room.kind for room in rooms))
+
+    def _wet(self) -> None:
+        for feed in self._feeds:
+            feed.dry = False
 
     def _is_idle(self) -> bool:
         with self._database.read() as conn:

@@ -85,7 +85,7 @@ class Worker:
         self._idle = asyncio.Event()  # nothing is in hand
         self._idle.set()
         self._wakeup = asyncio.Event()
-        self._polled = False
+        self._poll_at = 0.0
         self._tells_all = log.isEnabledFor(logging.DEBUG)  # asked once: a line that is dropped costs 2 µs a task
         self._hurry = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -175,11 +175,19 @@ class Worker:
     async def _claim(self) -> None:
         """Take what there is room for and start it; where that is all there is, wait for a reason to look again."""
         self._wakeup.clear()
-        polled, self._polled = self._polled, False
-        more = not self._refused() and await self._claims.look(self._take, everywhere=polled)
+        refused = self._refused()
+        more = not refused and await self._claims.look(self._take, everywhere=self._poll_is_due())
         await asyncio.sleep(0)  # so that handlers get a turn
         if not more:
-            await self._pause()
+            await self._pause(refused)
+
+    def _poll_is_due(self) -> bool:
+        # By the clock and not after so much quiet: one kind that is always busy would leave the others unpolled.
+        moment = time.monotonic()
+        if moment < self._poll_at and self._claims.until_full() > 0:
+            return False
+        self._poll_at = moment + self._limits.poll_interval
+        return True
 
     def _refused(self) -> bool:
         reason = refusal(
@@ -287,23 +295,21 @@ class Worker:
     def _busy(self) -> bool:
         return self._in_hand > 0 or not self._settler.idle()
 
-    async def _pause(self) -> None:
+    async def _pause(self, refused: bool) -> None:
         """Wait for a hint, a free slot or the next poll; first make sure that there is anything to wait for."""
         if self._limits.until_empty and not self._busy() and await self._claims.nothing_left():
             self._begin_drain("nothing is left", hurry=False)
             return
-        rest = min(self._limits.poll_interval, self._claims.until_full())
-        timer = asyncio.get_running_loop().call_later(rest, self._poll)
+        if refused:
+            rest = self._limits.poll_interval
+        else:
+            rest = min(self._poll_at - time.monotonic(), self._claims.until_full())
+        timer = asyncio.get_running_loop().call_later(max(0.0, rest), self._wakeup.set)
         await self._wakeup.wait()
         timer.cancel()
 
-    def _poll(self) -> None:
-        self._polled = True
-        self._look_again()
-
     def _look_again(self) -> None:
-        for feed in self._feeds:
-            feed.dry = False
+        self._claims.hear()
         self._wakeup.set()
 
     async def _drain(self) -> None:
