@@ -38,6 +38,8 @@ class Feed:
         self._rate = 0.0
         self._ended = 0
         self._measured_at = time.monotonic()
+        self._begun = 0  # since the last call of thin
+        self._seen = 0  # waited at that call
         self._mark = 0  # tasks that wait, of which more are claimed when there are no more than these
         self.dry = False  # the last look found less than there was room for; until a hint or a poll says otherwise
 
@@ -63,6 +65,7 @@ class Feed:
         """Begin what waits, as far as there are slots."""
         waiting, free = self._waiting, self.pool.free
         while waiting and free() > 0:
+            self._begun += 1
             self._begin(waiting.popleft())
 
     def ended(self) -> None:
@@ -73,8 +76,17 @@ class Feed:
 
     def give_back(self) -> None:
         """Let go of everything that has not begun."""
-        while self._waiting:
-            self._given_up(self._waiting.popleft().task, Outcome(Ending.RELEASED, error="its worker stops"))
+        self._give_back(0, "its worker stops")
+
+    def thin(self) -> None:
+        """To be called from time to time: where something has waited since the last call, the rate that it was claimed
+        for is gone, and all goes back but as many as began meanwhile. Others may have a slot for them.
+        """
+        self.fill()  # a slot may have become free without an end, as where children could not be started for a while
+        if self._seen > self._begun:
+            self._give_back(self._begun, "it waited for a slot in vain")
+            self.dry = False  # there is more: what was just given back
+        self._seen, self._begun = len(self._waiting), 0
 
     def stop(self, row_id: int, ending: Ending) -> bool:
         """Stop a task, whether it began or not; False where it is not here."""
@@ -84,6 +96,10 @@ class Feed:
                 self._given_up(holding.task, Outcome(ending, error="stopped before it began"))
                 return True
         return self.pool.stop(row_id, ending)
+
+    def _give_back(self, kept: int, why: str) -> None:
+        while len(self._waiting) > kept:
+            self._given_up(self._waiting.pop().task, Outcome(Ending.RELEASED, error=why))
 
     def _ahead(self) -> int:
         moment = time.monotonic()

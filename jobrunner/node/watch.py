@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from jobrunner.execution.pool import Pool
 from jobrunner.logs import get_logger
+from jobrunner.node.feed import Feed
 from jobrunner.node.host import Host
 from jobrunner.node.state import State
 from jobrunner.queue.task import Ending
@@ -19,10 +20,12 @@ log = get_logger(__name__)
 
 
 class Watch:
-    """Too much memory ends the greediest child, stuck slots are shown, those of an idle worker get warm."""
+    """Too much memory ends the greediest child, stuck slots are shown, those of an idle worker get warm, and what waits
+    for one in vain goes back."""
 
-    def __init__(self, pools: Sequence[Pool], state: State, host: Host, max_memory_mb: float | None) -> None:
-        self._pools = pools
+    def __init__(self, feeds: Sequence[Feed], state: State, host: Host, max_memory_mb: float | None) -> None:
+        self._feeds = feeds
+        self._pools: Sequence[Pool] = [feed.pool for feed in feeds]
         self._state = state
         self._host = host
         self._max_memory_mb = max_memory_mb
@@ -37,6 +40,8 @@ class Watch:
         while True:
             self._last_look = time.monotonic()
             await asyncio.sleep(EVERY)
+            for feed in self._feeds:
+                feed.thin()
             self._state.stuck = sum(pool.stuck() for pool in self._pools)
             if not self._state.running:
                 for pool in self._pools:

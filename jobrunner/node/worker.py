@@ -73,8 +73,8 @@ class Worker:
         self._handlers = handlers
         self._limits = limits
         self._ends = ends or Ends()
-        self._watch = Watch(pools, state, host, limits.max_memory_mb)
         self._feeds = tuple(self._feed(pool) for pool in pools)
+        self._watch = Watch(self._feeds, state, host, limits.max_memory_mb)
         of_kind = {feed.pool.kind: feed for feed in self._feeds}
         self._feed_of = {name: of_kind[handler.kind] for name, handler in handlers.items()}
         self._reports = Gathered(database)

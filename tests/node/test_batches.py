@@ -11,7 +11,7 @@ from sqlalchemy import delete, insert, select, update
 from jobrunner.db.engine import Database, open_database
 from jobrunner.db.tables import queues, tasks
 from jobrunner.db.types import db_now
-from jobrunner.node import feed, lane
+from jobrunner.node import feed, lane, watch
 from jobrunner.queue import store
 from jobrunner.queue.request import new_task
 from tests.both_databases.moves import age_lease, left, reclaim, row
@@ -102,6 +102,7 @@ def test_what_asks_for_it_is_recorded_without_waiting_for_others(
 def _ahead(node: Working, database: Database, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Bring the worker to hold tasks that it cannot begin: quick ones by the hundred, then slow ones."""
     monkeypatch.setattr(feed, "AHEAD", 1.0)  # however slow the machine is, that is enough
+    monkeypatch.setattr(watch, "EVERY", 60.0)  # it would give them back
     submit(database, 1_500, "node.quick", priority=1)
     slow = submit(database, 150, "node.wait", payload={"until": "told"})
     node.start()
@@ -151,6 +152,24 @@ def test_what_did_not_begin_can_be_cancelled_and_lost_unharmed(
     found_lost = row(database, lost)
     assert (found_lost.status, found_lost.attempt, found_lost.failures, found_lost.releases) == ("pending", 1, 0, 0)
     assert [one.outcome for one in left(database, cancelled)] == ["cancelled"]
+
+
+def test_what_was_claimed_for_a_rate_that_fell_goes_back_to_the_queue(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feed, "AHEAD", 1.0)
+    submit(database, 1_500, "node.quick", priority=1)
+    submit(database, 150, "node.wait", payload={"until": "told"})
+    with working(database, async_=4):
+        until(
+            lambda: statuses(database) == {"completed": 1_500, "running": 4, "pending": 146}, "others may have them", 30
+        )
+        with database.read() as conn:
+            found = conn.execute(select(tasks).where(tasks.c.status == "pending", tasks.c.attempt > 0)).all()
+        assert found, "nothing was claimed ahead: the test means nothing"
+        assert {(one.attempt, one.releases, one.failures) for one in found} == {(1, 1, 0)}
+        gate("told").set()
+        until(lambda: statuses(database)["completed"] == 1_650, "they are claimed again, though nobody hints", 20)
 
 
 # -- short looks overlook nothing for long ------------------------------------------------------------------------
