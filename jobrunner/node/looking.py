@@ -13,6 +13,7 @@ from jobrunner.queue.task import Task
 from jobrunner.settings.failpoints import hit
 
 FULL_SHARE = 10  # a full look may take at most one part in so many of the time
+FULL_LATEST = 10.0  # seconds after which one may follow even where it takes more than that share
 FULL_EVERY = 0.1  # seconds between two full looks while short ones find enough: a more urgent lane may be new
 LANES_MOST = 64  # lanes that a short look asks about: each is one probe of the index
 
@@ -73,7 +74,7 @@ class Lookout:
         found = self._claim(rooms, None)
         ended = time.monotonic()
         self._full_ended = ended
-        self._full_at = ended + (ended - begun) * FULL_SHARE
+        self._full_at = ended + min((ended - begun) * FULL_SHARE, FULL_LATEST)
         self._short_was_dry = False
         return Look(found.tasks, _dry(rooms, found))
 
