@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import BigInteger, Boolean, Float, Integer, Select, Text, bindparam, column
+from sqlalchemy import BigInteger, Float, Integer, SelectBase, Text, bindparam, column
 from sqlalchemy.dialects.postgresql import TIMESTAMP
 from sqlalchemy.engine import Dialect
 from sqlalchemy.ext.compiler import compiles
@@ -135,7 +135,7 @@ def _now_sqlite(element: db_now, compiler: SQLCompiler, **kw: Any) -> str:
     return f"(jobrunner_now() + CAST(({compiler.process(element.clauses, **kw)}) * 1000000 AS INTEGER))"
 
 
-class among(FunctionElement[bool]):
+class among(FunctionElement[Any]):
     """Whether a row's key is one of those that a query gives: ``among(tasks.c.id, select(chosen.c.id))``.
 
     PostgreSQL is given an array, so that the rows are found by the key's own index whatever it believes of them. With
@@ -143,10 +143,9 @@ class among(FunctionElement[bool]):
     each chosen one, and a claim take 1,000 ms instead of 10.
     """
 
-    type = Boolean()
-    inherit_cache = True
+    inherit_cache = True  # and no type: of a Boolean one SQLite is asked whether it is 1, which no index answers
 
-    def __init__(self, key: ColumnElement[Any], query: Select[Any]) -> None:
+    def __init__(self, key: ColumnElement[Any], query: SelectBase) -> None:
         super().__init__(key, query.scalar_subquery())
 
 

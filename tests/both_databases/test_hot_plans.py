@@ -84,7 +84,7 @@ HOT: dict[str, Hot] = {
     ),
     "the page: oldest due": Hot(lambda conn, _: views.oldest_due(conn), "ix_tasks_due", 1_000),
     "the page: running": Hot(lambda conn, _: views.running(conn), "ix_tasks_leases", 1_000),
-    "the page: last ended": Hot(lambda conn, _: views.last_ended(conn), "ix_tasks_ended", 100),
+    "the page: last ended": Hot(lambda conn, _: views.last_ended(conn), "ix_tasks_ended", 300),
     "the page: counts": Hot(lambda conn, _: views.counts(conn), "ix_tasks_due", COUNTED),
     "the page: failed": Hot(
         lambda conn, _: views.tasks_page(conn, statuses=[Status.FAILED]), "ix_tasks_unwell or pk_tasks", 5_000

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Float, Text, cast, func, insert, select, update
+from sqlalchemy import Connection, Float, Integer, Text, cast, func, insert, select, update
 
 from jobrunner.db.tables import task_logs, tasks
 from jobrunner.db.types import Id, JsonText, UTCDateTime, rowset
@@ -42,6 +42,7 @@ def logs(conn: Connection, lines: Sequence[tuple[Lease, LogLine]]) -> None:
     if lines:
         rows = [
             {
+                "position": position,
                 "id": lease.id,
                 "token": lease.token,
                 "at": line.at,
@@ -49,16 +50,18 @@ def logs(conn: Connection, lines: Sequence[tuple[Lease, LogLine]]) -> None:
                 "message": line.message,
                 "fields": clean_fields(line.fields) if line.fields else None,
             }
-            for lease, line in lines
+            for position, (lease, line) in enumerate(lines)
         ]
         conn.execute(_logs(), {"lines": rows})
 
 
 @cache
 def _logs() -> Any:
-    source = rowset("lines", id=Id, token=Text(), at=UTCDateTime(), level=Text(), message=Text(), fields=Text())
-    line = source.c
-    found = select(_t.id, _t.attempt, line.at, line.level, line.message, cast(line.fields, JsonText())).where(
-        *held(line)
+    told = {"position": Integer(), "at": UTCDateTime(), "level": Text(), "message": Text(), "fields": Text()}
+    line = rowset("lines", id=Id, token=Text(), **told).c
+    found = (
+        select(_t.id, _t.attempt, line.at, line.level, line.message, cast(line.fields, JsonText()))
+        .where(*held(line))
+        .order_by(line.position)  # no join keeps an order by itself
     )
     return insert(task_logs).from_select(["task", "attempt", "at", "level", "message", "fields"], found)

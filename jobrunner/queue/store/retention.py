@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, and_, delete, exists, or_, select
+from sqlalchemy import Connection, delete, exists, select, text
 
 from jobrunner.db.market import import_loads
-from jobrunner.db.tables import firings, node_samples, nodes, tasks
+from jobrunner.db.tables import FAILED, NOT_FAILED, firings, node_samples, nodes, tasks
 from jobrunner.db.types import among, db_now
-from jobrunner.queue.task import Status
 
 _t = tasks.c
 DAY = 86_400.0
@@ -19,11 +18,14 @@ LOADS_AT_ONCE = 10  # each may take thousands of outcomes and rejected rows with
 
 def prune_tasks(conn: Connection, *, completed_days: float, failed_days: float, limit: int = 1_000) -> int:
     """Delete up to ``limit`` tasks that ended longer ago than their retention, with attempts and logs."""
-    kept = {Status.COMPLETED: completed_days, Status.CANCELLED: completed_days, Status.FAILED: failed_days}
-    old = or_(*(and_(_t.status == status, _t.finished_at < db_now(-days * DAY)) for status, days in kept.items()))
+    gone = _prune(conn, NOT_FAILED, completed_days, limit)
+    return gone + (_prune(conn, FAILED, failed_days, limit - gone) if gone < limit else 0)
+
+
+def _prune(conn: Connection, which: str, days: float, limit: int) -> int:
     chosen = (
         select(_t.id)
-        .where(_t.finished_at < db_now(-min(kept.values()) * DAY), old)
+        .where(text(which), _t.finished_at < db_now(-days * DAY))
         .order_by(_t.finished_at)
         .limit(limit)
         .with_for_update(skip_locked=True)

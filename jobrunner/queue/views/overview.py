@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, ScalarSelect, Select, and_, exists, func, literal_column, select, text, true
 
 from jobrunner.db.due import PENDING, waiting_queues
-from jobrunner.db.tables import node_samples, nodes, queues, task_types, tasks
+from jobrunner.db.tables import NOT_FAILED, node_samples, nodes, queues, task_types, tasks
 from jobrunner.db.types import db_now
 from jobrunner.db.types import server_uptime as uptime
 from jobrunner.queue.task import ENDED, PRIORITIES, Status
@@ -46,7 +46,7 @@ def _counted(status: Status) -> ScalarSelect[int]:
     if status is Status.PENDING:
         some = some.order_by(_t.queue)
     elif status is Status.COMPLETED:
-        some = some.where(_t.finished_at.is_not(None)).order_by(_t.finished_at)
+        some = some.where(text(NOT_FAILED)).order_by(_t.finished_at)
     elif status in ENDED:
         some = some.where(text("status IN ('failed', 'cancelled')"))
     return select(func.count()).select_from(some.limit(COUNT_CAP).subquery()).scalar_subquery()

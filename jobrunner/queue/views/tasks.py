@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, case, literal_column, select
+from sqlalchemy import Connection, bindparam, case, literal_column, select, text, union_all
 from sqlalchemy.sql.elements import ColumnElement
 
-from jobrunner.db.tables import attempts, task_logs, tasks
-from jobrunner.db.types import Name, db_now, rowset
+from jobrunner.db.tables import FAILED, NOT_FAILED, attempts, task_logs, tasks
+from jobrunner.db.types import Name, among, db_now, rowset
 from jobrunner.errors import TaskNotFound
 from jobrunner.queue.task import ENDED, Status
 
@@ -150,8 +150,13 @@ def running(conn: Connection, limit: int = 50) -> list[TaskView]:
 
 def last_ended(conn: Connection, limit: int = 20) -> list[TaskView]:
     """The tasks that ended last."""
-    ended = select(*_LISTED).where(_t.finished_at.is_not(None)).order_by(_t.finished_at.desc())
-    return [_view(row) for row in conn.execute(ended.limit(min(limit, PAGE)))]
+    latest = _t.finished_at.desc()
+    heads = [
+        select(_t.id).where(text(which)).order_by(latest).limit(min(limit, PAGE)).subquery()
+        for which in (NOT_FAILED, FAILED)
+    ]
+    ended = among(_t.id, union_all(*(select(head.c.id) for head in heads)))
+    return [_view(row) for row in conn.execute(select(*_LISTED).where(ended).order_by(latest).limit(min(limit, PAGE)))]
 
 
 @dataclass(frozen=True)
