@@ -57,8 +57,16 @@ def logs(conn: Connection, lines: Sequence[tuple[Lease, LogLine]]) -> None:
 
 @cache
 def _logs() -> Any:
-    told = {"position": Integer(), "at": UTCDateTime(), "level": Text(), "message": Text(), "fields": Text()}
-    line = rowset("lines", id=Id, token=Text(), **told).c
+    line = rowset(
+        "lines",
+        position=Integer(),
+        id=Id,
+        token=Text(),
+        at=UTCDateTime(),
+        level=Text(),
+        message=Text(),
+        fields=Text(),
+    ).c
     found = (
         select(_t.id, _t.attempt, line.at, line.level, line.message, cast(line.fields, JsonText()))
         .where(*held(line))
