@@ -98,7 +98,8 @@ def test_nobody_waits_for_a_batch_that_is_pruned(postgres_url: str) -> None:
             assert store.reclaim(conn, 50)
             assert store.expire(conn, 50) == 50
             assert store.prune_tasks(conn, **days) == 200
-        waiting = pruning.execute(text("SELECT count(*) FROM pg_locks WHERE NOT granted")).scalar_one()
+        here = "datname = current_database() AND wait_event_type = 'Lock'"
+        waiting = pruning.execute(text(f"SELECT count(*) FROM pg_stat_activity WHERE {here}")).scalar_one()
     with database.read() as conn:
         gone = 20_000 - conn.execute(text("SELECT count(*) FROM tasks WHERE task_id LIKE 'ended-%'")).scalar_one()
     database.dispose()

@@ -11,8 +11,11 @@ from pathlib import Path
 import pytest
 
 from jobrunner.cli.exits import Exit
+from jobrunner.db.schema import SCHEMA
 from tests.cli.conftest import Jr
 from tests.processes import Processes
+
+NEWEST = f"{SCHEMA:04d}"
 
 
 def test_the_schema_by_command(jr: Jr, empty_database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -21,15 +24,15 @@ def test_the_schema_by_command(jr: Jr, empty_database_url: str, monkeypatch: pyt
         told = jr(*words)
         assert told.code == Exit.USAGE
         assert "jobrunner db upgrade" in told.err
-    assert jr("db", "upgrade", "--json").json == {"revision": "0001", "head": "0001"}
-    assert jr("db", "upgrade").out == "0001\n"
-    assert jr("db", "current", "--json").json == {"revision": "0001", "head": "0001"}
+    assert jr("db", "upgrade", "--json").json == {"revision": NEWEST, "head": NEWEST}
+    assert jr("db", "upgrade").out == f"{NEWEST}\n"
+    assert jr("db", "current", "--json").json == {"revision": NEWEST, "head": NEWEST}
     assert jr("db", "check").code == 0
     told = jr("db", "downgrade", "base")
     assert told.code == Exit.USAGE
     assert "--yes" in told.err
     assert jr("db", "check").code == 0
-    assert jr("db", "downgrade", "base", "--yes", "--json").json == {"revision": None, "head": "0001"}
+    assert jr("db", "downgrade", "base", "--yes", "--json").json == {"revision": None, "head": NEWEST}
     assert jr("db", "check").code == Exit.USAGE
 
 

@@ -10,7 +10,7 @@ from tests.data_import.support import put, record
 
 
 def loaded(code: str) -> set[str]:
-    heavy = "numpy", "pandas", "pydantic"
+    heavy = "numpy", "pandas"
     script = f"{code}\nimport sys\nprint(*(name for name in {heavy!r} if name in sys.modules))"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     return set(done.stdout.split())
