@@ -61,7 +61,7 @@ class Waits:
         return await run_in_threadpool(self._look, task_id)
 
     def _look(self, task_id: str) -> TaskView:
-        with self._service.database.read() as conn:
+        with self._service.database.read(own=True) as conn:
             return views.task(conn, task_id)
 
 
@@ -140,7 +140,7 @@ class _Room:
 
     def _look(self, task_ids: list[str]) -> list[str]:
         try:
-            with self.service.database.read() as conn:
+            with self.service.database.read(own=True) as conn:
                 return views.ended_among(conn, task_ids)
         except DatabaseUnavailable:  # who waits is told when the time is up
             return []

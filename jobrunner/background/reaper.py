@@ -23,7 +23,7 @@ def may_reclaim(database: Database, *, lease_seconds: float, heartbeat_interval:
     """
     if not saw_no_outage(database, lease_seconds=lease_seconds, heartbeat_interval=heartbeat_interval):
         return False
-    with database.read() as conn:
+    with database.read(own=True) as conn:
         return views.server_uptime(conn) >= lease_seconds + heartbeat_interval
 
 

@@ -34,7 +34,7 @@ def fire_due(database: Database) -> int:
     Instants that passed while nothing ran collapse into the latest; how many were skipped stands in its firing. A
     schedule that cannot be fired is told so and moved on, and the others fire. Raises DatabaseUnavailable.
     """
-    with database.read() as conn:
+    with database.read(own=True) as conn:
         due = store.due_schedules(conn)
         if not due:
             return 0

@@ -28,7 +28,7 @@ def tend(database: Database, wake: Callable[[], None], *, lease_seconds: float, 
     patience = {"lease_seconds": lease_seconds, "heartbeat_interval": heartbeat_interval}
     calm = saw_no_outage(database, **patience)  # also where nothing is due: it has to be asked often
     try:
-        with database.read() as conn:
+        with database.read(own=True) as conn:
             due = views.due(conn)
     except DatabaseUnavailable as error:
         log.debug("duties wait for the database", error=str(error))

@@ -15,7 +15,8 @@ from psycopg import sql
 from sqlalchemy import URL, make_url
 
 from jobrunner.db import migrate
-from jobrunner.db.engine import CONNECT_TIMEOUT, Database, open_database
+from jobrunner.db.engine import Database, open_database
+from jobrunner.db.postgresql import CONNECT_TIMEOUT
 from jobrunner.errors import DatabaseUnavailable
 from jobrunner.settings import Settings
 

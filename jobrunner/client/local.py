@@ -188,7 +188,7 @@ class Local:
         return self._hints
 
     def _ended(self, task_ids: Sequence[str]) -> list[TaskView]:
-        with self._database.read() as conn:
+        with self._database.read(own=True) as conn:
             if len(task_ids) > WHOLE:
                 task_ids = views.ended_among(conn, task_ids)[:WHOLE]
             if len(task_ids) == 1:
@@ -199,7 +199,7 @@ class Local:
     @contextmanager
     def _read(self) -> Iterator[Connection]:
         # On SQLite the one writing connection: a read-only one cannot open a file whose log was left by a crash.
-        with self._database.begin() as conn:
+        with self._database.begin(free=True) as conn:
             yield conn
 
 

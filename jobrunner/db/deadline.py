@@ -32,21 +32,29 @@ class Watchdog:
     @contextmanager
     def guard(self, dbapi_connection: Any, seconds: float) -> Iterator[None]:
         """End every wait on this connection after ``seconds``; the statement then raises OperationalError."""
-        key = id(dbapi_connection)
+        watch = self.arm(dbapi_connection, seconds)
+        try:
+            yield
+        finally:
+            self.disarm(watch)
+
+    def arm(self, dbapi_connection: Any, seconds: float) -> int:
+        """The beginning of ``guard``; returns what ends it."""
         until = time.monotonic() + seconds
         with self._changed:
-            self._armed[key] = (until, dbapi_connection)
+            self._armed[id(dbapi_connection)] = (until, dbapi_connection)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._watch, name="db-deadlines", daemon=True)
                 self._thread.start()
             if until < self._next_look:
                 self._next_look = until
                 self._changed.notify()
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._armed.pop(key, None)
+        return id(dbapi_connection)
+
+    def disarm(self, watch: int) -> None:
+        """The end of ``guard``."""
+        with self._changed:
+            self._armed.pop(watch, None)
 
     def _watch(self) -> None:
         # Whoever ends in time wakes nobody: the next look stays where it was, and then finds a later deadline or none.
@@ -72,3 +80,7 @@ def _shut_down(dbapi_connection: Any) -> None:
             link.shutdown(socket.SHUT_RDWR)
     except (OSError, psycopg.Error, sqlite3.Error):  # closed meanwhile, as was wanted; the watch must outlive it
         return
+
+
+WATCHDOG = Watchdog()
+"""The one of this process."""

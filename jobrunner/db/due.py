@@ -13,18 +13,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import CTE, Integer, Select, Text, case, func, literal_column, or_, select, true, tuple_
+from sqlalchemy import CTE, Integer, Select, Text, case, func, or_, select, true, tuple_
 from sqlalchemy.sql.elements import ColumnElement
 
-from jobrunner.db.tables import queues, tasks
+from jobrunner.db.tables import PENDING, queues, tasks
 from jobrunner.db.types import Id, Name, UTCDateTime, db_now, rowset
 
 LATE = 0.25  # seconds by which a commit may come after its task's run_at and still be found by a short look
 
 _t = tasks.c
-
-# Spelled out, not bound: the planner matches it with the partial index's own condition.
-PENDING = _t.status == literal_column("'pending'")
 
 
 def due_ids(dialect: str, *, every_queue: bool, known_lanes: bool) -> CTE:

@@ -1,4 +1,4 @@
-"""Opening the database: pools, pragmas, deadlines, and what counts as unavailable."""
+"""Opening the database, and its connections: who may use them, for how long, and what counts as unavailable."""
 
 from __future__ import annotations
 
@@ -6,30 +6,23 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
-from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, NoReturn
 
 import psycopg
-from psycopg.types.string import TextLoader
-from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
+from sqlalchemy import Connection, make_url
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
-from sqlalchemy.pool import QueuePool
 
-from jobrunner.db.deadline import Watchdog
-from jobrunner.errors import DatabaseBusy, DatabaseUnavailable, SettingsError
+from jobrunner.db.deadline import WATCHDOG
+from jobrunner.db.faults import is_busy, is_mistake, is_outage, reason
+from jobrunner.db.pool import Pool
+from jobrunner.db.postgresql import open_server
+from jobrunner.db.sqlite import open_file
+from jobrunner.errors import DatabaseBusy, DatabaseUnavailable
 
 DEADLINE = 10.0  # seconds for one of our transactions, all of which are short
-CONNECT_TIMEOUT = 5  # seconds
-IDLE_IN_TRANSACTION = 15  # seconds until the server frees the locks of a process that was stopped in mid-transaction
-READERS = 4  # read-only connections to a SQLite file
-
-# 25006: a demoted primary that still answers; 57P0x: shutting down, crashed, starting. None of them heals by itself.
-DEAD_STATES = frozenset({"25006", "57P01", "57P02", "57P03"})
-
-_LOCKED_STATES = frozenset({"55P03", "40P01"})  # lock_timeout, deadlock
-
-_watchdog = Watchdog()
+READERS = 4  # connections that only look
 
 
 class Database:
@@ -38,72 +31,63 @@ class Database:
     ``begin`` gives a connection inside a transaction that commits at the end of the block; ``single`` one for exactly
     one statement, which commits by itself; ``read`` one for looking. All raise :class:`DatabaseUnavailable` when the
     database does not answer within the deadline, cannot be reached, or breaks off. SQLite has one writing connection
-    and a few read-only ones; PostgreSQL one pool for both.
+    and a few read-only ones. PostgreSQL has ``pool_size`` connections for the queue's own statements, whose plans are
+    pinned (see :mod:`jobrunner.db.postgresql`), and others for everything else: ``read``, and ``begin(free=True)``.
     """
 
-    def __init__(self, url: str, *, pool_size: int = 4, spare: int = 0) -> None:
+    def __init__(self, url: str, *, pool_size: int = 4) -> None:
         self.url = make_url(url)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         self._broken_at: float | None = None
         self._closed = False
         self._first_used = self._asked_at = _clock()
         if self.is_sqlite:
-            self.engine = self._committing = _sqlite_engine(self.url, read_only=False)
-            self._reader = _sqlite_engine(self.url, read_only=True)
+            self._own = self._free = Pool(open_file(self.url, read_only=False), 1)
+            self._reading = Pool(open_file(self.url, read_only=True), READERS)
         else:
-            self.engine = _postgresql_engine(self.url, pool_size, spare)
+            self._own = Pool(open_server(self.url, pinned=True), pool_size)
             # In autocommit each statement is a transaction; reading committed rows is what a transaction would do too.
-            self._committing = self._reader = self.engine.execution_options(isolation_level="AUTOCOMMIT")
+            self._free = self._reading = Pool(open_server(self.url, pinned=False), READERS)
+        self.engine = self._own.engine
 
     @contextmanager
     def begin(
-        self, deadline: float = DEADLINE, *, idle: float | None = None, patience: float | None = None
+        self,
+        deadline: float = DEADLINE,
+        *,
+        free: bool = False,
+        idle: float | None = None,
+        patience: float | None = None,
     ) -> Iterator[Connection]:
         """A transaction that commits at the end of the block and rolls back on any exception.
 
-        ``idle`` (seconds, PostgreSQL) is how long it may do nothing, where that is not the connection's own limit;
-        ``patience`` (seconds) how long a statement waits for another's transaction until DatabaseBusy is raised.
-        SQLite has nobody to wait for.
+        ``free`` is for statements that are not the queue's own: the server plans them as it likes. ``idle`` (seconds,
+        PostgreSQL) is how long it may do nothing, where that is not the connection's own limit; ``patience`` (seconds)
+        how long a statement waits for another's transaction until DatabaseBusy is raised. SQLite has nobody to wait
+        for.
         """
-        with self._guarded(self.engine, deadline) as conn, conn.begin():
-            if idle is not None:
-                conn.exec_driver_sql(f"SET LOCAL idle_in_transaction_session_timeout = {int(idle * 1_000)}")
-            if patience is not None and not self.is_sqlite:
-                conn.exec_driver_sql(f"SET LOCAL lock_timeout = {int(patience * 1_000)}")
-            yield conn
-
-    @contextmanager
-    def single(self, deadline: float = DEADLINE) -> Iterator[Connection]:
-        """A connection for one statement that is a transaction of its own: on PostgreSQL two round trips fewer."""
-        with self._guarded(self._committing, deadline) as conn, conn.begin():
-            yield conn
-
-    @contextmanager
-    def read(self, deadline: float = DEADLINE) -> Iterator[Connection]:
-        """A connection for statements that change nothing."""
-        with self._guarded(self._reader, deadline) as conn, conn.begin():
-            yield conn
-
-    @contextmanager
-    def _guarded(self, engine: Engine, deadline: float) -> Iterator[Connection]:
-        try:
-            with engine.connect() as conn, _watchdog.guard(conn.connection.dbapi_connection, deadline):
-                if self._closed:  # looked at with the connection in hand: see close
-                    raise DatabaseUnavailable("this process has closed its database")
+        with _Use(self, self._free if free else self._own, deadline) as conn:
+            if self.is_sqlite:
                 yield conn
-        except (OperationalError, InterfaceError, PoolTimeout) as error:
-            if _is_mistake(error):
-                raise
-            if _is_busy(error):
-                raise DatabaseBusy(_reason(error)) from error
-            if _is_outage(error):
-                self._broken_at = _clock()
-            raise DatabaseUnavailable(_reason(error)) from error
-        except DBAPIError as error:
-            if error.connection_invalidated:
-                self._broken_at = _clock()
-                raise DatabaseUnavailable(_reason(error)) from error
-            raise
+                return
+            conn.execution_options(isolation_level="READ COMMITTED")
+            try:
+                with conn.begin():
+                    if idle is not None:
+                        conn.exec_driver_sql(f"SET LOCAL idle_in_transaction_session_timeout = {int(idle * 1_000)}")
+                    if patience is not None:
+                        conn.exec_driver_sql(f"SET LOCAL lock_timeout = {int(patience * 1_000)}")
+                    yield conn
+            finally:
+                _commit_by_itself(conn)
+
+    def single(self, deadline: float = DEADLINE) -> AbstractContextManager[Connection]:
+        """A connection for one statement that is a transaction of its own: on PostgreSQL two round trips fewer."""
+        return _Use(self, self._own, deadline)
+
+    def read(self, deadline: float = DEADLINE, *, own: bool = False) -> AbstractContextManager[Connection]:
+        """A connection for statements that change nothing; ``own`` says that they are the queue's own, and pinned."""
+        return _Use(self, self._own if own and not self.is_sqlite else self._reading, deadline)
 
     @contextmanager
     def detached(self) -> Iterator[Any]:
@@ -114,17 +98,16 @@ class Database:
             link = pooled.dbapi_connection
             pooled.detach()
             link.rollback()
-            link.autocommit = True
             yield link
         except (psycopg.Error, DBAPIError, PoolTimeout) as error:  # of any kind: a standby refuses LISTEN oddly
-            raise DatabaseUnavailable(_reason(error)) from error
+            raise DatabaseUnavailable(reason(error)) from error
         finally:
             if link is not None:
                 link.close()
 
     def guard(self, link: Any, seconds: float) -> AbstractContextManager[None]:
         """A deadline for what is done on a detached connection inside the block."""
-        return _watchdog.guard(link, seconds)
+        return WATCHDOG.guard(link, seconds)
 
     def unbroken_for(self, absence: float) -> float:
         """Seconds since this process last saw the database unavailable, was itself away, or opened it.
@@ -148,11 +131,14 @@ class Database:
         self._closed = True
         free = True
         if self.is_sqlite:
-            self._reader.dispose()
+            self._reading.close_idle()
             try:
-                with self.engine.connect() as conn:  # so that the one file holds everything: it may be copied now
+                conn = self._own.take(DEADLINE)
+                try:  # so that the one file holds everything: it may be copied now
                     link: Any = conn.connection.dbapi_connection
                     link.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+                finally:
+                    self._own.give_back(conn)
             except (DBAPIError, PoolTimeout, sqlite3.Error):
                 free = False
         self.dispose()
@@ -160,125 +146,101 @@ class Database:
 
     def dispose(self) -> None:
         """Close every connection that is not in use."""
-        self.engine.dispose()
-        self._reader.dispose()
+        for pool in (self._own, self._free, self._reading):
+            pool.close_idle()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise DatabaseUnavailable("this process has closed its database")
+
+    def _raise(self, error: BaseException) -> NoReturn:
+        """The error as those who use a database know it."""
+        if isinstance(error, OperationalError | InterfaceError | PoolTimeout):
+            if is_mistake(error):
+                raise error
+            if is_busy(error):
+                raise DatabaseBusy(reason(error)) from error
+            if is_outage(error):
+                self._broken_at = _clock()
+            raise DatabaseUnavailable(reason(error)) from error
+        if isinstance(error, DBAPIError) and error.connection_invalidated:
+            self._broken_at = _clock()
+            raise DatabaseUnavailable(reason(error)) from error
+        raise error
 
 
-def open_database(url: str, *, pool_size: int = 4, spare: int = 0) -> Database:
-    """Open ``url`` (``sqlite:///file`` or ``postgresql+psycopg://...``) without connecting yet.
+class _Use:
+    """One use of a connection under a deadline. Written out, since a generator in its place costs 10 us."""
 
-    ``spare`` connections beyond the pool (PostgreSQL) are opened when all of it is in use, and closed after use.
-    """
-    return Database(url, pool_size=pool_size, spare=spare)
+    __slots__ = ("_conn", "_database", "_deadline", "_pool", "_watch")
+
+    def __init__(self, database: Database, pool: Pool, deadline: float) -> None:
+        self._database = database
+        self._pool = pool
+        self._deadline = deadline
+
+    def __enter__(self) -> Connection:
+        try:
+            conn = self._conn = self._pool.take(DEADLINE)
+        except (DBAPIError, PoolTimeout) as error:
+            self._database._raise(error)
+        try:
+            self._database._check_open()  # with the connection in hand: see Database.close
+            self._watch = WATCHDOG.arm(conn.connection.dbapi_connection, self._deadline)
+        except BaseException:
+            self._pool.give_back(conn)
+            raise
+        if self._database.is_sqlite:
+            self._begin(conn)
+        return conn
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            error = self._end(error) or error
+        finally:
+            WATCHDOG.disarm(self._watch)
+            self._pool.give_back(self._conn)
+        if isinstance(error, DBAPIError | PoolTimeout):
+            self._database._raise(error)
+
+    def _begin(self, conn: Connection) -> None:
+        """SQLite's transaction; that of PostgreSQL is the statement, or begun by :meth:`Database.begin`."""
+        try:
+            conn.begin()
+        except DBAPIError as error:
+            self.__exit__(type(error), error, None)
+
+    def _end(self, error: BaseException | None) -> DBAPIError | None:
+        """End the transaction that SQLAlchemy began by itself; returns what went wrong with that."""
+        conn = self._conn
+        if conn.invalidated or not conn.in_transaction():
+            return None
+        try:
+            if error is None:
+                conn.commit()
+            else:
+                conn.rollback()
+        except DBAPIError as found:
+            return found
+        return None
 
 
-def _is_mistake(error: Exception) -> bool:
-    """A wrong statement, which sqlite3 calls an OperationalError too: no second try would help."""
-    code = getattr(getattr(error, "orig", None), "sqlite_errorcode", None)
-    return code is not None and code & 0xFF == sqlite3.SQLITE_ERROR
+def _commit_by_itself(conn: Connection) -> None:
+    """As a connection of a pool is; one that cannot be brought there is given up."""
+    if not conn.invalidated:
+        try:
+            conn.execution_options(isolation_level="AUTOCOMMIT")
+        except (psycopg.Error, DBAPIError) as error:
+            conn.invalidate(error)
 
 
-def _is_busy(error: Exception) -> bool:
-    """Whether somebody else's lock was in the way: waited for too long, or for each other."""
-    return getattr(getattr(error, "orig", None), "sqlstate", None) in _LOCKED_STATES
-
-
-def _is_outage(error: Exception) -> bool:
-    """Whether the link or the server is gone; not a deadlock, a time-out of ours, or a full disk of a living one."""
-    if isinstance(error, PoolTimeout):
-        return False
-    state = getattr(getattr(error, "orig", None), "sqlstate", None)
-    return state is None or state[:2] == "08" or state in DEAD_STATES
+def open_database(url: str, *, pool_size: int = 4) -> Database:
+    """Open ``url`` (``sqlite:///file`` or ``postgresql+psycopg://...``) without connecting yet."""
+    return Database(url, pool_size=pool_size)
 
 
 def _clock() -> float:
     """Seconds that also pass while the machine sleeps, where the system can tell."""
     return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
-
-
-def _reason(error: Exception) -> str:
-    first_line = str(getattr(error, "orig", None) or error).strip().splitlines()[:1]
-    return first_line[0] if first_line else type(error).__name__
-
-
-def _postgresql_engine(url: URL, pool_size: int, spare: int) -> Engine:
-    threshold = url.query.get("prepare_threshold")
-    # psycopg prepares a statement at its fifth use. Behind PgBouncer before 1.21 in transaction mode the prepared name
-    # is met on another server connection: ?prepare_threshold=none turns it off.
-    prepare = 5 if threshold is None else None if threshold in ("none", "0") else int(str(threshold))
-    engine = create_engine(
-        url.difference_update_query(["prepare_threshold"]),
-        poolclass=QueuePool,
-        pool_size=pool_size,
-        max_overflow=spare,
-        pool_timeout=DEADLINE,
-        pool_use_lifo=True,
-        connect_args={
-            "connect_timeout": CONNECT_TIMEOUT,
-            "prepare_threshold": prepare,
-            "keepalives_idle": 10,
-            "keepalives_interval": 5,
-            "keepalives_count": 3,
-            "application_name": "jobrunner",
-        },
-    )
-
-    @event.listens_for(engine, "connect")
-    def _prepare(connection: psycopg.Connection[Any], _record: object) -> None:
-        connection.adapters.register_loader("jsonb", TextLoader)  # json stays: SQLAlchemy's own reflection reads it
-        connection.autocommit = True
-        with _watchdog.guard(connection, CONNECT_TIMEOUT):
-            connection.execute(f"SET idle_in_transaction_session_timeout = '{IDLE_IN_TRANSACTION}s'")
-            connection.execute("SET timezone = 'UTC'")
-            # Our statements take milliseconds, but the planner thinks some of them dear: compiling one took 357 ms.
-            connection.execute("SET jit = off")
-            # A plan that was kept since the queue was empty reads the whole table: 2 s for a claim from 60,000, until
-            # the table is analysed. To plan each time takes 0.1 to 0.5 ms, and finds plans that are better by as much.
-            connection.execute("SET plan_cache_mode = force_custom_plan")
-        connection.autocommit = False
-
-    @event.listens_for(engine, "handle_error")
-    def _dead(context: Any) -> None:
-        if getattr(context.original_exception, "sqlstate", None) in DEAD_STATES:
-            context.is_disconnect = True
-
-    return engine
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # payloads and results are its owner's
-    except OSError as error:
-        raise SettingsError(f"data_dir: {folder} cannot be made: {error.strerror}; set JOBRUNNER_DATA_DIR") from error
-
-
-def _sqlite_engine(url: URL, *, read_only: bool) -> Engine:
-    path = Path(url.database or "").absolute()
-    if not read_only:
-        _make_folder(path.parent)
-    # One writer: SQLite before 3.51.3 can corrupt its log when two connections write and checkpoint at once, and
-    # Debian 12 ships 3.40. Read-only connections never checkpoint.
-    target = f"{path.as_uri()}?mode={'ro' if read_only else 'rwc'}"  # as a URI: a path may hold # and ?
-    engine = create_engine(
-        url,
-        creator=lambda: sqlite3.connect(target, uri=True, check_same_thread=False, timeout=DEADLINE),
-        poolclass=QueuePool,
-        pool_size=READERS if read_only else 1,
-        max_overflow=0,
-        pool_timeout=DEADLINE,
-    )
-
-    @event.listens_for(engine, "connect")
-    def _prepare(connection: sqlite3.Connection, _record: object) -> None:
-        connection.isolation_level = None
-        connection.create_function("jobrunner_now", 0, lambda: time.time_ns() // 1_000)
-        connection.execute("PRAGMA foreign_keys = ON")
-        if not read_only:
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = FULL")
-
-    @event.listens_for(engine, "begin")
-    def _begin(conn: Connection) -> None:
-        conn.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
-
-    return engine

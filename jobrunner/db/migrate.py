@@ -62,7 +62,7 @@ def exclusive(url: str) -> Iterator[Connection]:
 @contextmanager
 def own_connection(database: Database) -> Iterator[Connection]:
     """Like :func:`exclusive`, for a process that owns its SQLite file already."""
-    with database.begin(deadline=MIGRATION_DEADLINE) as conn:
+    with database.begin(deadline=MIGRATION_DEADLINE, free=True) as conn:
         if not database.is_sqlite:
             # Ends with the transaction: a session's lock would stay behind in a pooler and block every later one.
             conn.execute(text("SELECT pg_advisory_xact_lock(:id)"), {"id": _LOCK_ID})

@@ -22,6 +22,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    literal_column,
     text,
 )
 
@@ -114,6 +115,10 @@ tasks = Table(
     ),
     Index("ix_tasks_parent", "parent_id", **_where("parent_id IS NOT NULL")),
 )
+
+# Spelled out, not bound: a plan that serves all values does not see that a partial index serves this one.
+PENDING = tasks.c.status == literal_column("'pending'")
+RUNNING = tasks.c.status == literal_column("'running'")
 
 attempts = Table(
     "attempts",

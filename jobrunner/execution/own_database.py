@@ -95,7 +95,7 @@ class OwnDatabase:
             raise HandlerError("ctx.transaction() is open: write through its conn")
         self._in_transaction = True
         try:
-            with self._database.begin(deadline=limit, idle=idle) as conn:
+            with self._database.begin(deadline=limit, free=True, idle=idle) as conn:
                 yield conn
         finally:
             self._in_transaction = False

@@ -45,7 +45,7 @@ class Gathered:
 
     def apply(self, lease: Lease, effect: str, rows: list[Any]) -> Any:
         """Run an effect in a transaction that commits only while the lease holds; raises LeaseLost."""
-        with self._database.begin(deadline=60.0) as conn:
+        with self._database.begin(deadline=60.0, free=True) as conn:
             value = applied(conn, effect, rows)
             if not store.holds(conn, lease):
                 raise LeaseLost("another attempt owns this task now, or it ended; what the effect wrote was undone")

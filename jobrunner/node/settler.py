@@ -115,7 +115,7 @@ class Settler:
     def _with_effects(self, task: Task, outcome: Outcome) -> Fate:
         """Effects and the end of the task, both or neither; an effect that fails is the attempt's failure."""
         try:
-            with self._database.begin(deadline=EFFECT_DEADLINE) as conn:
+            with self._database.begin(deadline=EFFECT_DEADLINE, free=True) as conn:
                 fate = self._apply(conn, task, outcome)
                 if fate.status is not Status.COMPLETED:
                     raise _NotCompleted

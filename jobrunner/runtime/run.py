@@ -73,8 +73,8 @@ def run(settings: Settings, plan: Plan) -> int:
     _own_signals(inbox)
     load_handlers(settings.handlers)
     with ExitStack() as parts:
-        connections = {"pool_size": CONNECTIONS, "spare": 1} if plan.works else {"pool_size": DUTY_CONNECTIONS}
-        database = open_database(settings.url, **connections)
+        connections = CONNECTIONS if plan.works else DUTY_CONNECTIONS
+        database = open_database(settings.url, pool_size=connections)
         lock = FileLock(database.url.database or "")
         # Last of all: it says that nobody else touches the file. A writer that does not let go keeps it to the exit.
         parts.callback(_let_go, database, lock)

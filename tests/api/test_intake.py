@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 from pydantic import BaseModel, field_validator
-from sqlalchemy import event, func, select, text
+from sqlalchemy import func, select, text
 
 from jobrunner.api.intake import AGAIN, Found, Intake
 from jobrunner.db.engine import Database
@@ -65,11 +65,28 @@ def stored(database: Database) -> dict[str, int]:
     return {task_id: int(payload.strip("}").partition(":")[2]) for task_id, payload in rows}
 
 
-def test_each_gets_its_own_answer(database: Database) -> None:
+@pytest.fixture
+def begun(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Every transaction from now on."""
+    found: list[str] = []
+
+    def counted(name: str) -> Callable[..., Any]:
+        real = getattr(Database, name)
+
+        def begin(*args: Any, **given: Any) -> Any:
+            found.append(name)
+            return real(*args, **given)
+
+        return begin
+
+    for name in ("begin", "single"):
+        monkeypatch.setattr(Database, name, counted(name))
+    return found
+
+
+def test_each_gets_its_own_answer(database: Database, begun: list[str]) -> None:
     requests = parcels(*range(100, 140), "heavy", *range(140, 180))
     requests.insert(20, Request("shop", {}))
-    begun: list[object] = []
-    event.listen(database.engine, "begin", begun.append)
     told = ask(database, requests)
     assert len(begun) == 2, "64 and the rest: a refusal is no reason to begin again"
     refused = [one for one in told if not isinstance(one, Submitted)]
@@ -83,9 +100,7 @@ def test_each_gets_its_own_answer(database: Database) -> None:
     assert len(stored(database)) == 80
 
 
-def test_those_that_wait_go_together(database: Database) -> None:
-    begun: list[object] = []
-    event.listen(database.engine, "begin", begun.append)
+def test_those_that_wait_go_together(database: Database, begun: list[str]) -> None:
     told = ask(database, parcels(*range(100, 160)))
     assert all(isinstance(one, Submitted) and one.created for one in told)
     assert len(begun) == 1
@@ -134,9 +149,7 @@ def named(*names: str, weight: int = 1) -> list[Request]:
     return [Request("ship", {"weight": weight}, {"task_id": name}) for name in names]
 
 
-def test_those_with_keys_go_together_too_in_the_order_of_their_keys(database: Database) -> None:
-    begun: list[object] = []
-    event.listen(database.engine, "begin", begun.append)
+def test_those_with_keys_go_together_too_in_the_order_of_their_keys(database: Database, begun: list[str]) -> None:
     names = [f"t-{n:03}" for n in range(60)]
     told = ask(database, named(*reversed(names)))
     assert [one.task_id for one in told if isinstance(one, Submitted) and one.created] == names[::-1]
@@ -171,7 +184,7 @@ def test_a_key_in_an_open_transaction_holds_up_its_own_request_alone(postgres_ur
     intake = Intake(database, allow_unknown=False)
 
     async def go() -> tuple[float, list[Found | BaseException]]:
-        with other.engine.connect() as holder:
+        with other.engine.connect().execution_options(isolation_level="READ COMMITTED") as holder:
             with holder.begin() as transaction:
                 submit(holder, "ship", {"weight": 1}, task_id="held")
                 began = time.monotonic()

@@ -6,7 +6,7 @@ import itertools
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ from psycopg import sql
 from sqlalchemy import Connection
 
 from jobrunner.db.engine import Database
+from jobrunner.db.postgresql import open_server
 
 USES = 12  # after ten, five as they came and five prepared ones, a plan may be kept
 _NAMED = re.compile(r"%\((\w+)\)s|%%|%s")
@@ -95,9 +96,12 @@ def _caught() -> Iterator[list[Sent]]:
 
 
 @contextmanager
-def planner(database: Database) -> Iterator[Planner]:
-    """A connection with our own settings; nothing that is done on it stays."""
-    with database.detached() as link:
+def planner(database: Database, *, pinned: bool = True) -> Iterator[Planner]:
+    """A connection like those of the queue's own statements, or of all others; nothing that is done on it stays."""
+    pooled = open_server(database.url, pinned=pinned).raw_connection()
+    link: Any = pooled.dbapi_connection
+    pooled.detach()
+    with closing(link):
         link.autocommit = False
         yield Planner(link)
 

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, event, insert, text
+from sqlalchemy import Connection, insert, text
 
 from jobrunner.db.engine import Database, open_database
 from jobrunner.db.tables import queues
 from jobrunner.db.types import db_now
 from jobrunner.queue import store, views
 from tests.both_databases.moves import add, take
+from tests.both_databases.plans import Plan, planner, sent
 
 MILLION = 1_000_000
 BUFFERS = 1_500  # a claim of 10 touches about 400; a walk over a million rows touches 30,000 and more
@@ -42,7 +42,7 @@ def _crowd(database: Database, count: int) -> None:
         conn.exec_driver_sql("VACUUM ANALYZE tasks")
 
 
-def _claim_plan(database: Database) -> dict[str, Any]:
+def _claim_plan(database: Database) -> Plan:
     return _plan(
         database,
         lambda conn: store.claim(
@@ -51,28 +51,9 @@ def _claim_plan(database: Database) -> dict[str, Any]:
     )
 
 
-def _plan(database: Database, ask: Callable[[Connection], object]) -> dict[str, Any]:
-    """EXPLAIN (ANALYZE, BUFFERS) of a statement, as it was really sent."""
-    sent: list[tuple[str, Any]] = []
-
-    def catch(_conn: Any, _cursor: Any, statement: str, parameters: Any, *_rest: Any) -> None:
-        sent.append((statement, parameters))
-
-    event.listen(database.engine, "before_cursor_execute", catch)
-    with database.begin() as conn:
-        ask(conn)
-        conn.rollback()
-    event.remove(database.engine, "before_cursor_execute", catch)
-    statement, parameters = sent[-1]
-    with database.begin() as conn:
-        found = conn.exec_driver_sql(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {statement}", parameters).scalar_one()
-        conn.rollback()
-    plan: dict[str, Any] = (json.loads(found) if isinstance(found, str) else found)[0]["Plan"]
-    return plan
-
-
-def _nodes(plan: dict[str, Any]) -> list[dict[str, Any]]:
-    return [plan, *(node for child in plan.get("Plans", []) for node in _nodes(child))]
+def _plan(database: Database, ask: Callable[[Connection], object]) -> Plan:
+    with planner(database) as plan:
+        return plan.plans(sent(database, ask))[-1]
 
 
 @pytest.mark.parametrize("count", [50_000, pytest.param(MILLION, marks=[pytest.mark.long, pytest.mark.timeout(600)])])
@@ -82,14 +63,11 @@ def test_a_claim_never_walks_over_what_it_cannot_take(postgres_url: str, count: 
     for number in range(30):
         add(database, task_id=f"mine{number}", priority=5 + number % 2)
     plan = _claim_plan(database)
-    touched = plan["Shared Hit Blocks"] + plan["Shared Read Blocks"]
-    scans = {(node["Node Type"], node.get("Index Name")) for node in _nodes(plan) if "Scan" in node["Node Type"]}
-    print(f"{4 * count} waiting: {touched} buffers touched")
-    assert ("Index Scan", "ix_tasks_due") in scans or ("Index Only Scan", "ix_tasks_due") in scans
-    assert not any(kind == "Seq Scan" and node.get("Relation Name") == "tasks" for node in _nodes(plan)
-                   for kind in [node["Node Type"]])  # fmt: skip
-    assert touched < BUFFERS
-    assert all(node.get("Rows Removed by Filter", 0) < 100 for node in _nodes(plan))
+    print(f"{4 * count} waiting: {plan.touched} buffers touched")
+    assert "ix_tasks_due" in plan.indexes
+    assert not plan.walked("tasks")
+    assert plan.touched < BUFFERS
+    assert plan.removed < 100
     assert [task.task_id for task in take(database, 2, queues=["default"])] == ["mine0", "mine2"]
     database.dispose()
 
@@ -106,9 +84,8 @@ def test_the_look_of_the_duties_walks_over_nothing(postgres_url: str) -> None:
     with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as conn:
         conn.exec_driver_sql("VACUUM ANALYZE tasks")
     plan = _plan(database, views.due)
-    assert plan["Shared Hit Blocks"] + plan["Shared Read Blocks"] < 50
-    indexes = {node.get("Index Name") for node in _nodes(plan)}
-    assert {"ix_tasks_leases", "ix_tasks_expiring"} <= indexes
+    assert plan.touched < 50
+    assert {"ix_tasks_leases", "ix_tasks_expiring"} <= plan.indexes
     database.dispose()
 
 

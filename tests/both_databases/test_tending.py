@@ -57,7 +57,7 @@ def test_nothing_is_due(database: Database) -> None:
 
 def test_an_idle_look_is_one_statement(database: Database) -> None:
     sent: list[str] = []
-    with database.read() as conn:
+    with database.read(own=True) as conn:
         reader = conn.engine
     event.listen(reader, "before_cursor_execute", lambda *told: sent.append(told[2]))
     woken: list[str] = []

@@ -168,10 +168,10 @@ def test_a_child_has_one_connection_and_gives_it_up_with_its_life(database: Data
             task = _claimed(database, "write now", {"rows": [1]})
             for _ in range(3):
                 assert (await pool.run(task, get("write now"), told)).ending is Ending.COMPLETED
-            with database.read() as conn:
+            with database.begin() as conn:
                 during = conn.execute(text(others)).scalar_one()
         await asyncio.sleep(0.2)
-        with database.read() as conn:
+        with database.begin() as conn:
             return during, conn.execute(text(others)).scalar_one()
 
     assert go(run()) == (1, 0)

@@ -8,9 +8,9 @@ from typing import Any
 from sqlalchemy import Connection, Integer, Text, insert, select
 
 from jobrunner.db.tables import attempts, tasks
-from jobrunner.db.types import Id, db_now, rowset
+from jobrunner.db.types import Id, db_now, keyed, rowtable
 
-_ENDED = rowset(
+_ENDED = rowtable(
     "ended",
     id=Id,
     outcome=Text(),
@@ -32,9 +32,13 @@ def ended(conn: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
     """
     if not rows:
         return
-    found = select(
-        _t.id, _t.attempt, _t.generation, _t.node_id, _t.started_at, db_now(), *(_ENDED.c[name] for name in _TOLD)
-    ).join_from(tasks, _ENDED, _t.id == _ENDED.c.id)
+    found = (
+        select(
+            _t.id, _t.attempt, _t.generation, _t.node_id, _t.started_at, db_now(), *(_ENDED.c[name] for name in _TOLD)
+        )
+        .join_from(tasks, _ENDED, _t.id == _ENDED.c.id)
+        .where(keyed(_t.id, select(_ENDED.c.id)))
+    )
     columns = ["task", "attempt", "generation", "node_id", "started_at", "ended_at", *_TOLD]
     full = [{name: row.get(name) for name in ("id", *_TOLD)} for row in rows]
     conn.execute(insert(attempts).from_select(columns, found), {"ended": full})

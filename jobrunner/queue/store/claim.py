@@ -12,9 +12,10 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, null, select, type_coerce, update
 from sqlalchemy.types import NULLTYPE
 
+from jobrunner.db import direct
 from jobrunner.db.due import due_ids
 from jobrunner.db.tables import tasks
-from jobrunner.db.types import among, db_now
+from jobrunner.db.types import among, db_now, spelled
 from jobrunner.queue.task import Lease, Status, Task
 
 _t = tasks.c
@@ -102,7 +103,7 @@ def claim_into(
             given["listened"] = [{"name": name} for name in queues]
     else:
         given["lanes"] = [{name: getattr(place, name) for name in Place.__slots__} for place in after]
-    found = conn.execute(_statement(conn.dialect.name, queues is None, after is not None), given).all()
+    found = direct.fetch(conn, _statement(conn.dialect.name, queues is None, after is not None), given)
     taken = dict.fromkeys((room.kind for room in rooms), 0)
     last: dict[tuple[str, str, int], Any] = {}
     made: list[Task] = []
@@ -132,8 +133,13 @@ def _statement(dialect: str, every_queue: bool, short: bool) -> Any:
             progress=null(),
             message=null(),
         )
-        # As the database spells them: converting each cost as much as fetching it.
-        .returning(_t.id, _t.attempt, *(type_coerce(_t[name], NULLTYPE) for name in (*_FACTS, "run_at")))
+        # The payload and the moment as the database spells them: converting each cost as much as fetching it.
+        .returning(
+            _t.id,
+            _t.attempt,
+            *(type_coerce(_t[name], NULLTYPE) for name in _FACTS),
+            spelled(_t.run_at).label("due_at"),
+        )
     )
 
 

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Text, bindparam, case, literal, null, select, update
+from sqlalchemy import CTE, ColumnElement, Connection, Text, bindparam, case, literal, null, select, update
 
-from jobrunner.db.tables import tasks
-from jobrunner.db.types import Id, among, db_now, rowset
+from jobrunner.db.tables import RUNNING, tasks
+from jobrunner.db.types import Id, among, db_now, keyed, rowtable
 from jobrunner.queue.store.attempts import ended
 from jobrunner.queue.task import LOSS_BUDGET, Ending, Lease, Status, Task
 
@@ -25,6 +25,11 @@ def held(lease: Any) -> tuple[ColumnElement[bool], ...]:
     return (_t.id == lease.id, _t.token == lease.token)
 
 
+def held_rows(rows: CTE) -> tuple[ColumnElement[Any], ...]:
+    """The same for each of many: ``rows`` has their ``id`` and ``token``, and is joined by this."""
+    return (keyed(_t.id, select(rows.c.id)), *held(rows.c))
+
+
 @dataclass(frozen=True, slots=True)
 class Renewal:
     """What a renewal found. Of leases in none of the sets nothing is known: their rows were locked."""
@@ -34,7 +39,7 @@ class Renewal:
     lost: frozenset[Lease]
 
 
-_HELD = rowset("held", id=Id, token=Text())
+_HELD = rowtable("held", id=Id, token=Text())
 
 
 def _rows(leases: Sequence[Lease]) -> dict[str, Any]:
@@ -49,7 +54,7 @@ def renew(conn: Connection, leases: Sequence[Lease], lease_seconds: float) -> Re
     """
     if not leases:
         return Renewal(frozenset(), frozenset(), frozenset())
-    free = select(_t.id).join_from(tasks, _HELD, _t.id == _HELD.c.id).where(*held(_HELD.c))
+    free = select(_t.id).join_from(tasks, _HELD, _t.id == _HELD.c.id).where(*held_rows(_HELD))
     mine = free.order_by(_t.id).with_for_update(skip_locked=True, of=tasks).cte("mine")
     statement = (
         update(tasks)
@@ -72,7 +77,7 @@ def renew(conn: Connection, leases: Sequence[Lease], lease_seconds: float) -> Re
 def _lost(conn: Connection, doubtful: Sequence[Lease]) -> frozenset[Lease]:
     if not doubtful:
         return frozenset()
-    still = select(_t.id).join_from(tasks, _HELD, _t.id == _HELD.c.id).where(*held(_HELD.c))
+    still = select(_t.id).join_from(tasks, _HELD, _t.id == _HELD.c.id).where(*held_rows(_HELD))
     kept = {row.id for row in conn.execute(still, _rows(doubtful))}
     return frozenset(lease for lease in doubtful if lease.id not in kept)
 
@@ -96,7 +101,7 @@ def release(conn: Connection, claimed: Sequence[Task], reason: str, delay: float
     asked = _t.cancel_requested_at.is_not(None)
     statement = (
         update(tasks)
-        .where(*held(_HELD.c))
+        .where(*held_rows(_HELD))
         .values(
             status=case((asked, Status.CANCELLED), else_=Status.PENDING),
             releases=_t.releases + 1,
@@ -128,7 +133,7 @@ def reclaim(conn: Connection, limit: int = 500, *, all_leases: bool = False) -> 
     ``all_leases`` takes every lease, stale or not: for a process that knows it is the only one. One guarded
     statement: what is renewed or settled in between is not touched. Rows that are locked are left for the next round.
     """
-    stale = select(_t.id).where(_t.status == Status.RUNNING)
+    stale = select(_t.id).where(RUNNING)
     if not all_leases:
         stale = stale.where(_t.lease_until < db_now())
     taken = stale.order_by(_t.lease_until).limit(limit).with_for_update(skip_locked=True).cte("stale")

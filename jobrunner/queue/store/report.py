@@ -9,9 +9,9 @@ from typing import Any
 from sqlalchemy import Connection, Float, Integer, Text, cast, func, insert, select, update
 
 from jobrunner.db.tables import task_logs, tasks
-from jobrunner.db.types import Id, JsonText, UTCDateTime, rowset
+from jobrunner.db.types import Id, JsonText, UTCDateTime, rowtable
 from jobrunner.queue.codec import clean_fields
-from jobrunner.queue.store.lease import held
+from jobrunner.queue.store.lease import held_rows
 from jobrunner.queue.task import Lease, LogLine
 
 _t = tasks.c
@@ -29,10 +29,11 @@ def progress(conn: Connection, told: Mapping[Lease, tuple[float | None, str]]) -
 
 @cache
 def _progress() -> Any:
-    told = rowset("told", id=Id, token=Text(), fraction=Float(53), message=Text()).c
+    rows = rowtable("told", id=Id, token=Text(), fraction=Float(53), message=Text())
+    told = rows.c
     return (
         update(tasks)
-        .where(*held(told))
+        .where(*held_rows(rows))
         .values(progress=func.coalesce(told.fraction, _t.progress), message=func.coalesce(told.message, _t.message))
     )
 
@@ -57,7 +58,7 @@ def logs(conn: Connection, lines: Sequence[tuple[Lease, LogLine]]) -> None:
 
 @cache
 def _logs() -> Any:
-    line = rowset(
+    rows = rowtable(
         "lines",
         position=Integer(),
         id=Id,
@@ -66,10 +67,11 @@ def _logs() -> Any:
         level=Text(),
         message=Text(),
         fields=Text(),
-    ).c
+    )
+    line = rows.c
     found = (
         select(_t.id, _t.attempt, line.at, line.level, line.message, cast(line.fields, JsonText()))
-        .where(*held(line))
+        .where(*held_rows(rows))
         .order_by(line.position)  # no join keeps an order by itself
     )
     return insert(task_logs).from_select(["task", "attempt", "at", "level", "message", "fields"], found)

@@ -8,10 +8,11 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Float, Integer, Text, and_, case, cast, func, null, update
 
+from jobrunner.db import direct
 from jobrunner.db.tables import tasks
-from jobrunner.db.types import Id, JsonText, db_now, rowset
+from jobrunner.db.types import Id, JsonText, db_now, rowtable
 from jobrunner.queue.store.attempts import ended
-from jobrunner.queue.store.lease import held
+from jobrunner.queue.store.lease import held_rows
 from jobrunner.queue.task import Ending, Lease, Outcome, Status, Task
 from jobrunner.queue.verdict import decide
 
@@ -39,7 +40,7 @@ def settle(conn: Connection, settlements: Sequence[tuple[Task, Outcome]]) -> lis
     if not settlements:
         return []
     rows = [_row(task, outcome) for task, outcome in settlements]
-    done = {row_id: _STATUSES[status] for row_id, status in conn.execute(_statement(), {"outcomes": rows}).all()}
+    done = {row_id: _STATUSES[status] for row_id, status in direct.fetch(conn, _statement(), {"outcomes": rows})}
     unwell = [one for one in settlements if one[1].ending is not Ending.COMPLETED]
     ended(conn, [_attempt(task, outcome) for task, outcome in unwell if task.lease.id in done])
     return [Settled(task.lease, done.get(task.lease.id)) for task, _ in settlements]
@@ -81,7 +82,7 @@ def _attempt(task: Task, outcome: Outcome) -> dict[str, Any]:
 
 @cache
 def _statement() -> Any:
-    told = rowset(
+    rows = rowtable(
         "outcomes",
         id=Id,
         token=Text(),
@@ -90,13 +91,14 @@ def _statement() -> Any:
         result=Text(),
         error=Text(),
         **{counter: Integer() for counter in _COUNTERS},
-    ).c
+    )
+    told = rows.c
     asked = _t.cancel_requested_at.is_not(None)
     status = case((asked, Status.CANCELLED), else_=told.status)
     again = and_(~asked, told.status == Status.PENDING)
     return (
         update(tasks)
-        .where(*held(told))
+        .where(*held_rows(rows))
         .values(
             status=status,
             token=null(),

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, exists, func, literal_column, select
 
-from jobrunner.db.due import PENDING
-from jobrunner.db.tables import schedules, tasks
+from jobrunner.db.tables import PENDING, schedules, tasks
 from jobrunner.db.types import db_now
 
 _t = tasks.c

@@ -9,8 +9,8 @@ from typing import Any
 
 from sqlalchemy import Connection, ScalarSelect, Select, and_, exists, func, literal_column, select, text, true
 
-from jobrunner.db.due import PENDING, waiting_queues
-from jobrunner.db.tables import NOT_FAILED, node_samples, nodes, queues, task_types, tasks
+from jobrunner.db.due import waiting_queues
+from jobrunner.db.tables import NOT_FAILED, PENDING, node_samples, nodes, queues, task_types, tasks
 from jobrunner.db.types import db_now
 from jobrunner.db.types import server_uptime as uptime
 from jobrunner.queue.task import ENDED, PRIORITIES, Status

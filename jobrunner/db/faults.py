@@ -1,0 +1,37 @@
+"""What an error of the database means: a mistake of ours, somebody else's lock, or a database that is away."""
+
+from __future__ import annotations
+
+import sqlite3
+
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+# 25006: a demoted primary that still answers; 57P0x: shutting down, crashed, starting. None of them heals by itself.
+DEAD_STATES = frozenset({"25006", "57P01", "57P02", "57P03"})
+
+_LOCKED_STATES = frozenset({"55P03", "40P01"})  # lock_timeout, deadlock
+
+
+def is_mistake(error: BaseException) -> bool:
+    """A wrong statement, which sqlite3 calls an OperationalError too: no second try would help."""
+    code = getattr(getattr(error, "orig", None), "sqlite_errorcode", None)
+    return code is not None and code & 0xFF == sqlite3.SQLITE_ERROR
+
+
+def is_busy(error: BaseException) -> bool:
+    """Whether somebody else's lock was in the way: waited for too long, or for each other."""
+    return getattr(getattr(error, "orig", None), "sqlstate", None) in _LOCKED_STATES
+
+
+def is_outage(error: BaseException) -> bool:
+    """Whether the link or the server is gone; not a deadlock, a time-out of ours, or a full disk of a living one."""
+    if isinstance(error, PoolTimeout):
+        return False
+    state = getattr(getattr(error, "orig", None), "sqlstate", None)
+    return state is None or state[:2] == "08" or state in DEAD_STATES
+
+
+def reason(error: BaseException) -> str:
+    """One line that tells it."""
+    first_line = str(getattr(error, "orig", None) or error).strip().splitlines()[:1]
+    return first_line[0] if first_line else type(error).__name__

@@ -1,0 +1,53 @@
+"""How a SQLite file is opened: one writing connection, and read-only ones beside it."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from pathlib import Path
+
+from sqlalchemy import URL, Connection, Engine, create_engine, event
+from sqlalchemy.pool import NullPool
+
+from jobrunner.errors import SettingsError
+
+LOCK_WAIT = 10.0  # seconds for a lock of the file
+
+
+def open_file(url: URL, *, read_only: bool) -> Engine:
+    """An engine for the file; whoever writes makes its folder. Raises SettingsError where that cannot be.
+
+    There may be one writing connection: SQLite before 3.51.3 can corrupt its log when two write and checkpoint at
+    once, and Debian 12 ships 3.40. Read-only ones never checkpoint.
+    """
+    path = Path(url.database or "").absolute()
+    if not read_only:
+        _make_folder(path.parent)
+    target = f"{path.as_uri()}?mode={'ro' if read_only else 'rwc'}"  # as a URI: a path may hold # and ?
+    engine = create_engine(
+        url,
+        creator=lambda: sqlite3.connect(target, uri=True, check_same_thread=False, timeout=LOCK_WAIT),
+        poolclass=NullPool,  # jobrunner.db.pool keeps them
+    )
+
+    @event.listens_for(engine, "connect")
+    def _prepare(connection: sqlite3.Connection, _record: object) -> None:
+        connection.isolation_level = None
+        connection.create_function("jobrunner_now", 0, lambda: time.time_ns() // 1_000)
+        connection.execute("PRAGMA foreign_keys = ON")
+        if not read_only:
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = FULL")
+
+    @event.listens_for(engine, "begin")
+    def _begin(conn: Connection) -> None:
+        conn.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
+
+    return engine
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # payloads and results are its owner's
+    except OSError as error:
+        raise SettingsError(f"data_dir: {folder} cannot be made: {error.strerror}; set JOBRUNNER_DATA_DIR") from error
