@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection
 
 from jobrunner.errors import UnknownTaskType
-from jobrunner.handlers import handlers
-from jobrunner.handlers.published import published
+from jobrunner.handlers import Handler, find, handlers
+from jobrunner.handlers.published import Published, published
 from jobrunner.queue import store, views
 from jobrunner.queue.request import another, new_task
 from jobrunner.queue.store import Submitted
@@ -70,13 +70,14 @@ def prepare(conn: Connection, requests: Sequence[Request], *, allow_unknown: boo
 
 def _checked(conn: Connection, requests: Sequence[Request], allow_unknown: bool) -> Iterator[NewTask]:
     """Look up the types of all requests, now; then check one request after the other, asking nothing of ``conn``."""
-    here = handlers()
     names = {request.task_type for request in requests}
-    elsewhere = names - here.keys()
-    kinds: dict[str, _Kind] = {name: _kind(here[name], here[name].arguments.check) for name in names - elsewhere}
-    if elsewhere:
-        kinds |= {name: _kind(found, found.check) for name, found in published(conn, elsewhere).items()}
-    nearest = {} if allow_unknown else {name: _nearest(conn, name) for name in names - kinds.keys()}
+    kinds = {name: kind for name in names if (kind := _kind_here(name)) is not None}
+    nearest: dict[str, str | None] = {}
+    if len(kinds) < len(names):
+        found = published(conn, names - kinds.keys())
+        kinds |= {name: _Kind(_defaults(kind), kind.check) for name, kind in found.items()}
+        if not allow_unknown:
+            nearest = {name: _nearest(conn, name) for name in names - kinds.keys()}
     return (_one(request, kinds.get(request.task_type), nearest) for request in requests)
 
 
@@ -89,11 +90,26 @@ class _Kind:
 
     defaults: dict[str, Any]
     check: Callable[[dict[str, Any]], object]
+    handler: Handler | None = None
     model: NewTask | None = None
 
 
-def _kind(known: Any, check: Callable[[dict[str, Any]], object]) -> _Kind:
-    return _Kind({name: getattr(known, name) for name in _DEFAULTS}, check)
+_here: dict[str, _Kind] = {}
+
+
+def _kind_here(name: str) -> _Kind | None:
+    """The type where its handler is here, made once: it takes as long as the check itself."""
+    handler = find(name)
+    if handler is None:
+        return None
+    kind = _here.get(name)
+    if kind is None or kind.handler is not handler:
+        kind = _here[name] = _Kind(_defaults(handler), handler.arguments.check, handler)
+    return kind
+
+
+def _defaults(known: Handler | Published) -> dict[str, Any]:
+    return {name: getattr(known, name) for name in _DEFAULTS}
 
 
 def _one(request: Request, kind: _Kind | None, nearest: Mapping[str, str | None]) -> NewTask:

@@ -17,7 +17,7 @@ from jobrunner.bench.rounds import in_turn
 from jobrunner.bench.rows import all_ended, count_open, moments, prove
 from jobrunner.bench.stage import Stage
 from jobrunner.db.engine import Database
-from jobrunner.db.hints import WORK, notify
+from jobrunner.db.notes import WORK, notify
 from jobrunner.queue.task import PRIORITIES
 from jobrunner.submission import Request, submit_many
 

@@ -7,7 +7,7 @@ from jobrunner.bench.fill import fill, pause, resume, tidy
 from jobrunner.bench.processes import settle, wait_until
 from jobrunner.bench.rows import all_ended, prove
 from jobrunner.bench.stage import Stage
-from jobrunner.db.hints import WORK, notify
+from jobrunner.db.notes import WORK, notify
 
 LEAD = 4.0  # seconds that a process which owns its file has to get ready, until its tasks are due
 LEAST_RATE = 20  # tasks a second: slower is stuck

@@ -13,7 +13,7 @@ from jobrunner.bench.processes import Started
 from jobrunner.bench.rounds import in_turn
 from jobrunner.bench.rows import prove_added
 from jobrunner.bench.stage import Stage
-from jobrunner.db.hints import CHANNEL
+from jobrunner.db.notes import CHANNEL
 
 WITHIN = 600.0  # seconds for one round
 

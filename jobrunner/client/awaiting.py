@@ -9,7 +9,8 @@ from contextlib import suppress
 from queue import Empty, SimpleQueue
 
 from jobrunner.db.ends import RENEW
-from jobrunner.db.hints import ENDED, WATCH, Hints, ids_of
+from jobrunner.db.hints import Hints
+from jobrunner.db.notes import ENDED, WATCH, ids_of
 from jobrunner.queue.views import TaskView
 
 YOUNG = 0.02  # seconds after a submission in which its end is rather heard of than looked for

@@ -17,8 +17,9 @@ from jobrunner.client.awaiting import Awaiting
 from jobrunner.client.desk import Answer
 from jobrunner.db import schema
 from jobrunner.db.engine import open_database
-from jobrunner.db.hints import CANCEL, ENDED, WATCH, WORK, Hints, notify
+from jobrunner.db.hints import Hints
 from jobrunner.db.lock import PATIENCE, FileLock
+from jobrunner.db.notes import CANCEL, ENDED, WATCH, WORK, Notes, notify
 from jobrunner.errors import InvalidInput, Problem, SchemaMismatch, TaskNotFound
 from jobrunner.handlers import load as load_handlers
 from jobrunner.queue import store, views
@@ -26,7 +27,7 @@ from jobrunner.queue import task as tasks
 from jobrunner.queue.task import Status
 from jobrunner.queue.views import TaskView, shapes
 from jobrunner.queue.views.tasks import PAGE
-from jobrunner.submission import submit
+from jobrunner.submission import Request, prepare
 
 SELDOM = 0.02  # seconds since the last hint, after which the next goes out by itself
 WHOLE = 100  # tasks that one look brings whole
@@ -71,9 +72,19 @@ class Local:
         if not self._loaded:
             load_handlers(self._handlers)  # so that a task can be submitted before the first worker ever ran
             self._loaded = True
+        request = Request(task_type, task_data, options)
+        seldom = self._hints_seldom()
+        # Where none was sent for a while it goes with the task, in one commit; where it is sure to be added here.
+        together = seldom and not (request.keyed or self.exclusive)
         with self._database.single() as conn:
-            told = submit(conn, task_type, task_data, allow_unknown=self._allow_unknown, **options)
-            self._hint(conn, {WORK: (), **({WATCH: [told.task_id]} if self._awaiting.submitted(told.task_id) else {})})
+            [new] = prepare(conn, [request], allow_unknown=self._allow_unknown)
+            told = store.enqueue(conn, new, notes=self._notes(new.task_id) if together else None)
+            if seldom and not together:
+                with suppress(DBAPIError):  # what was asked is committed; a worker finds it by itself
+                    notify(conn, self._notes(told.task_id))
+        if not seldom:
+            for topic, task_ids in self._notes(told.task_id).items():
+                self._sender().tell(topic, task_ids)
         return {"task_id": told.task_id, "status": str(told.status), "created": told.created}
 
     def task(self, task_id: str) -> Answer:
@@ -167,19 +178,14 @@ class Local:
         with self._database.begin() as conn:
             schedules.remove(conn, name)
 
-    def _hint(self, conn: Connection, hints: Mapping[str, Sequence[str]]) -> None:
-        """What was asked is committed: a worker that hears of it late finds it by itself.
-
-        Where the last hint was a while ago it goes out at once, on the connection in hand. Those of a program that asks
-        on and on are gathered and sent beside it, since each would cost a good part of a submission.
-        """
+    def _hints_seldom(self) -> bool:
+        """Whether no hint was sent a moment ago: the hints of a program that asks on and on are gathered."""
         last, self._hinted_at = self._hinted_at, time.monotonic()
-        if self._hinted_at - last > SELDOM:
-            with suppress(DBAPIError):
-                notify(conn, hints)
-            return
-        for topic, task_ids in hints.items():
-            self._sender().tell(topic, task_ids)
+        return self._hinted_at - last > SELDOM
+
+    def _notes(self, task_id: str) -> Notes:
+        """What to tell of a task that was added."""
+        return {WORK: (), WATCH: [task_id]} if self._awaiting.submitted(task_id) else {WORK: ()}
 
     def _sender(self) -> Hints:
         if self._hints is None:

@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterable
 
-from jobrunner.db.hints import ENDED, WATCH, ids_of
+from jobrunner.db.notes import ENDED, WATCH, ids_of
 
 REMEMBERED = 60.0  # seconds; who waits longer announces it again
 RENEW = 25.0  # seconds between two announcements of one task by who waits
@@ -68,6 +68,18 @@ class Ends:
         elif topic == ENDED:
             self._pass_on(task_ids)
         return topic in (WATCH, ENDED)
+
+    def waited_for(self, task_ids: Iterable[str]) -> list[str]:
+        """Those of these that somebody waits for elsewhere."""
+        with self._lock:
+            return [task_id for task_id in task_ids if task_id in self._elsewhere]
+
+    def told(self, task_ids: Iterable[str]) -> None:
+        """All others were told that these have ended."""
+        with self._lock:
+            for task_id in task_ids:
+                self._elsewhere.pop(task_id, None)
+            self._note()
 
     def ended(self, task_ids: Iterable[str]) -> None:
         """These have ended, and that is committed: tell who waits for them."""

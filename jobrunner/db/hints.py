@@ -2,7 +2,8 @@
 
 Polling is the truth; a lost hint costs a moment. PostgreSQL: NOTIFY, from a connection of its own after the commit,
 coalesced. In every enqueue it would cost three quarters of the throughput, since such commits queue behind one lock of
-the server. SQLite, being one process, needs no wire.
+the server; what is told seldom may go with what it tells of (:func:`jobrunner.db.notes.beside`). SQLite, being one
+process, needs no wire.
 """
 
 from __future__ import annotations
@@ -11,59 +12,55 @@ import selectors
 import socket
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from typing import Any
 
 import psycopg
 from psycopg.pq import Escaping, ExecStatus
-from sqlalchemy import Connection
 
 from jobrunner.db.engine import DEADLINE, Database
+from jobrunner.db.notes import CHANNEL, ENDS, WORK, Notes, columns
 from jobrunner.errors import DatabaseUnavailable
 from jobrunner.logs import get_logger
 
-CHANNEL = "jobrunner"
-ENDS = "jobrunner_ends"  # a channel of its own: who works does not hear what was worked off, who waits hears no more
-WORK, CANCEL, WATCH, ENDED = "work", "cancel", "watch", "ended"
 COALESCE = 0.005  # seconds between two NOTIFYs of one topic by one process
+# Seconds that this grows to while work is told of on and on: eight processes that each sent one every 5 ms lost a third
+# of their rate, and a worker that finds work looks again soon by itself.
+RAREST = 0.04
 CHECK = 15.0  # seconds of silence after which the listening connection is tried
 RECONNECT = 2.0  # seconds between two tries to listen again
-LONGEST = 7_900  # bytes of one payload; the server takes fewer than 8,000
 IDS_MOST = 10_000  # that wait for being sent
 
 log = get_logger(__name__)
-
-
-def notify(conn: Connection, hints: Mapping[str, Collection[str]]) -> None:
-    """Hint at these topics and task_ids on this connection, in a transaction after the one that matters."""
-    if conn.dialect.name == "postgresql":
-        conn.exec_driver_sql(_NOTIFY, _columns(hints))
-
-
-def ids_of(told: str) -> tuple[str, list[str]]:
-    """What was heard, as its topic and the task_ids that it names."""
-    topic, *task_ids = told.split("\n")
-    return topic, task_ids
 
 
 class Hints:
     """Sends hints and hears those of others; ``heard`` is called with each, in a thread of this object.
 
     ``listen`` is False for a process that does not work, ``ends`` True for one that waits for the end of tasks. A topic
-    that this process sends reaches its own ``heard`` at once, and not a second time over the wire.
+    that this process sends reaches itself at once, by ``own`` (else ``heard``) in the sender's thread, and not a second
+    time over the wire.
     """
 
     def __init__(
-        self, database: Database, heard: Callable[[str], None], *, listen: bool = True, ends: bool = False
+        self,
+        database: Database,
+        heard: Callable[[str], None],
+        *,
+        own: Callable[[str], None] | None = None,
+        listen: bool = True,
+        ends: bool = False,
     ) -> None:
         self._database = database
         self._heard = heard
+        self._own = own or heard
         self._remote = not database.is_sqlite
         self._channels = [*([CHANNEL] if listen else []), *([ENDS] if ends else [])]
         self._lock = threading.Lock()
         self._waiting: dict[str, dict[str, None]] = {}  # topics, and the task_ids that they name
         self._sent_at: dict[str, float] = {}
+        self._gaps: dict[str, float] = {}
         self._stopped = threading.Event()
         self._bell, self._ringer = socket.socketpair()
         for end in (self._bell, self._ringer):
@@ -87,7 +84,7 @@ class Hints:
 
     def send(self, topic: str) -> None:
         """Hint at once to this process, and within milliseconds to all others. Never blocks, never fails."""
-        self._heard(topic)
+        self._own(topic)
         self.tell(topic)
 
     def tell(self, topic: str, task_ids: Collection[str] = ()) -> None:
@@ -196,11 +193,19 @@ class Hints:
                 for topic in [*self._waiting]
                 if self._stopped.is_set() or moment >= self._may_go_at(topic)
             }
-            self._sent_at.update(dict.fromkeys(due, moment))
+            for topic in due:
+                self._gaps[topic] = self._gap_after(topic, moment)
+                self._sent_at[topic] = moment
         return due
 
     def _may_go_at(self, topic: str) -> float:
-        return self._sent_at.get(topic, 0.0) + COALESCE
+        return self._sent_at.get(topic, 0.0) + self._gaps.get(topic, COALESCE)
+
+    def _gap_after(self, topic: str, moment: float) -> float:
+        """Seconds until this topic may be sent again after now."""
+        gap = self._gaps.get(topic, COALESCE)
+        on_and_on = topic == WORK and moment - self._sent_at.get(topic, 0.0) < 2 * gap
+        return min(2 * gap, max(RAREST, COALESCE)) if on_and_on else COALESCE
 
     def _rest(self) -> float:
         """Seconds until something may be sent, whether it waits by now or not."""
@@ -214,38 +219,13 @@ class Hints:
         return min(ahead, default=CHECK)
 
 
-def _say(link: Any, hints: Mapping[str, Collection[str]]) -> None:
+def _say(link: Any, hints: Notes) -> None:
     """``notify`` for who does nothing else, at a third of its price; without hints it only sees whether one answers."""
     escaping = Escaping(link.pgconn)
     told = [
         b"NOTIFY %b, %b" % (channel.encode(), escaping.escape_literal(payload.encode()))
-        for channel, payload in zip(*_columns(hints), strict=True)
+        for channel, payload in zip(*columns(hints), strict=True)
     ]
     result = link.pgconn.exec_(b"; ".join(told))
     if result.status not in (ExecStatus.COMMAND_OK, ExecStatus.EMPTY_QUERY):
         raise psycopg.OperationalError(result.get_error_message())
-
-
-_NOTIFY = "SELECT pg_notify(channel, told) FROM unnest(%s::text[], %s::text[]) AS hint (channel, told)"
-
-
-def _columns(hints: Mapping[str, Collection[str]]) -> tuple[list[str], list[str]]:
-    """Channels and payloads for these topics and the task_ids that they name."""
-    pairs = [
-        (ENDS if topic == ENDED else CHANNEL, payload)
-        for topic, task_ids in hints.items()
-        for payload in _payloads(topic, task_ids)
-    ]
-    return [channel for channel, _ in pairs], [payload for _, payload in pairs]
-
-
-def _payloads(topic: str, task_ids: Collection[str]) -> Iterator[str]:
-    parts, size = [topic], len(topic)
-    for task_id in task_ids:
-        more = len(task_id.encode()) + 1
-        if size + more > LONGEST:
-            yield "\n".join(parts)
-            parts, size = [topic], len(topic)
-        parts.append(task_id)
-        size += more
-    yield "\n".join(parts)

@@ -4,7 +4,7 @@ from jobrunner.handlers.context import Context
 from jobrunner.handlers.declare import Handler, task
 from jobrunner.handlers.effects import effect, run_effect
 from jobrunner.handlers.hooks import on_worker_start, on_worker_stop, run_hooks
-from jobrunner.handlers.registry import get, handlers, load
+from jobrunner.handlers.registry import find, get, handlers, load
 from jobrunner.queue.retry import Retry
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "Handler",
     "Retry",
     "effect",
+    "find",
     "get",
     "handlers",
     "load",

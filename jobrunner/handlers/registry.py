@@ -63,6 +63,11 @@ def handlers() -> dict[str, Handler]:
     return dict(_now.handlers)
 
 
+def find(name: str) -> Handler | None:
+    """The handler of this task type, or None."""
+    return _now.handlers.get(name)
+
+
 def get(name: str) -> Handler:
     """The handler of this task type; raises HandlerError when there is none."""
     try:

@@ -14,6 +14,7 @@ from jobrunner.queue.task import Ending, Outcome, Task
 AHEAD = 0.025  # seconds of its measured rate that a pool is fed ahead: a claim takes 2 to 10 ms
 AHEAD_MOST = 1_000  # tasks
 QUICK = 20.0  # tasks a second and slot, below which a slot loses nothing while the next claim is made
+SOON = 0.02  # seconds from a look that found work to the next that is not hinted at; then twice as many, and so on
 MEASURE = 0.02  # seconds over which a rate is taken, at least
 
 
@@ -42,16 +43,28 @@ class Feed:
         self._seen = 0  # waited at that call
         self._mark = 0  # tasks that wait, of which more are claimed when there are no more than these
         self.dry = False  # the last look found less than there was room for; until a hint or a poll says otherwise
+        self.again_at = float("inf")  # when to look although nobody hinted
+        self._again_gap = SOON
+        self._found = False  # something was offered lately
 
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def room(self) -> Room | None:
-        """What to claim now; None as long as enough is at hand, or there is no more."""
-        if self.dry or not self._types or not self.low():
+    def room(self, *, though_dry: bool = False) -> Room | None:
+        """What to claim now; None as long as enough is at hand, or there is no more (which may have changed)."""
+        if (self.dry and not though_dry) or not self._types or not self.low():
             return None
         wanted = self.pool.free() + self._ahead() - len(self._waiting)
         return Room(self.pool.kind, self._types, wanted) if wanted > 0 else None
+
+    def look_again(self) -> None:
+        """Be no longer dry, where it is time: there was work lately, so there may be more. Hints of who submits on and
+        on are few, and behind a pooler none comes."""
+        moment = time.monotonic()
+        if moment >= self.again_at:
+            self.dry = False
+            self._again_gap *= 2
+            self.again_at = moment + self._again_gap
 
     def low(self) -> bool:
         """Whether less than half of what should be at hand is there."""
@@ -60,9 +73,14 @@ class Feed:
     def offer(self, holding: Holding) -> None:
         """Begin this as soon as a slot is free, once :meth:`fill` is called."""
         self._waiting.append(holding)
+        self._found = True
 
     def fill(self) -> None:
         """Begin what waits, as far as there are slots."""
+        if self._found:
+            self._found = False
+            self._again_gap = SOON
+            self.again_at = time.monotonic() + SOON
         waiting, free = self._waiting, self.pool.free
         while waiting and free() > 0:
             self._begun += 1

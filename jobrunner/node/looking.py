@@ -49,7 +49,8 @@ class Lookout:
         self._database = database
         self._source = source
         self._places: dict[tuple[str, str, int], Place] = {}
-        self._full_at = self._full_ended = 0.0
+        self._full_at = 0.0
+        self._full_ended: dict[str, float] = {}  # by kind: one that is looked for often shall not put off the others
         self._short_was_dry = False
 
     def look(self, rooms: Sequence[Room], everywhere: bool) -> Look:
@@ -57,7 +58,8 @@ class Lookout:
         kinds = {room.kind for room in rooms}
         places = [place for place in self._places.values() if place.kind in kinds]
         moment = time.monotonic()
-        wanted = everywhere or self._short_was_dry or moment >= self._full_ended + FULL_EVERY
+        overdue = any(moment >= self._full_ended.get(kind, 0.0) + FULL_EVERY for kind in kinds)
+        wanted = everywhere or self._short_was_dry or overdue
         if not places or (wanted and moment >= self._full_at):
             return self._full(rooms)
         found = self._claim(rooms, places)
@@ -76,7 +78,7 @@ class Lookout:
         begun = time.monotonic()
         found = self._claim(rooms, None)
         ended = time.monotonic()
-        self._full_ended = ended
+        self._full_ended.update((room.kind, ended) for room in rooms)
         self._full_at = ended + min((ended - begun) * FULL_SHARE, FULL_LATEST)
         self._short_was_dry = False
         return Look(found.tasks, _dry(rooms, found))

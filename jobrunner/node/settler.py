@@ -9,7 +9,9 @@ from dataclasses import replace
 
 from sqlalchemy import Connection, select
 
+from jobrunner.db.ends import Ends
 from jobrunner.db.engine import Database
+from jobrunner.db.notes import ENDED
 from jobrunner.errors import DatabaseUnavailable
 from jobrunner.handlers import run_effect
 from jobrunner.logs import get_logger
@@ -37,10 +39,15 @@ class Settler:
     """
 
     def __init__(
-        self, database: Database, reports: Gathered, recorded: Callable[[Task, Outcome, Status | None], None]
+        self,
+        database: Database,
+        reports: Gathered,
+        ends: Ends,
+        recorded: Callable[[Task, Outcome, Status | None], None],
     ) -> None:
         self._database = database
         self._reports = reports
+        self._ends = ends
         self._tries: dict[Lease, int] = {}
         self._plain = Lane("settle", self._record, recorded, more=reports.waiting, tick=REPORT_EVERY)
         self._effects = Lane("effects", self._record_effects, recorded)
@@ -96,10 +103,11 @@ class Settler:
             return []
         # What went well needs one statement, which is its own transaction.
         fine = all(outcome.ending is Ending.COMPLETED for _, outcome in batch)
+        waited = self._waited_for(batch) if self._ends.watched else []
         hit("settle-before-commit")
         try:
             with self._database.single() if fine else self._database.begin() as conn:
-                settled = store.settle(conn, batch)
+                settled = store.settle(conn, batch, notes={ENDED: waited} if waited else None)
         except DatabaseUnavailable:
             raise
         except Exception as error:
@@ -110,7 +118,13 @@ class Settler:
             if batch[0][1] == unstorable:
                 raise
             return self._settle([(batch[0][0], unstorable)])
+        if waited:
+            self._ends.told(waited)
         return [(task, outcome, one.status) for (task, outcome), one in zip(batch, settled, strict=True)]
+
+    def _waited_for(self, batch: list[Settlement]) -> list[str]:
+        """Which of them others hear of with the commit: a NOTIFY after it came a millisecond later."""
+        return self._ends.waited_for(task.task_id for task, outcome in batch if outcome.ending is Ending.COMPLETED)
 
     def _with_effects(self, task: Task, outcome: Outcome) -> Fate:
         """Effects and the end of the task, both or neither; an effect that fails is the attempt's failure."""

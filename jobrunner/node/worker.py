@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from jobrunner.db.ends import Ends
 from jobrunner.db.engine import Database
@@ -15,7 +16,7 @@ from jobrunner.execution.pool import Pool
 from jobrunner.handlers import Handler, run_hooks
 from jobrunner.logs import get_logger
 from jobrunner.node.admission import refusal
-from jobrunner.node.claims import Claims
+from jobrunner.node.claims import Claims, Found
 from jobrunner.node.feed import Feed
 from jobrunner.node.held import Held, Holding
 from jobrunner.node.host import Host
@@ -50,7 +51,8 @@ class Limits:
 class Worker:
     """Claims what its pools have slots for, runs it, and records how it ended.
 
-    Everything but :meth:`drain`, :meth:`wake` and :meth:`renewed` belongs to the loop that runs :meth:`run`.
+    Everything but :meth:`drain`, :meth:`wake`, :meth:`heard_of_work` and :meth:`renewed` belongs to the loop that runs
+    :meth:`run`.
     """
 
     def __init__(
@@ -78,7 +80,7 @@ class Worker:
         of_kind = {feed.pool.kind: feed for feed in self._feeds}
         self._feed_of = {name: of_kind[handler.kind] for name, handler in handlers.items()}
         self._reports = Gathered(database)
-        self._settler = Settler(database, self._reports, self._recorded)
+        self._settler = Settler(database, self._reports, self._ends, self._recorded)
         source = Source(identity.id, limits.queues, limits.lease_seconds)
         self._claims = Claims(database, source, self._feeds, tuple(handlers), most=1 if limits.once else None)
         self._in_hand = 0  # claimed, and not yet at an end
@@ -132,6 +134,11 @@ class Worker:
         """There may be work: look now."""
         self._call(self._look_again)
 
+    def heard_of_work(self) -> None:
+        """The same for a thread that may wait for the database: where the worker is idle, it claims by itself."""
+        if not self._claims.fulfil(partial(self._call, self._accept)):
+            self.wake()
+
     def silent_for(self) -> float:
         """Seconds since the loop gave its last sign of life; there is one a second."""
         return self._watch.silent_for()
@@ -180,6 +187,10 @@ class Worker:
         await asyncio.sleep(0)  # so that handlers get a turn
         if not more:
             await self._pause(refused)
+
+    def _accept(self, found: Found) -> None:
+        self._claims.accept(found, self._take)
+        self._wakeup.set()
 
     def _poll_is_due(self) -> bool:
         # By the clock and not after so much quiet: one kind that is always busy would leave the others unpolled.
@@ -303,10 +314,12 @@ class Worker:
         if refused:
             rest = self._limits.poll_interval
         else:
-            rest = min(self._poll_at - time.monotonic(), self._claims.until_full())
+            rest = min(self._poll_at - time.monotonic(), self._claims.until_next())
+            self._claims.stand_by()
         timer = asyncio.get_running_loop().call_later(max(0.0, rest), self._wakeup.set)
         await self._wakeup.wait()
         timer.cancel()
+        await self._claims.withdraw()
 
     def _look_again(self) -> None:
         self._claims.hear()

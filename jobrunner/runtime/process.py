@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 
 from jobrunner.db.ends import Ends
 from jobrunner.db.engine import Database
-from jobrunner.db.hints import CANCEL, WORK, Hints
+from jobrunner.db.hints import Hints
+from jobrunner.db.notes import CANCEL, WORK
 from jobrunner.node.state import Identity, State
 from jobrunner.settings import Settings
 

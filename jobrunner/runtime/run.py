@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from jobrunner import logs
@@ -20,8 +21,9 @@ from jobrunner.background.schedules import declare
 from jobrunner.db import schema
 from jobrunner.db.ends import Ends
 from jobrunner.db.engine import Database, open_database
-from jobrunner.db.hints import CANCEL, Hints
+from jobrunner.db.hints import Hints
 from jobrunner.db.lock import PATIENCE, FileLock
+from jobrunner.db.notes import CANCEL
 from jobrunner.errors import DatabaseUnavailable, InvalidInput, SettingsError
 from jobrunner.handlers import load as load_handlers
 from jobrunner.node.worker import RELEASE_DEADLINE, Limits
@@ -103,14 +105,14 @@ def _run(
     inbox: queue.SimpleQueue[str],
     parts: ExitStack,
 ) -> int:
-    listeners: list[Callable[[str], None]] = []
+    works: list[Work] = []  # one, once it is made, in a process that works
 
-    def heard(topic: str) -> None:
+    def heard(topic: str, *, here: bool = False) -> None:
         if not ends.heard(topic):
-            for hear in listeners:
-                hear(topic)
+            for work in works:
+                _pass_on(topic, work, here)
 
-    hints = Hints(database, heard, listen=plan.works, ends=server is not None)
+    hints = Hints(database, heard, own=partial(heard, here=True), listen=plan.works, ends=server is not None)
     ends = Ends(hints.tell, hears=plan.works)
     served = database if settings.is_sqlite else open_database(settings.url, pool_size=API_CONNECTIONS)
     parts.callback(served.dispose)
@@ -126,7 +128,7 @@ def _run(
             lambda: process.inbox.put(WORKER_ENDED),
         )
         process.identity, process.state = work.identity, work.state
-        listeners.append(_hearing(work))
+        works.append(work)
         work.start()
     hints.start()
     ticking = duties.start(database, settings, process.wake)
@@ -176,14 +178,13 @@ def _supervise(process: Process, work: Work | None) -> str:
         deadline = min(deadline, grace_ends + 2 * RELEASE_DEADLINE)
 
 
-def _hearing(work: Work) -> Callable[[str], None]:
-    def hear(topic: str) -> None:
-        if topic == CANCEL:
-            work.heartbeat.look()
-        else:
-            work.wake()
-
-    return hear
+def _pass_on(topic: str, work: Work, here: bool) -> None:
+    if topic == CANCEL:
+        work.heartbeat.look()
+    elif here:  # in the thread of a request, say, whose answer shall not wait for a claim
+        work.wake()
+    else:
+        work.heard_of_work()
 
 
 def _own_signals(inbox: queue.SimpleQueue[str]) -> None:

@@ -93,6 +93,10 @@ class Work:
         """There may be work."""
         self._worker.wake()
 
+    def heard_of_work(self) -> None:
+        """The same, said by another process; may take a claim's time."""
+        self._worker.heard_of_work()
+
     def drain(self, reason: str, *, hurry: bool = False) -> None:
         """Stop claiming and end in good order."""
         self._worker.drain(reason, hurry=hurry)

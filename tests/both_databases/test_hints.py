@@ -6,7 +6,8 @@ import psycopg
 
 from jobrunner.client.local import Local
 from jobrunner.db.engine import Database
-from jobrunner.db.hints import CHANNEL, WORK, Hints
+from jobrunner.db.hints import Hints
+from jobrunner.db.notes import CHANNEL, WORK
 
 
 def listening(database: Database) -> psycopg.Connection[object]:

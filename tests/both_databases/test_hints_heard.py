@@ -10,7 +10,8 @@ import pytest
 
 from jobrunner.db import hints as module
 from jobrunner.db.engine import Database
-from jobrunner.db.hints import CANCEL, CHANNEL, ENDED, WATCH, WORK, Hints, ids_of
+from jobrunner.db.hints import Hints
+from jobrunner.db.notes import CANCEL, CHANNEL, ENDED, WATCH, WORK, ids_of
 
 
 class Side:

@@ -18,7 +18,7 @@ from jobrunner.client.desk import Answer, Desk
 from jobrunner.client.local import Local
 from jobrunner.client.remote import Remote
 from jobrunner.client.watch import watch
-from jobrunner.db.hints import ENDS
+from jobrunner.db.notes import ENDS
 from tests.processes import Process, Processes, free_port
 
 ROOT = Path(__file__).parents[2]

@@ -11,7 +11,7 @@ from sqlalchemy import delete, insert, select, update
 from jobrunner.db.engine import Database, open_database
 from jobrunner.db.tables import queues, tasks
 from jobrunner.db.types import db_now
-from jobrunner.node import feed, lane, watch
+from jobrunner.node import feed, lane, looking, watch
 from jobrunner.queue import store
 from jobrunner.queue.request import new_task
 from tests.both_databases.moves import age_lease, left, reclaim, row
@@ -99,9 +99,17 @@ def test_what_asks_for_it_is_recorded_without_waiting_for_others(
 # -- what is claimed ahead ----------------------------------------------------------------------------------------
 
 
+def _far_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However slow the machine is, the claim that takes the last quick task takes slow ones as well."""
+    monkeypatch.setattr(feed, "AHEAD", 60.0)
+    monkeypatch.setattr(feed, "QUICK", 0.0)
+    for name in ("FULL_SHARE", "FULL_EVERY"):
+        monkeypatch.setattr(looking, name, 0)
+
+
 def _ahead(node: Working, database: Database, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Bring the worker to hold tasks that it cannot begin: quick ones by the hundred, then slow ones."""
-    monkeypatch.setattr(feed, "AHEAD", 1.0)  # however slow the machine is, that is enough
+    _far_ahead(monkeypatch)
     monkeypatch.setattr(watch, "EVERY", 60.0)  # it would give them back
     submit(database, 1_500, "node.quick", priority=1)
     slow = submit(database, 150, "node.wait", payload={"until": "told"})
@@ -157,7 +165,7 @@ def test_what_did_not_begin_can_be_cancelled_and_lost_unharmed(
 def test_what_was_claimed_for_a_rate_that_fell_goes_back_to_the_queue(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(feed, "AHEAD", 1.0)
+    _far_ahead(monkeypatch)
     submit(database, 1_500, "node.quick", priority=1)
     submit(database, 150, "node.wait", payload={"until": "told"})
     with working(database, async_=4):

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
+from jobrunner.db.ends import Ends
 from jobrunner.db.engine import Database
 from jobrunner.handlers import registry
 from jobrunner.node import settler as room
@@ -58,7 +59,7 @@ def _settle(database: Database, outcomes: Sequence[tuple[Task, Outcome]], within
 
     async def run() -> None:
         reports = Gathered(database)
-        settler = Settler(database, reports, lambda *fate: fates.update({fate[0].task_id: fate}))
+        settler = Settler(database, reports, Ends(), lambda *fate: fates.update({fate[0].task_id: fate}))
         for task, outcome in outcomes:
             settler.add(task, outcome)
         settler.close()
@@ -141,7 +142,7 @@ def test_lines_that_cannot_be_stored_cost_no_outcome(database: Database) -> None
 
     async def run() -> None:
         reports = Gathered(database)
-        settler = Settler(database, reports, lambda *fate: fates.append(fate))
+        settler = Settler(database, reports, Ends(), lambda *fate: fates.append(fate))
         at = row(database, "t0").created_at
         reports.logs(task.lease, [LogLine(at, "info", "a NUL \x00 and a lone \ud800"), LogLine(at, "info", "sound")])
         reports.progress(task.lease, 0.5, "half\x00way")

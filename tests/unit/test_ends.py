@@ -9,7 +9,7 @@ import pytest
 
 from jobrunner.db import ends as module
 from jobrunner.db.ends import Ends
-from jobrunner.db.hints import ENDED, LONGEST, WATCH, WORK, _payloads, ids_of
+from jobrunner.db.notes import ENDED, LONGEST, WATCH, WORK, _payloads, ids_of
 
 
 class Others:

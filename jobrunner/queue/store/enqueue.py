@@ -25,6 +25,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import insert
 
 from jobrunner.db import direct
+from jobrunner.db.notes import Notes, beside, bound
 from jobrunner.db.tables import tasks
 from jobrunner.db.types import Id, JsonText, Name, UTCDateTime, db_now, rowset
 from jobrunner.errors import TaskExists
@@ -43,9 +44,17 @@ class Submitted(NamedTuple):
     created: bool
 
 
-def enqueue(conn: Connection, new: NewTask) -> Submitted:
-    """Add one task in the caller's transaction; see :func:`enqueue_many`."""
-    return enqueue_many(conn, [new])[0]
+def enqueue(conn: Connection, new: NewTask, *, notes: Notes | None = None) -> Submitted:
+    """Add one task in the caller's transaction; see :func:`enqueue_many`.
+
+    ``notes`` (PostgreSQL) are told where this added it, as soon as that is committed; for who does so seldom.
+    """
+    given = new._asdict()
+    if notes is None:
+        added = direct.execute(conn, _insert_one(), given)
+    else:
+        added = len(direct.fetch(conn, _insert_one_and_tell(), {**given, **bound(notes)}))
+    return Submitted(new.task_id, Status.PENDING, True) if added == 1 else _insert_all(conn, [new])[0]
 
 
 def enqueue_many(conn: Connection, new: Iterable[NewTask], *, fresh: bool = False) -> list[Submitted]:
@@ -62,8 +71,8 @@ def enqueue_many(conn: Connection, new: Iterable[NewTask], *, fresh: bool = Fals
     if fresh and len(first) > FEW and direct.can_append(conn):
         return _stream(conn, chain(first, coming))
     asked = [*first, *coming]
-    if len(asked) == 1 and direct.execute(conn, _insert_one(), asked[0]._asdict()) == 1:
-        return [Submitted(asked[0].task_id, Status.PENDING, True)]
+    if len(asked) == 1:
+        return [enqueue(conn, asked[0])]
     return _insert_all(conn, asked) if asked else []
 
 
@@ -197,3 +206,8 @@ def _insert() -> Any:
 def _insert_one() -> Any:
     given = {name: bindparam(name, type_=kind) for name, kind in _GIVEN.items()}
     return insert(tasks).values(_columns(given)).inline().on_conflict_do_nothing()
+
+
+@cache
+def _insert_one_and_tell() -> Any:
+    return beside(_insert_one().returning(_t.id))

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, Float, Integer, Text, and_, case, cast, func, null, update
 
 from jobrunner.db import direct
+from jobrunner.db.notes import Notes, beside, bound
 from jobrunner.db.tables import tasks
 from jobrunner.db.types import Id, JsonText, db_now, rowtable
 from jobrunner.queue.store.attempts import ended
@@ -32,15 +33,22 @@ class Settled(NamedTuple):
         return self.status is not None
 
 
-def settle(conn: Connection, settlements: Sequence[tuple[Task, Outcome]]) -> list[Settled]:
+def settle(
+    conn: Connection, settlements: Sequence[tuple[Task, Outcome]], *, notes: Notes | None = None
+) -> list[Settled]:
     """End attempts, in one statement, only where id, token and ``running`` still match; tells each one's fate.
 
     A task whose cancel was requested before this commit ends as cancelled, even if its handler came to an end.
+    ``notes`` (PostgreSQL) are told as soon as that is committed.
     """
     if not settlements:
         return []
-    rows = [_row(task, outcome) for task, outcome in settlements]
-    done = {row_id: _STATUSES[status] for row_id, status in direct.fetch(conn, _statement(), {"outcomes": rows})}
+    given: dict[str, Any] = {"outcomes": [_row(task, outcome) for task, outcome in settlements]}
+    if notes is None:
+        found = direct.fetch(conn, _statement(), given)
+    else:
+        found = direct.fetch(conn, _statement_and_tell(), {**given, **bound(notes)})
+    done = {row_id: _STATUSES[status] for row_id, status in found}
     unwell = [one for one in settlements if one[1].ending is not Ending.COMPLETED]
     ended(conn, [_attempt(task, outcome) for task, outcome in unwell if task.lease.id in done])
     return [Settled(task.lease, done.get(task.lease.id)) for task, _ in settlements]
@@ -112,3 +120,8 @@ def _statement() -> Any:
         )
         .returning(_t.id, _t.status)
     )
+
+
+@cache
+def _statement_and_tell() -> Any:
+    return beside(_statement())
