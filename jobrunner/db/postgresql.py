@@ -33,8 +33,8 @@ _PINNED = {
     "plan_cache_mode": "force_generic_plan",
     "enable_seqscan": "off",
     "enable_bitmapscan": "off",
-    "enable_hashjoin": "off",
     "enable_mergejoin": "off",
+    "enable_sort": "off",
 }
 
 # A pooler hands out other numbers than the server's own, and what is set behind it, strangers inherit.

@@ -14,7 +14,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from pydantic_core import to_json
+from pydantic_core import from_json, to_json
 
 from jobrunner.errors import Problem
 from jobrunner.queue import gate
@@ -32,7 +32,7 @@ MAX_DEPTH = 32
 BODY_MAX_DEPTH = MAX_DEPTH + 4  # a payload of full depth inside a request, or a list of requests
 
 _BRACKETS = re.compile(r'"(?:[^"\\]++|\\.)*+"?|[\[{]|[\]}]', re.DOTALL)
-_LONG_INTEGER = re.compile(r"\d{19}")
+_DIGITS, _LONG_INTEGER = bytes.maketrans(b"123456789", b"0" * 9), b"0" * 19
 
 
 def parse(data: bytes | str, *, max_bytes: int = BODY_MAX_BYTES, max_depth: int = MAX_DEPTH) -> Any:
@@ -91,9 +91,11 @@ def load(text: str) -> Any:
 
     jsonb keeps 1e300 as an integer of 301 digits, so integers outside signed 64 bit come back as the floats they were.
     """
-    if _LONG_INTEGER.search(text):
+    data = text.encode()
+    # Asked so, it costs a tenth of a regular expression, which took as long as to read the whole of a small payload.
+    if _LONG_INTEGER in data.translate(_DIGITS):
         return json.loads(text, parse_int=lambda token: _stored_integer(int(token)))
-    return json.loads(text)
+    return from_json(data)
 
 
 def clean_text(text: object, limit: int) -> str:

@@ -27,7 +27,7 @@ from sqlalchemy.dialects.postgresql import insert
 from jobrunner.db import direct
 from jobrunner.db.notes import Notes, beside, bound
 from jobrunner.db.tables import tasks
-from jobrunner.db.types import Id, JsonText, Name, UTCDateTime, db_now, rowset
+from jobrunner.db.types import Id, JsonText, Name, UTCDateTime, among, db_now, rowset
 from jobrunner.errors import TaskExists
 from jobrunner.queue.task import NewTask, Status
 
@@ -149,13 +149,13 @@ def _standing(conn: Connection, unmade: Sequence[NewTask]) -> tuple[dict[str, An
 
 @cache
 def _find() -> Any:
-    # IN, not a join: SQLite would go through all tasks for each one that is wanted. What the index on
-    # open keys demands stands in the text, also that a key is not NULL: no plan could use it otherwise.
+    # Not a join: SQLite would go through all tasks for each one that is wanted. What the index on open
+    # keys demands stands in the text, also that a key is not NULL: no plan could use it otherwise.
     wanted = rowset("wanted", task_id=Name, unique_key=Name).c
     columns = (_t.task_id, _t.status, _t.request_hash, _t.unique_key)
     is_open = _t.status.in_([literal_column("'pending'"), literal_column("'running'")])
-    same_id = _t.task_id.in_(select(wanted.task_id))
-    same_key = _t.unique_key.in_(select(wanted.unique_key).where(wanted.unique_key.is_not(None)))
+    same_id = among(_t.task_id, select(wanted.task_id))
+    same_key = among(_t.unique_key, select(wanted.unique_key).where(wanted.unique_key.is_not(None)))
     return union_all(
         select(*columns, literal_column("1").label("by_id")).where(same_id),
         select(*columns, literal_column("0").label("by_id")).where(same_key, _t.unique_key.is_not(None), is_open),
