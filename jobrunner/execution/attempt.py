@@ -103,7 +103,7 @@ def _arguments(task: Task, handler: Handler, context: Context) -> dict[str, Any]
         payload = codec.load(task.payload)
     except (ValueError, RecursionError) as error:
         raise InvalidInput(f"the stored payload is no JSON that Python reads: {error}") from error
-    return handler.arguments.bind(handler.validate(payload), context)
+    return handler.arguments.bind(payload, context)
 
 
 def completed(value: Any, context: Context) -> Outcome:

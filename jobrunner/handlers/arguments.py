@@ -51,11 +51,17 @@ class Arguments:
         found = self.check(payload)
         if self.whole is not None:
             return {self.whole: found}
-        return {**(found.model_extra or {}), **{name: getattr(found, field) for name, field in self.fields.items()}}
+        given = dict(found.model_extra or ())
+        for name, field in self.fields.items():
+            given[name] = getattr(found, field)
+        return given
 
-    def bind(self, arguments: dict[str, Any], context: Context) -> dict[str, Any]:
-        """The same arguments with the Context where the handler asked for it."""
-        return {**arguments, **dict.fromkeys(self.contexts, context)}
+    def bind(self, payload: dict[str, Any], context: Context) -> dict[str, Any]:
+        """The same with the Context where the handler asked for it."""
+        given = self.validate(payload)
+        for name in self.contexts:
+            given[name] = context
+        return given
 
     def schema(self) -> dict[str, Any]:
         """The JSON Schema of the payload."""

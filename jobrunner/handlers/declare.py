@@ -52,10 +52,6 @@ class Handler:
         """How a payload becomes arguments; raises HandlerError where the signature cannot say."""
         return Arguments.of(self.function)
 
-    def validate(self, payload: dict[str, Any]) -> dict[str, Any]:
-        """The keyword arguments made from a payload; raises InvalidInput with pointers under ``/task_data``."""
-        return self.arguments.validate(payload)
-
     def schema(self) -> dict[str, Any]:
         """The JSON Schema of the payload."""
         return self.arguments.schema()

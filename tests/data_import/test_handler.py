@@ -19,7 +19,7 @@ DAYS = (20240102, 20240103)
 def call(importer: Importer, data: dict[str, Any]) -> dict[str, Any]:
     handler = get("data_import")
     task = Task(Lease(1, "token", 1), "t", "data_import", "{}", "default", 5, 0, None, 3, 0, 0, 0)
-    arguments = handler.arguments.bind(handler.validate(data), Context(task, importer.channel))
+    arguments = handler.arguments.bind(data, Context(task, importer.channel))
     result: dict[str, Any] = handler.function(**arguments)
     return result
 

@@ -17,14 +17,14 @@ CSV = {"data_source": "csv", "file": "a.csv", "symbol": "SPY"}
 
 
 def accepted(**data: Any) -> ImportRequest:
-    (found,) = get("data_import").validate(data).values()
+    (found,) = get("data_import").arguments.validate(data).values()
     assert isinstance(found, ImportRequest)
     return found
 
 
 def refused(**data: Any) -> str:
     with pytest.raises(InvalidInput) as caught:
-        get("data_import").validate(data)
+        get("data_import").arguments.validate(data)
     return str(caught.value)
 
 
