@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,9 +10,11 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, case, literal_column, select, text, union_all
 from sqlalchemy.sql.elements import ColumnElement
 
+from jobrunner.db import direct
 from jobrunner.db.tables import FAILED, NOT_FAILED, attempts, task_logs, tasks
 from jobrunner.db.types import Name, among, db_now, rowset
 from jobrunner.errors import TaskNotFound
+from jobrunner.queue import codec
 from jobrunner.queue.task import ENDED, Status
 
 _t = tasks.c
@@ -73,20 +74,19 @@ class TaskView:
         return max(0.0, (self.finished_at - self.started_at).total_seconds())
 
 
-_PLAIN = [
-    _t[name] for name in TaskView.__dataclass_fields__ if name not in ("reason", "payload", "result", "tags", "status")
-]
-_LISTED = [_t.status, REASON.label("reason"), _t.tags, *_PLAIN]
-_WHOLE = select(*_LISTED, _t.payload, _t.result)
+_FIELDS = tuple(TaskView.__dataclass_fields__)
+_COLUMNS = [REASON.label("reason") if name == "reason" else _t[name] for name in _FIELDS]
+_LISTED = _COLUMNS[: _FIELDS.index("payload")]
+_WHOLE = select(*_COLUMNS)
 _ONE = _WHOLE.where(_t.task_id == bindparam("wanted"))  # built once: building it took as long as asking
 
 
 def task(conn: Connection, task_id: str) -> TaskView:
     """One task with payload and result; raises TaskNotFound."""
-    row = conn.execute(_ONE, {"wanted": task_id}).first()
-    if row is None:
+    rows = direct.fetch(conn, _ONE, {"wanted": task_id})  # who waits for an end asks this: 1.0 instead of 1.7 ms
+    if not rows:
         raise TaskNotFound(task_id)
-    return _view(row)
+    return _view(rows[0])
 
 
 def status(conn: Connection, task_id: str) -> Status:
@@ -109,9 +109,8 @@ def tasks_among(conn: Connection, task_ids: Sequence[str]) -> list[TaskView]:
     return [_view(row) for row in rows]
 
 
-def _among() -> ColumnElement[bool]:
-    wanted = rowset("wanted", task_id=Name).c
-    return _t.task_id.in_(select(wanted.task_id))
+def _among() -> Any:
+    return among(_t.task_id, select(rowset("wanted", task_id=Name).c.task_id))
 
 
 def _wanted(task_ids: Sequence[str]) -> dict[str, Any]:
@@ -209,14 +208,17 @@ def task_logs_page(conn: Connection, task_id: str, *, after: int = 0, limit: int
     return [LogView(*row[:5], _json(row.fields)) for row in conn.execute(found)]
 
 
-def _view(row: Any) -> TaskView:
-    told = dict(row._mapping)
-    for name in ("tags", "payload", "result"):
-        if name in told:
-            told[name] = _json(told[name])
-    told["status"] = Status(told["status"])
-    return TaskView(**told)
+_STATUS, _DOCUMENTS = _FIELDS.index("status"), [_FIELDS.index(name) for name in ("tags", "payload", "result")]
+
+
+def _view(row: Sequence[Any]) -> TaskView:
+    told = list(row)
+    told[_STATUS] = Status(told[_STATUS])
+    for place in _DOCUMENTS:
+        if place < len(told):
+            told[place] = _json(told[place])
+    return TaskView(*told)
 
 
 def _json(text: str | None) -> Any:
-    return None if text is None else json.loads(text)
+    return None if text is None else codec.load(text)
