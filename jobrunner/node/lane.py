@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 from jobrunner.errors import DatabaseUnavailable
 from jobrunner.logs import get_logger
@@ -26,7 +26,8 @@ class Lane:
 
     ``record`` runs in the thread: it returns what became of a batch, and what of it must be tried again, or raises
     DatabaseUnavailable. ``recorded`` hears each fate in the loop. ``more`` is asked every ``tick`` seconds whether
-    there is anything to write although no outcome waits.
+    there is anything to write although no outcome waits. Nothing is awaited between an end and its write: a coroutine
+    there took 0.2 ms of each round trip.
     """
 
     def __init__(
@@ -43,20 +44,22 @@ class Lane:
         self._more = more
         self._tick = tick
         self._waiting: list[Settlement] = []
-        self._changed = asyncio.Event()
-        self._enough = asyncio.Event()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=name)
-        self._written_at = 0.0
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._over: asyncio.Future[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._next_at = 0.0  # of the next write, by the loop's clock; earlier where one shall wait for no other
+        self._pause = 0.0  # seconds since something had to be tried again, while it is
+        self._at_once = False
         self._busy = False
         self._closing = False
 
     def add(self, task: Task, outcome: Outcome, *, at_once: bool = False) -> None:
         """Write this outcome soon; ``at_once`` waits for no other."""
-        if not self._waiting:
-            self._changed.set()
         self._waiting.append((task, outcome))
-        if at_once or len(self._waiting) >= BATCH:
-            self._enough.set()
+        self._at_once = self._at_once or at_once
+        if not self._busy and (self._timer is None or at_once or len(self._waiting) >= BATCH):
+            self._go_on()
 
     def idle(self) -> bool:
         """Whether everything is written."""
@@ -65,55 +68,84 @@ class Lane:
     def close(self) -> None:
         """Stop once what waits is written."""
         self._closing = True
-        self._changed.set()
-        self._enough.set()
+        self._go_on()
 
     async def run(self) -> None:
         """Write until closed. An outage is waited out: the lease is renewed, or the token refuses us at the end."""
-        pause = RETRY_FIRST
-        while not (self._closing and self.idle()):
-            if not self._waiting:
-                await self._change()
-                if not self._waiting and not self._more():
-                    continue
-            await self._gather()
-            again = await self._write()
-            if again:
-                await asyncio.sleep(pause)
-                pause = min(pause * 2, RETRY_CAP)
-            else:
-                pause = RETRY_FIRST
-        self._thread.shutdown(wait=False)
-
-    async def _change(self) -> None:
-        self._changed.clear()
+        self._loop = asyncio.get_running_loop()
+        self._over = self._loop.create_future()
+        ticking = self._loop.create_task(self._write_reports()) if self._tick else None
         try:
-            await asyncio.wait_for(self._changed.wait(), self._tick)
-        except TimeoutError:
+            self._go_on()
+            await self._over
+        finally:
+            if ticking is not None:
+                ticking.cancel()
+            if self._timer is not None:
+                self._timer.cancel()
+            self._thread.shutdown(wait=False)
+
+    async def _write_reports(self) -> None:
+        while True:
+            await asyncio.sleep(self._tick or 0)
+            if not self._busy and self._more():
+                self._write()
+
+    def _go_on(self) -> None:
+        """Write what waits: now, or as soon as it may be."""
+        if self._busy or self._loop is None or self._over is None or self._over.done():
             return
+        if not self._waiting and not (self._closing and self._more()):
+            if self._closing:
+                self._over.set_result(None)
+            return
+        hurries = self._at_once or self._closing or len(self._waiting) >= BATCH
+        rest = self._next_at - self._loop.time()
+        if rest <= 0 or (hurries and not self._pause):
+            self._write()
+        elif self._timer is None:
+            self._timer = self._loop.call_later(rest, self._ring)
 
-    async def _gather(self) -> None:
-        rest = self._written_at + GATHER - time.monotonic()
-        if rest > 0 and len(self._waiting) < BATCH and not self._closing and not self._enough.is_set():
-            timer = asyncio.get_running_loop().call_later(rest, self._enough.set)
-            await self._enough.wait()
-            timer.cancel()
-        self._enough.clear()
+    def _ring(self) -> None:
+        self._timer = None
+        self._go_on()
 
-    async def _write(self) -> bool:
-        """Write one batch; True where something of it must be tried again."""
+    def _write(self) -> None:
+        assert self._loop is not None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         batch, self._waiting = self._waiting[:BATCH], self._waiting[BATCH:]
-        self._busy = True
-        self._written_at = time.monotonic()
+        self._busy, self._at_once = True, False
+        self._next_at = self._loop.time() + GATHER
+        self._thread.submit(self._work, self._loop, batch)
+
+    def _work(self, loop: asyncio.AbstractEventLoop, batch: list[Settlement]) -> None:
+        fates: list[Fate] = []
+        again: list[Settlement] = []
+        broken: Exception | None = None
         try:
-            fates, again = await asyncio.get_running_loop().run_in_executor(self._thread, self._record, batch)
-            self._waiting += again
-            for task, outcome, status in fates:
-                self._recorded(task, outcome, status)
-            return bool(again)
+            fates, again = self._record(batch)
         except DatabaseUnavailable as error:
             log.debug("outcomes cannot be recorded", error=str(error))
-            self._waiting = batch + self._waiting
-            return True
-        finally:
-            self._busy = False
+            again = batch
+        except Exception as error:  # noqa: BLE001 - told by run
+            broken = error
+        with suppress(RuntimeError):  # the loop is closed: the worker did not wait for this
+            loop.call_soon_threadsafe(self._written, fates, again, broken)
+
+    def _written(self, fates: list[Fate], again: list[Settlement], broken: Exception | None) -> None:
+        assert self._loop is not None
+        assert self._over is not None
+        self._busy = False
+        if broken is not None:
+            if not self._over.done():
+                self._over.set_exception(broken)
+            return
+        self._waiting = again + self._waiting
+        for task, outcome, status in fates:
+            self._recorded(task, outcome, status)
+        self._pause = min(max(2 * self._pause, RETRY_FIRST), RETRY_CAP) if again else 0.0
+        if again:
+            self._next_at = self._loop.time() + self._pause
+        self._go_on()
