@@ -51,7 +51,7 @@ def submit(
     ``options``: task_id, queue, priority (1 first), run_at (aware) or delay (seconds), timeout (seconds),
     max_attempts, expires_at, unique_key, tags, traceparent. Raises InvalidInput, UnknownTaskType or TaskExists.
     """
-    return submit_many(conn, [Request(task_type, payload or {}, options)], allow_unknown=allow_unknown)[0]
+    return store.enqueue(conn, prepare(conn, Request(task_type, payload or {}, options), allow_unknown=allow_unknown))
 
 
 def submit_many(conn: Connection, requests: Sequence[Request], *, allow_unknown: bool = False) -> list[Submitted]:
@@ -63,9 +63,10 @@ def submit_many(conn: Connection, requests: Sequence[Request], *, allow_unknown:
     return store.enqueue_many(conn, _checked(conn, requests, allow_unknown), fresh=fresh)
 
 
-def prepare(conn: Connection, requests: Sequence[Request], *, allow_unknown: bool = False) -> list[NewTask]:
-    """Check requests and fill in their types' defaults; changes nothing."""
-    return list(_checked(conn, requests, allow_unknown))
+def prepare(conn: Connection, request: Request, *, allow_unknown: bool = False) -> NewTask:
+    """Check a request and fill in its type's defaults; changes nothing."""
+    kind = _kind_here(request.task_type)
+    return next(_checked(conn, [request], allow_unknown)) if kind is None else _one(request, kind, {})
 
 
 def _checked(conn: Connection, requests: Sequence[Request], allow_unknown: bool) -> Iterator[NewTask]:

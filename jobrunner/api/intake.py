@@ -104,7 +104,7 @@ class Intake:
 
     def _check(self, conn: Connection, request: Request) -> NewTask | JobrunnerError:
         try:
-            return prepare(conn, [request], allow_unknown=self._allow_unknown)[0]
+            return prepare(conn, request, allow_unknown=self._allow_unknown)
         except DatabaseUnavailable:
             raise
         except JobrunnerError as error:  # of this request alone; any other is met by trying each of them alone

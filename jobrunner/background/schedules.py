@@ -62,7 +62,7 @@ def save(
     # One that is blamed for its clock has no next instant and would never have one again.
     kept = known is not None and same and (known.paused or known.next_at is not None)
     options = {"queue": queue, "priority": priority, "max_attempts": max_attempts, "timeout": timeout}
-    checked = prepare(conn, [Request(task_type, payload or {}, options)], allow_unknown=allow_unknown)[0]
+    checked = prepare(conn, Request(task_type, payload or {}, options), allow_unknown=allow_unknown)
     row = {
         "name": name,
         "cron": cron,

@@ -77,7 +77,7 @@ class Local:
         # Where none was sent for a while it goes with the task, in one commit; where it is sure to be added here.
         together = seldom and not (request.keyed or self.exclusive)
         with self._database.single() as conn:
-            [new] = prepare(conn, [request], allow_unknown=self._allow_unknown)
+            new = prepare(conn, request, allow_unknown=self._allow_unknown)
             told = store.enqueue(conn, new, notes=self._notes(new.task_id) if together else None)
             if seldom and not together:
                 with suppress(DBAPIError):  # what was asked is committed; a worker finds it by itself

@@ -25,7 +25,8 @@ class Watchdog:
 
     def __init__(self) -> None:
         self._armed: dict[int, tuple[float, Any]] = {}
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
         self._next_look = NEVER
         self._thread: threading.Thread | None = None
 
@@ -41,7 +42,7 @@ class Watchdog:
     def arm(self, dbapi_connection: Any, seconds: float) -> int:
         """The beginning of ``guard``; returns what ends it."""
         until = time.monotonic() + seconds
-        with self._changed:
+        with self._lock:
             self._armed[id(dbapi_connection)] = (until, dbapi_connection)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._watch, name="db-deadlines", daemon=True)
@@ -53,7 +54,7 @@ class Watchdog:
 
     def disarm(self, watch: int) -> None:
         """The end of ``guard``."""
-        with self._changed:
+        with self._lock:
             self._armed.pop(watch, None)
 
     def _watch(self) -> None:

@@ -151,13 +151,13 @@ class Hints:
         listening: set[str] = set()
         spoken = time.monotonic()
         while not self._done():
-            if self._speak(link, listening, checks=time.monotonic() >= spoken + CHECK):
-                spoken = time.monotonic()
-            link.pgconn.consume_input()
+            link.pgconn.consume_input()  # first of all: what has come is somebody's work
             while note := link.pgconn.notifies():
                 spoken = time.monotonic()
                 link.pgconn.notify_handler(note)
-            if ready.select(min(self._rest(), spoken + CHECK - time.monotonic())):
+            if self._speak(link, listening, checks=time.monotonic() >= spoken + CHECK):
+                spoken = time.monotonic()  # and some may have come with the answer
+            elif ready.select(min(self._rest(), spoken + CHECK - time.monotonic())):
                 with suppress(BlockingIOError):
                     self._bell.recv(64)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from contextlib import suppress
 
 from sqlalchemy import Connection, Engine
@@ -19,35 +20,67 @@ class Pool:
 
     def __init__(self, engine: Engine, size: int) -> None:
         self.engine = engine
-        self._turns = threading.BoundedSemaphore(size)
+        self._size = size
+        self._open = 0
         self._idle: list[Connection] = []
+        self._changed = threading.Condition()
+        self._waiting = 0
 
     def take(self, patience: float) -> Connection:
         """A connection outside any transaction; raises PoolTimeout after so many seconds, or what connecting raises."""
-        if not self._turns.acquire(timeout=patience):
-            raise PoolTimeout(f"no connection was free within {patience:g} s")
-        try:
-            while self._idle:
-                with suppress(IndexError):  # another thread was quicker
-                    return self._idle.pop()
-            return self.engine.connect()
-        except BaseException:
-            self._turns.release()
-            raise
+        until = 0.0
+        while True:
+            try:
+                return self._idle.pop()  # one step, which needs no lock
+            except IndexError:
+                until = until or time.monotonic() + patience
+            if self._may_open(until):
+                return self._opened()
 
     def give_back(self, conn: Connection) -> None:
         """Keep it for the next one; one that is broken closes itself and all that are idle, which saw the same."""
-        try:
-            if conn.invalidated or conn.closed:
-                conn.close()
-                self.close_idle()
-            else:
-                self._idle.append(conn)
-        finally:
-            self._turns.release()
+        if conn.invalidated or conn.closed:
+            conn.close()
+            self._one_less()
+            self.close_idle()
+            return
+        self._idle.append(conn)
+        if self._waiting:  # looked at after it was put there: who waits looks there after he said so
+            with self._changed:
+                self._changed.notify()
 
     def close_idle(self) -> None:
         """Close what is not in use."""
-        while self._idle:
-            with suppress(IndexError, DBAPIError):
-                self._idle.pop().close()
+        with suppress(IndexError):
+            while True:
+                conn = self._idle.pop()
+                with suppress(DBAPIError):
+                    conn.close()
+                self._one_less()
+
+    def _opened(self) -> Connection:
+        try:
+            return self.engine.connect()
+        except BaseException:
+            self._one_less()
+            raise
+
+    def _may_open(self, until: float) -> bool:
+        """True where one more may be opened, which then counts; False as soon as one is idle again."""
+        with self._changed:
+            self._waiting += 1
+            try:
+                while not self._idle:
+                    if self._open < self._size:
+                        self._open += 1
+                        return True
+                    if not self._changed.wait(until - time.monotonic()):
+                        raise PoolTimeout("no connection was free in time")
+                return False
+            finally:
+                self._waiting -= 1
+
+    def _one_less(self) -> None:
+        with self._changed:
+            self._open -= 1
+            self._changed.notify()
