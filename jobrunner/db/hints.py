@@ -155,6 +155,7 @@ class Hints:
             while note := link.pgconn.notifies():
                 spoken = time.monotonic()
                 link.pgconn.notify_handler(note)
+                time.sleep(0)  # who was told goes on at once, and not when this thread lets go of the interpreter
             if self._speak(link, listening, checks=time.monotonic() >= spoken + CHECK):
                 spoken = time.monotonic()  # and some may have come with the answer
             elif ready.select(min(self._rest(), spoken + CHECK - time.monotonic())):
