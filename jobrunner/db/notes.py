@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
-from sqlalchemy import Connection, Select, Text, bindparam, func, select, true
+from sqlalchemy import Connection, Text, bindparam, func, select
 from sqlalchemy.dialects.postgresql import ARRAY
-from sqlalchemy.sql.dml import ReturningDelete, ReturningInsert, ReturningUpdate
+from sqlalchemy.sql.dml import ReturningInsert, ReturningUpdate
 
 CHANNEL = "jobrunner"
 ENDS = "jobrunner_ends"  # a channel of its own: who works does not hear what was worked off, who waits hears no more
@@ -26,17 +26,17 @@ def notify(conn: Connection, notes: Notes) -> None:
         conn.exec_driver_sql(_NOTIFY, columns(notes))
 
 
-def beside(statement: ReturningInsert[Any] | ReturningUpdate[Any] | ReturningDelete[Any]) -> Select[Any]:
+def beside(statement: ReturningInsert[Any] | ReturningUpdate[Any]) -> Any:
     """What a statement does and returns, and notes told beside it as soon as that is committed (PostgreSQL).
 
-    One commit and one round trip for both; bind :func:`bound` notes. A commit that tells something waits for all
-    others of the server that do: not to be used for each of many.
+    One commit and one round trip for both; bind :func:`bound` notes. Nothing is told where it returns no row; else each
+    row has one value more. A commit that tells something waits for all others of the server that do: not to be used for
+    each of many.
     """
-    made = statement.cte("made")
     channels, payloads = (bindparam(name, type_=ARRAY(Text())) for name in ("channels", "payloads"))
     hint = func.unnest(channels, payloads).table_valued("channel", "told", name="hint").render_derived()
-    told = select(func.count(func.pg_notify(hint.c.channel, hint.c.told))).select_from(hint).cte("told")
-    return select(*made.c).select_from(made.join(told, true()))
+    told = select(func.count(func.pg_notify(hint.c.channel, hint.c.told))).select_from(hint)
+    return statement.returning(told.scalar_subquery())
 
 
 def bound(notes: Notes) -> dict[str, list[str]]:

@@ -48,7 +48,7 @@ def settle(
         found = direct.fetch(conn, _statement(), given)
     else:
         found = direct.fetch(conn, _statement_and_tell(), {**given, **bound(notes)})
-    done = {row_id: _STATUSES[status] for row_id, status in found}
+    done = {row[0]: _STATUSES[row[1]] for row in found}
     unwell = [one for one in settlements if one[1].ending is not Ending.COMPLETED]
     ended(conn, [_attempt(task, outcome) for task, outcome in unwell if task.lease.id in done])
     return [Settled(task.lease, done.get(task.lease.id)) for task, _ in settlements]
