@@ -11,6 +11,7 @@ from queue import Empty, SimpleQueue
 from jobrunner.db.ends import RENEW
 from jobrunner.db.hints import Hints
 from jobrunner.db.notes import ENDED, WATCH, ids_of
+from jobrunner.errors import DatabaseUnavailable
 from jobrunner.queue.views import TaskView
 
 YOUNG = 0.02  # seconds after a submission in which its end is rather heard of than looked for
@@ -22,7 +23,7 @@ class Awaiting:
     def __init__(self, look: Callable[[Sequence[str]], list[TaskView]]) -> None:
         self._look = look
         self._announced: dict[str, float] = {}
-        self._told: SimpleQueue[str] = SimpleQueue()
+        self._found: SimpleQueue[list[TaskView]] = SimpleQueue()
         self._submitted_at = -math.inf
         self._submitted = ""
         self._follows = False  # whether the last task that was added was waited for right away
@@ -36,12 +37,15 @@ class Awaiting:
         return self._follows
 
     def heard(self, hint: str) -> None:
-        """Take in what another process told."""
+        """Take in what another process told, and look at what has ended: who waits is woken when it is found."""
         topic, task_ids = ids_of(hint)
-        if topic == ENDED:
-            for task_id in task_ids:
-                if task_id in self._announced:
-                    self._told.put(task_id)
+        mine = [task_id for task_id in task_ids if task_id in self._announced] if topic == ENDED else []
+        if mine:
+            try:
+                found = self._look(mine)
+            except DatabaseUnavailable:
+                found = []
+            self._found.put(found)
 
     def wait(self, hints: Hints, task_ids: Collection[str], seconds: float) -> list[TaskView]:
         """Those that have ended, as soon as there is one; empty after so many seconds."""
@@ -49,12 +53,10 @@ class Awaiting:
         fresh = self._announce(hints, task_ids)
         if fresh:
             # A task that was added just now need not be looked for yet: it would only be in the way of its worker.
-            told = self._hear(wanted, min(until, self._submitted_at + YOUNG))
-            found = self._look(told or fresh)
+            found = self._hear(wanted, min(until, self._submitted_at + YOUNG)) or self._look(fresh)
             if found:
                 return found
-        told = self._hear(wanted, until)
-        return self._look(told or [*task_ids])
+        return self._hear(wanted, until) or self._look([*task_ids])
 
     def _announce(self, hints: Hints, task_ids: Collection[str]) -> list[str]:
         """Say what is waited for where that is new or was long ago; returns what is new."""
@@ -71,12 +73,13 @@ class Awaiting:
             hints.tell(WATCH, at)
         return fresh
 
-    def _hear(self, wanted: set[str], until: float) -> list[str]:
-        """What was told to have ended, of these, until then at the latest."""
-        found: list[str] = []
+    def _hear(self, wanted: set[str], until: float) -> list[TaskView]:
+        """Those of these that were heard to have ended, until then at the latest."""
+        found: list[TaskView] = []
         with suppress(Empty):
-            while not found or not self._told.empty():
-                task_id = self._told.get(timeout=max(0.0, until - time.monotonic()))
-                if task_id in wanted:
-                    found.append(task_id)
+            while not found or not self._found.empty():
+                told = self._found.get(timeout=max(0.0, until - time.monotonic()))
+                found += [view for view in told if view.task_id in wanted]
+                if not told:
+                    break  # it could not be looked at: who waits tries himself
         return found

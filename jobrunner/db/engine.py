@@ -91,19 +91,16 @@ class Database:
 
     @contextmanager
     def detached(self) -> Iterator[Any]:
-        """A driver's connection outside the pool, in autocommit, closed at the end of the block (PostgreSQL)."""
-        link: Any = None
+        """A driver's connection of this thread's own, outside the pool, in autocommit; closed at the block's end.
+
+        What the thread asks of the database inside the block it asks there as well: the server's process at its other
+        end is awake, where another would have to be woken. PostgreSQL only.
+        """
         try:
-            pooled = self.engine.raw_connection()
-            link = pooled.dbapi_connection
-            pooled.detach()
-            link.rollback()
-            yield link
+            with self.engine.connect() as conn, self._own.lent(conn):
+                yield conn.connection.driver_connection
         except (psycopg.Error, DBAPIError, PoolTimeout) as error:  # of any kind: a standby refuses LISTEN oddly
             raise DatabaseUnavailable(reason(error)) from error
-        finally:
-            if link is not None:
-                link.close()
 
     def guard(self, link: Any, seconds: float) -> AbstractContextManager[None]:
         """A deadline for what is done on a detached connection inside the block."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
@@ -25,9 +26,14 @@ class Pool:
         self._idle: list[Connection] = []
         self._changed = threading.Condition()
         self._waiting = 0
+        self._lent = threading.local()  # ``conn``, of this thread alone, and ``idle``, the same while it is not in use
 
     def take(self, patience: float) -> Connection:
         """A connection outside any transaction; raises PoolTimeout after so many seconds, or what connecting raises."""
+        lent: Connection | None = getattr(self._lent, "idle", None)
+        if lent is not None:
+            self._lent.idle = None
+            return lent
         until = 0.0
         while True:
             try:
@@ -39,6 +45,9 @@ class Pool:
 
     def give_back(self, conn: Connection) -> None:
         """Keep it for the next one; one that is broken closes itself and all that are idle, which saw the same."""
+        if getattr(self._lent, "conn", None) is conn:
+            self._lent.idle = None if conn.invalidated or conn.closed else conn
+            return
         if conn.invalidated or conn.closed:
             conn.close()
             self._one_less()
@@ -48,6 +57,15 @@ class Pool:
         if self._waiting:  # looked at after it was put there: who waits looks there after he said so
             with self._changed:
                 self._changed.notify()
+
+    @contextmanager
+    def lent(self, conn: Connection) -> Iterator[None]:
+        """Inside the block this thread takes this connection, while it has it not in use, and no other."""
+        self._lent.conn = self._lent.idle = conn
+        try:
+            yield
+        finally:
+            self._lent.conn = self._lent.idle = None
 
     def close_idle(self) -> None:
         """Close what is not in use."""

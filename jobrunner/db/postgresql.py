@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import psycopg
+from psycopg.adapt import Transformer
 from psycopg.types.string import TextLoader
 from sqlalchemy import URL, Engine, create_engine, event
-from sqlalchemy.pool import NullPool
+from sqlalchemy.pool import ConnectionPoolEntry, NullPool
 
 from jobrunner.db.deadline import WATCHDOG
+from jobrunner.db.direct import OWN, Own
 from jobrunner.db.faults import DEAD_STATES
 
 CONNECT_TIMEOUT = 5  # seconds
@@ -56,7 +58,8 @@ def open_server(url: URL, *, pinned: bool) -> Engine:
     never, trusted = asked in ("none", "0"), asked not in (None, "none", "0")
     engine = create_engine(
         url.difference_update_query(["prepare_threshold"]),
-        poolclass=NullPool,  # jobrunner.db.pool keeps them
+        poolclass=NullPool,  # jobrunner.db.pool keeps them, as they were left
+        pool_reset_on_return=None,
         isolation_level="AUTOCOMMIT",
         use_native_hstore=False,  # to look for that type costs each connection a query
         connect_args={
@@ -66,6 +69,7 @@ def open_server(url: URL, *, pinned: bool) -> Engine:
             "keepalives_interval": 5,
             "keepalives_count": 3,
             "application_name": "jobrunner",
+            "client_encoding": "UTF8",
         },
     )
     wanted = [(*item, True) for item in _SESSION.items()]
@@ -73,7 +77,7 @@ def open_server(url: URL, *, pinned: bool) -> Engine:
     names, values, harmless = (list(column) for column in zip(*wanted, strict=True))
 
     @event.listens_for(engine, "connect")
-    def _prepare(connection: psycopg.Connection[Any], _record: object) -> None:
+    def _prepare(connection: psycopg.Connection[Any], record: ConnectionPoolEntry) -> None:
         connection.adapters.register_loader("jsonb", TextLoader)  # json stays: SQLAlchemy's own reflection reads it
         connection.autocommit = True
         own = connection.info.backend_pid
@@ -81,6 +85,7 @@ def open_server(url: URL, *, pinned: bool) -> Engine:
             found: Any = connection.execute(_SET, (names, values, harmless, trusted, own)).fetchone()
         if found[0] != own and not trusted:
             connection.prepare_threshold = None
+        record.info[OWN] = Own(Transformer(connection), prepares=connection.prepare_threshold is not None)
 
     @event.listens_for(engine, "handle_error")
     def _dead(context: Any) -> None:

@@ -27,7 +27,8 @@ def open_file(url: URL, *, read_only: bool) -> Engine:
     engine = create_engine(
         url,
         creator=lambda: sqlite3.connect(target, uri=True, check_same_thread=False, timeout=LOCK_WAIT),
-        poolclass=NullPool,  # jobrunner.db.pool keeps them
+        poolclass=NullPool,  # jobrunner.db.pool keeps them, as they were left
+        pool_reset_on_return=None,
     )
 
     @event.listens_for(engine, "connect")

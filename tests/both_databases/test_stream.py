@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import Connection, create_engine, func, select, text
 from sqlalchemy.exc import IntegrityError
 
-from jobrunner.db import direct
+from jobrunner.db import stream
 from jobrunner.db.engine import Database
 from jobrunner.db.tables import tasks
 from jobrunner.errors import DatabaseUnavailable, InvalidInput, TaskExists, UnknownTaskType
@@ -101,13 +101,13 @@ def test_many_that_need_no_look_are_streamed_and_filled_with_defaults(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ways = []
-    append = direct.append
+    append = stream.append
 
     def noted(*given: Any) -> None:
         ways.append("stream")
         append(*given)
 
-    monkeypatch.setattr(direct, "append", noted)
+    monkeypatch.setattr(stream, "append", noted)
     with database.begin() as conn:
         submit_many(conn, mails(FEW))
         assert ways == []

@@ -24,7 +24,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import insert
 
-from jobrunner.db import direct
+from jobrunner.db import direct, stream
 from jobrunner.db.notes import Notes, beside, bound
 from jobrunner.db.tables import tasks
 from jobrunner.db.types import Id, JsonText, Name, UTCDateTime, among, db_now, rowset
@@ -68,7 +68,7 @@ def enqueue_many(conn: Connection, new: Iterable[NewTask], *, fresh: bool = Fals
     """
     coming = iter(new)
     first = list(islice(coming, FEW + 1))
-    if fresh and len(first) > FEW and direct.can_append(conn):
+    if fresh and len(first) > FEW and stream.can_append(conn):
         return _stream(conn, chain(first, coming))
     asked = [*first, *coming]
     if len(asked) == 1:
@@ -78,12 +78,12 @@ def enqueue_many(conn: Connection, new: Iterable[NewTask], *, fresh: bool = Fals
 
 def _stream(conn: Connection, new: Iterable[NewTask]) -> list[Submitted]:
     made: list[str] = []
-    direct.append(conn, tasks, _STREAMED, lambda moment: _rows(conn, moment, new, made))
+    stream.append(conn, tasks, _STREAMED, lambda moment: _rows(conn, moment, new, made))
     return [Submitted(task_id, Status.PENDING, True) for task_id in made]
 
 
-def _rows(conn: Connection, moment: datetime, new: Iterable[NewTask], made: list[str]) -> Iterator[direct.Row]:
-    now = direct.instant(conn, moment)
+def _rows(conn: Connection, moment: datetime, new: Iterable[NewTask], made: list[str]) -> Iterator[stream.Row]:
+    now = stream.instant(conn, moment)
     asked: tuple[Any, ...] = ()
     rest: tuple[Any, ...] = ()
     for task in new:
@@ -97,10 +97,10 @@ def _rest(conn: Connection, task: NewTask, moment: datetime, now: Any) -> tuple[
     """What stands behind the first four columns."""
     due = now
     if task.run_at is not None:
-        due = direct.instant(conn, task.run_at)
+        due = stream.instant(conn, task.run_at)
     elif task.delay is not None:
-        due = direct.instant(conn, moment + timedelta(seconds=task.delay))
-    expires = None if task.expires_at is None else direct.instant(conn, task.expires_at)
+        due = stream.instant(conn, moment + timedelta(seconds=task.delay))
+    expires = None if task.expires_at is None else stream.instant(conn, task.expires_at)
     return task.queue, task.priority, due, task.timeout, task.max_attempts, expires, *task[11:], now
 
 
