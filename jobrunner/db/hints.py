@@ -27,7 +27,7 @@ from jobrunner.logs import get_logger
 COALESCE = 0.005  # seconds between two NOTIFYs of one topic by one process
 # Seconds that this grows to while work is told of on and on: eight processes that each sent one every 5 ms lost a third
 # of their rate, and a worker that finds work looks again soon by itself.
-RAREST = 0.04
+RAREST = 0.1
 CHECK = 15.0  # seconds of silence after which the listening connection is tried
 RECONNECT = 2.0  # seconds between two tries to listen again
 IDS_MOST = 10_000  # that wait for being sent

@@ -55,6 +55,11 @@ class Plan:
         """The most rows that one node read in vain."""
         return max(int(node.get("Rows Removed by Filter", 0) * node.get("Actual Loops", 1)) for node in self.nodes)
 
+    @property
+    def compared(self) -> int:
+        """The most pairs of rows that one join looked at in vain: each with each."""
+        return max(int(node.get("Rows Removed by Join Filter", 0) * node.get("Actual Loops", 1)) for node in self.nodes)
+
     def walked(self, *tables: str) -> set[str]:
         """Those of these tables that were read from one end to the other, though an index could have served."""
         return {

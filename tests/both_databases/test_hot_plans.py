@@ -26,6 +26,7 @@ from tests.both_databases.plans import Plan, Planner, Sent, planner, sent
 
 BATCH = 100
 ROOMS = [Room("async", ("work", "more"), BATCH), Room("child", ("other", "data_import"), 4)]
+COMPARED = 10 * BATCH  # each of a batch with each would be ten times as many
 COUNTED = 5 * 10_000  # each status up to so many, a page each at worst
 AGAIN = new_task("work", {}, task_id="again")
 HELD = "pk_tasks or ix_tasks_leases"  # where little runs, all that runs is as good
@@ -143,6 +144,8 @@ def _complaints(name: str, mode: str, found: list[Plan]) -> list[str]:
         told.append(f"{name} ({mode}): walks over {sorted(walked)}")
     if hot.index and not any(plan.indexes & set(hot.index.split(" or ")) for plan in found):
         told.append(f"{name} ({mode}): {hot.index} does not serve it, {[sorted(plan.indexes) for plan in found]} do")
+    if max(plan.compared for plan in found) > COMPARED:
+        told.append(f"{name} ({mode}): compares {[plan.compared for plan in found]} pairs of rows")
     if max(plan.touched for plan in found) > hot.pages:
         told.append(f"{name} ({mode}): touches {[plan.touched for plan in found]} pages of {hot.pages} allowed")
     return told

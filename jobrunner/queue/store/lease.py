@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from sqlalchemy import CTE, ColumnElement, Connection, Text, bindparam, case, literal, null, select, update
@@ -54,32 +55,39 @@ def renew(conn: Connection, leases: Sequence[Lease], lease_seconds: float) -> Re
     """
     if not leases:
         return Renewal(frozenset(), frozenset(), frozenset())
-    free = select(_t.id).join_from(tasks, _HELD, _t.id == _HELD.c.id).where(*held_rows(_HELD))
-    mine = free.order_by(_t.id).with_for_update(skip_locked=True, of=tasks).cte("mine")
-    statement = (
+    found = conn.execute(_renew(), {**_rows(leases), "lease_seconds": lease_seconds}).all()
+    asked = {(row.id, row.token): row.cancel_requested_at is not None for row in found}
+    renewed = [lease for lease in leases if (lease.id, lease.token) in asked]
+    return Renewal(
+        frozenset(renewed),
+        frozenset(lease for lease in renewed if asked[lease.id, lease.token]),
+        _lost(conn, [lease for lease in leases if (lease.id, lease.token) not in asked]),
+    )
+
+
+def _ours() -> tuple[ColumnElement[Any], ...]:
+    # Not joined: told which id goes with which token, a plan compared each of 1,400 leases with each of the rows, which
+    # took half a second. Who asks looks at both; a row with the token of another of his own claims is his as well.
+    return among(_t.id, select(_HELD.c.id)), among(_t.token, select(_HELD.c.token).distinct())
+
+
+@cache
+def _renew() -> Any:
+    mine = select(_t.id).where(*_ours()).with_for_update(skip_locked=True).cte("mine")
+    return (
         update(tasks)
         .where(among(_t.id, select(mine.c.id)))
         .values(lease_until=db_now(bindparam("lease_seconds")))
-        .returning(_t.id, _t.cancel_requested_at)
-    )
-    asked = {
-        row.id: row.cancel_requested_at is not None
-        for row in conn.execute(statement, {**_rows(leases), "lease_seconds": lease_seconds})
-    }
-    doubtful = [lease for lease in leases if lease.id not in asked]
-    return Renewal(
-        frozenset(lease for lease in leases if lease.id in asked),
-        frozenset(lease for lease in leases if asked.get(lease.id)),
-        _lost(conn, doubtful),
+        .returning(_t.id, _t.token, _t.cancel_requested_at)
     )
 
 
 def _lost(conn: Connection, doubtful: Sequence[Lease]) -> frozenset[Lease]:
     if not doubtful:
         return frozenset()
-    still = select(_t.id).join_from(tasks, _HELD, _t.id == _HELD.c.id).where(*held_rows(_HELD))
-    kept = {row.id for row in conn.execute(still, _rows(doubtful))}
-    return frozenset(lease for lease in doubtful if lease.id not in kept)
+    found = conn.execute(select(_t.id, _t.token).where(*_ours()), _rows(doubtful))
+    kept = {(row.id, row.token) for row in found}
+    return frozenset(lease for lease in doubtful if (lease.id, lease.token) not in kept)
 
 
 def holds(conn: Connection, lease: Lease) -> bool:
