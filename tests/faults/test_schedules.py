@@ -58,8 +58,8 @@ def test_whoever_dies_each_instant_yields_one_task(fleet: Fleet, seconds: int) -
     workers = [_dying(fleet, chance) for _ in range(3)]
     started = time.monotonic()
     killed = 0
-    while time.monotonic() - started < seconds or killed < 2:
-        assert time.monotonic() - started < seconds + 30, "nobody dies while firing"
+    while time.monotonic() - started < seconds or killed < 2 or len(_fired(fleet)) < seconds / 3:
+        assert time.monotonic() - started < seconds + 30, "nobody fires, or dies while firing"
         for place, worker in enumerate(workers):
             if worker.exit_code is not None:
                 assert worker.exit_code == -9, worker.tail()
@@ -74,7 +74,6 @@ def test_whoever_dies_each_instant_yields_one_task(fleet: Fleet, seconds: int) -
     assert last.wait(20) == 0
     fired, skipped = _prove(fleet)
     fleet.prove(f"a schedule every second, {killed} firing workers killed", fired=fired, skipped=skipped)
-    assert fired >= seconds / 3
 
 
 def _dying(fleet: Fleet, chance: random.Random) -> Process:
