@@ -17,11 +17,16 @@ class Runner(Protocol):
 
 @dataclass(slots=True)
 class Holding:
-    """One claimed task, who has it, and when its attempt began (by the monotonic clock; None while it waits)."""
+    """One claimed task, who has it, and when its attempt began (by the monotonic clock; None while it waits).
+
+    ``next`` is the same task claimed again while the end of this attempt is on its way into the database and back.
+    """
 
     task: Task
     pool: Runner
     began: float | None = None
+    over: bool = False
+    next: Task | None = None
 
 
 class Held:
@@ -38,11 +43,20 @@ class Held:
         """Hold a task; False when an earlier attempt of it is still being ended here."""
         return self._rows.setdefault(holding.task.lease.id, holding) is holding
 
-    def drop(self, lease: Lease) -> None:
-        """Hold it no more."""
+    def line_up(self, task: Task) -> bool:
+        """Keep a task back until the end of its earlier attempt is recorded; False where that attempt still runs."""
+        earlier = self._rows[task.lease.id]
+        if earlier.over:
+            earlier.next = task
+        return earlier.over
+
+    def drop(self, lease: Lease) -> Task | None:
+        """Hold it no more; returns the task that lined up behind it."""
         held = self._rows.get(lease.id)
-        if held is not None and held.task.lease == lease:
-            del self._rows[lease.id]
+        if held is None or held.task.lease != lease:
+            return None
+        del self._rows[lease.id]
+        return held.next
 
     def get(self, row_id: int) -> Holding | None:
         """What is held under this row id."""

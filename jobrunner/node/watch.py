@@ -53,17 +53,19 @@ class Watch:
                 log.exception("memory cannot be looked at")
 
     async def _look_at_memory(self) -> None:
-        if self._max_memory_mb is None:
+        if self._max_memory_mb is None or await self._used_mb() <= self._max_memory_mb:
             return
-        rss = await asyncio.to_thread(self._host.rss)
-        self._state.figures = replace(self._state.figures, rss=rss)
-        if rss / 2**20 > self._max_memory_mb:
-            await self._end_greediest(rss)
-
-    async def _end_greediest(self, rss: int) -> None:
         for pool in self._pools:
             greediest = await pool.greediest()  # one that grew since the last sample is the likeliest culprit
-            if greediest is not None:
-                log.warning("out of memory", used_mb=rss >> 20, max_memory_mb=self._max_memory_mb)
+            if greediest is None:
+                continue
+            used_mb = await self._used_mb()  # again: whom the last look ended may be gone only now, and is enough
+            if used_mb > self._max_memory_mb:
+                log.warning("out of memory", used_mb=int(used_mb), max_memory_mb=self._max_memory_mb)
                 pool.stop(greediest, Ending.OUT_OF_MEMORY)
-                return
+            return
+
+    async def _used_mb(self) -> float:
+        rss = await asyncio.to_thread(self._host.rss)
+        self._state.figures = replace(self._state.figures, rss=rss)
+        return rss / 2**20

@@ -225,6 +225,8 @@ class Worker:
             if self._held.add(holding):
                 self._in_hand += 1
                 feed.offer(holding)
+            elif self._held.line_up(task):
+                self._in_hand += 1  # it goes to be tried again, and the hint was quicker than the word of its record
             else:
                 # An earlier attempt of it is still being ended here; two of one task in one process would be too many.
                 again = Outcome(Ending.RELEASED, error="its earlier attempt still ends here", delay=1.0)
@@ -263,6 +265,8 @@ class Worker:
             self._last_work = time.monotonic()
             self._idle.set()
             self._wakeup.set()
+        if outcome.ending is not Ending.COMPLETED and (holding := self._held.get(task.lease.id)) is not None:
+            holding.over = True
         if outcome.ending is Ending.LOST:
             self._recorded(task, outcome, None)
         elif outcome.settled:
@@ -272,7 +276,7 @@ class Worker:
 
     def _recorded(self, task: Task, outcome: Outcome, status: Status | None) -> None:
         lease = task.lease
-        self._held.drop(lease)
+        again = self._held.drop(lease)
         if self._ends.watched and status in ENDED:
             self._ends.ended([task.task_id])
         if status is Status.COMPLETED:
@@ -286,6 +290,9 @@ class Worker:
             else:
                 self._state.failed += status is Status.FAILED
                 log.info("attempt ended", status=status, error=outcome.error, **told)
+        if again is not None:
+            self._in_hand -= 1
+            self._take([again])
         if not self._in_hand:
             self._wakeup.set()
 

@@ -37,3 +37,17 @@ def test_a_late_drop_drops_nobody_elses() -> None:
     assert held.add(Holding(later, POOL))
     held.drop(earlier.lease)
     assert held.leases() == [later.lease]
+
+
+def test_who_lines_up_is_told_when_the_end_before_it_is_recorded() -> None:
+    held = Held()
+    earlier, later = _task(1, "a"), _task(1, "b", 2)
+    held.add(Holding(earlier, POOL))
+    assert not held.line_up(later), "it still runs"
+    holding = held.get(1)
+    assert holding is not None
+    holding.over = True
+    assert held.line_up(later)
+    assert held.drop(later.lease) is None
+    assert held.drop(earlier.lease) == later
+    assert held.drop(earlier.lease) is None

@@ -6,7 +6,7 @@ import asyncio
 import threading
 import time
 
-from jobrunner.handlers import Context, effect, task
+from jobrunner.handlers import Context, Retry, effect, task
 
 _gates: dict[str, threading.Event] = {}
 _begun: list[str] = []
@@ -47,6 +47,13 @@ def quick_inline(ctx: Context) -> None:
 @task("node.at_once", settle="at once")
 async def at_once(ctx: Context) -> None:
     _begun.append(ctx.task_id)
+
+
+@task("node.fails_once", retry=Retry(base=0))
+async def fails_once(ctx: Context) -> None:
+    _begun.append(ctx.task_id)
+    if _begun.count(ctx.task_id) == 1:
+        raise RuntimeError("once")
 
 
 @task("node.nap")

@@ -1,0 +1,35 @@
+"""A task that goes to be tried again is often claimed by the worker that had it."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from jobrunner.db.engine import Database
+from jobrunner.node import settler
+from tests.both_databases.moves import left, row
+from tests.node import waiting_tasks
+from tests.node.waiting_tasks import begun
+from tests.node.working import submit, until, working
+
+
+def test_claimed_anew_before_the_word_of_its_record_it_begins_after_that(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The hint of a commit may be quicker than the thread that committed: this one dawdles."""
+    waiting_tasks.reset()
+    with working(database, poll_interval=0.05) as node:
+
+        def dawdle(point: str) -> None:
+            if point == "settle-after-commit":
+                node.worker.heard_of_work()
+                time.sleep(0.4)
+
+        monkeypatch.setattr(settler, "hit", dawdle)
+        [task_id] = submit(database, 1, "node.fails_once")
+        until(lambda: row(database, task_id).status == "completed", "it is tried again")
+        assert begun() == [task_id, task_id]
+        assert [one.outcome for one in left(database, task_id)] == ["error"]
+        assert row(database, task_id).attempt == 2
+        until(lambda: len(node.held) == 0, "nothing is held")
