@@ -15,10 +15,12 @@ from pathlib import Path
 import httpx2
 import psutil
 
+from tests.forks import Forked, can_become
 from tests.postgres.server import free_port
 
 MARK = "TEST_PROCESS_MARK"  # inherited by every descendant, so that one whose parent died is found as well
 INHERITED = ("PATH", "HOME", "LANG")
+JOBRUNNER = [sys.executable, "-m", "jobrunner"]
 
 __all__ = ["Process", "Processes", "free_port"]
 
@@ -35,18 +37,22 @@ class Process:
         self.port = port
         self.out = files.with_suffix(".out")
         self.err = files.with_suffix(".err")
-        kept = {name: os.environ[name] for name in INHERITED if name in os.environ}
-        with self.out.open("wb") as out, self.err.open("wb") as err:
-            self._popen = subprocess.Popen(
-                command,
-                env={**kept, **env, MARK: self.mark},
-                cwd=cwd,
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=err,
-                start_new_session=True,
-            )
         self.command = command
+        env = {name: os.environ[name] for name in INHERITED if name in os.environ} | dict(env) | {MARK: self.mark}
+        with self.out.open("wb") as out, self.err.open("wb") as err:
+            self._popen: Forked | subprocess.Popen[bytes]
+            if command[: len(JOBRUNNER)] == JOBRUNNER and can_become(env):
+                self._popen = Forked(command[len(JOBRUNNER) :], env=env, cwd=cwd, out=self.out, err=self.err)
+            else:
+                self._popen = subprocess.Popen(
+                    command,
+                    env=env,
+                    cwd=cwd,
+                    stdin=subprocess.DEVNULL,
+                    stdout=out,
+                    stderr=err,
+                    start_new_session=True,
+                )
 
     @property
     def pid(self) -> int:
@@ -103,7 +109,7 @@ class Process:
         """Wait for its end; returns the exit code."""
         try:
             return self._popen.wait(within)
-        except subprocess.TimeoutExpired:
+        except (subprocess.TimeoutExpired, TimeoutError):
             raise TimeoutError(self._told(f"still running after {within:g} s")) from None
 
     def signal(self, number: signal.Signals) -> None:
@@ -123,7 +129,10 @@ class Process:
 
     def family(self) -> list[psutil.Process]:
         """It and everything it ever started that still runs, whoever the parent is now."""
-        return [process for process in psutil.process_iter() if _marked(process, self.mark)]
+        own = (
+            self.pid if self.exit_code is None else None
+        )  # a forked one still shows the environment it was forked with
+        return [process for process in psutil.process_iter() if process.pid == own or _marked(process, self.mark)]
 
     def _told(self, what: str) -> str:
         state = "running" if self.exit_code is None else f"ended with {self.exit_code}"
@@ -150,7 +159,7 @@ class Processes:
 
     def start(self, *args: str, env: Mapping[str, str] | None = None, port: int | None = None) -> Process:
         """Run ``python -m jobrunner`` with ``args`` in an environment of PATH, HOME, LANG and ``env``."""
-        return self.start_command([sys.executable, "-m", "jobrunner", *args], env=env, port=port)
+        return self.start_command([*JOBRUNNER, *args], env=env, port=port)
 
     def start_command(
         self, command: list[str], *, env: Mapping[str, str] | None = None, port: int | None = None
