@@ -26,6 +26,8 @@ home = migrate._config().get_main_option("script_location")
 print(json.dumps({"package": jobrunner.__file__, "web": str(web.folder()), "migrations": home}))
 """
 
+pytestmark = pytest.mark.ci
+
 
 def _run(*command: str | Path, cwd: Path) -> str:
     """The standard output of a command that must succeed, in an environment of PATH and HOME alone."""

@@ -113,6 +113,7 @@ def test_on_sqlite(processes: Processes) -> None:
     assert not list(processes.home.glob("**/*.db")), "the file of measurements is gone, and the user's was never made"
 
 
+@pytest.mark.ci
 def test_on_postgres(processes: Processes, crowded_url: str) -> None:
     _report(processes, SOON, crowded_url)
     _untouched(crowded_url)
