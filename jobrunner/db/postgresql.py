@@ -39,20 +39,21 @@ _PINNED = {
     "enable_sort": "off",
 }
 
-# A pooler hands out other numbers than the server's own, and what is set behind it, strangers inherit.
+# A pooler hands out other numbers than the server's own, and what is set behind it, strangers inherit: all but the
+# time zone, which poolers keep apart for each client.
 _SET = """
 SELECT pg_backend_pid(), count(set_config(name, value, false))
-FROM unnest(%s::text[], %s::text[], %s::bool[]) AS s (name, value, harmless)
-WHERE harmless OR %s OR pg_backend_pid() = %s
+FROM unnest(%s::text[], %s::text[]) AS s (name, value)
+WHERE name = 'timezone' OR %s OR pg_backend_pid() = %s
 """
 
 
 def open_server(url: URL, *, pinned: bool) -> Engine:
     """An engine whose connections are in autocommit; with ``pinned``, one for the queue's own statements alone.
 
-    Behind a pooler nothing is pinned, and nothing prepared: before PgBouncer 1.21 the prepared name was met on another
-    server connection. ``?prepare_threshold=N`` in the URL says that it may be done all the same, ``none`` that it may
-    not in any case.
+    Behind a pooler nothing is set, and nothing prepared: before PgBouncer 1.21 the prepared name was met on another
+    server connection. ``?prepare_threshold=N`` in the URL says that both may be done all the same, ``none`` that
+    nothing may be prepared in any case.
     """
     asked = url.query.get("prepare_threshold")
     never, trusted = asked in ("none", "0"), asked not in (None, "none", "0")
@@ -72,9 +73,7 @@ def open_server(url: URL, *, pinned: bool) -> Engine:
             "client_encoding": "UTF8",
         },
     )
-    wanted = [(*item, True) for item in _SESSION.items()]
-    wanted += [(*item, False) for item in _PINNED.items()] if pinned else [(*item, True) for item in _FREE.items()]
-    names, values, harmless = (list(column) for column in zip(*wanted, strict=True))
+    wanted = _SESSION | (_PINNED if pinned else _FREE)
 
     @event.listens_for(engine, "connect")
     def _prepare(connection: psycopg.Connection[Any], record: ConnectionPoolEntry) -> None:
@@ -82,7 +81,7 @@ def open_server(url: URL, *, pinned: bool) -> Engine:
         connection.autocommit = True
         own = connection.info.backend_pid
         with WATCHDOG.guard(connection, CONNECT_TIMEOUT):
-            found: Any = connection.execute(_SET, (names, values, harmless, trusted, own)).fetchone()
+            found: Any = connection.execute(_SET, ([*wanted], [*wanted.values()], trusted, own)).fetchone()
         if found[0] != own and not trusted:
             connection.prepare_threshold = None
         record.info[OWN] = Own(Transformer(connection), prepares=connection.prepare_threshold is not None)

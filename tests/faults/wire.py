@@ -7,6 +7,7 @@ import select
 import socket
 import threading
 import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 from urllib.parse import urlsplit, urlunsplit
@@ -16,10 +17,12 @@ class Wire:
     """Listens on 127.0.0.1 and carries bytes to ``target``; used as a context manager.
 
     ``silence()`` carries nothing more on links that exist, and answers none that come; ``cut()`` ends all links;
-    ``heal()`` lets new links through, while those that were silenced stay dead.
+    ``heal()`` lets new links through, while those that were silenced stay dead. ``changes`` gets all that the server
+    says, and returns what the client hears.
     """
 
-    def __init__(self, database_url: str) -> None:
+    def __init__(self, database_url: str, changes: Callable[[bytes], bytes] = lambda said: said) -> None:
+        self._changes = changes
         self._target = (urlsplit(database_url).hostname or "127.0.0.1", urlsplit(database_url).port or 5432)
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
@@ -79,7 +82,10 @@ class Wire:
                             return
                         if near in self._dead:
                             break
-                        (far if end is near else near).sendall(data)
+                        if end is near:
+                            far.sendall(data)
+                        else:
+                            near.sendall(self._changes(data))
                 except OSError:
                     return
 
