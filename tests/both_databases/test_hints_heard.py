@@ -7,11 +7,14 @@ from collections.abc import Callable, Iterator
 
 import psycopg
 import pytest
+from sqlalchemy import text
 
 from jobrunner.db import hints as module
 from jobrunner.db.engine import Database
 from jobrunner.db.hints import Hints
 from jobrunner.db.notes import CANCEL, CHANNEL, ENDED, WATCH, WORK, ids_of
+from jobrunner.queue import store
+from jobrunner.queue.request import new_task
 
 
 class Side:
@@ -145,3 +148,43 @@ def test_what_is_told_within_the_gap_arrives_when_it_ends_though_nobody_is_woken
         assert time.monotonic() - began < 1
         time.sleep(module.COALESCE * number / 20)  # the next one comes at every moment of the gap, and behind it
     assert hearer.ids(WATCH) == told
+
+
+def test_work_that_is_told_of_on_and_on_is_heard_seldom_and_the_last_word_too(side: Open) -> None:
+    """Eight processes that each sent one every 5 ms lost a third of their rate."""
+    one, two = side(), side()
+    until(lambda: one.heard == two.heard == [WORK])
+    two.heard.clear()
+    ends = time.monotonic() + 1.5
+    while time.monotonic() < ends:
+        one.hints.tell(WORK)
+        one.hints.tell(CANCEL)
+        time.sleep(0.001)
+    one.hints.tell("last")
+    one.hints.tell(WORK)
+    until(lambda: "last" in two.heard)
+    seldom, often = two.heard.count(WORK), two.heard.count(CANCEL)
+    print(f"FIGURE in 1.5 s of telling on and on: work {seldom} times, cancels {often} times")
+    assert 5 <= seldom < often / 2
+    told = len(two.heard)
+    until(lambda: WORK in two.heard[told - 1 :] or two.heard[-2:] == [WORK, "last"])
+
+
+def test_a_note_goes_with_the_commit_of_its_task_and_with_no_other(side: Open, postgres_url: str) -> None:
+    database, other = side(listen=False).database, side()
+    until(lambda: other.heard == [WORK])
+    other.heard.clear()
+    with database.begin() as conn:
+        assert store.enqueue(conn, new_task("work", {}, task_id="a"), notes={"first": []}).created
+        conn.execute(text("SELECT pg_sleep(0.2)"))
+        assert other.heard == []
+    until(lambda: other.heard == ["first"])
+    with database.begin() as conn:
+        assert not store.enqueue(conn, new_task("work", {}, task_id="a"), notes={"twice": []}).created
+    with pytest.raises(ZeroDivisionError), database.begin() as conn:
+        store.enqueue(conn, new_task("work", {}, task_id="b"), notes={"undone": []})
+        raise ZeroDivisionError
+    with database.single() as conn:
+        store.enqueue(conn, new_task("work", {}, task_id="c"), notes={"last": ["c"]})
+    until(lambda: len(other.heard) > 1)
+    assert other.heard == ["first", "last\nc"]
