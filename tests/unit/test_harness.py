@@ -54,7 +54,7 @@ def test_a_server_ends_with_the_process_that_owns_it(processes: Processes, death
     owner = processes.start_command([sys.executable, "-c", script], env={"PYTHONPATH": root})
     owner.wait()
     pid, home, data = owner.output.split()
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 30
     while psutil.pid_exists(int(pid)) or Path(home).exists() or Path(data).exists():
         assert time.monotonic() < deadline, f"server {pid} or its files {home}, {data} are still there"
         time.sleep(0.05)
