@@ -14,15 +14,20 @@ from jobrunner.db.notes import ENDED, WATCH, ids_of
 from jobrunner.errors import DatabaseUnavailable
 from jobrunner.queue.views import TaskView
 
+PART = 100  # tasks that one look brings, at most
 YOUNG = 0.02  # seconds after a submission in which its end is rather heard of than looked for
 
 
 class Awaiting:
-    """Waits for tasks with ``hints``, whose ``heard`` has to be this one's; ``look`` finds those of some that ended."""
+    """Waits for tasks with ``hints``, whose ``heard`` has to be this one's.
+
+    ``look`` finds those of some that ended: PART of them where there are more.
+    """
 
     def __init__(self, look: Callable[[Sequence[str]], list[TaskView]]) -> None:
         self._look = look
         self._announced: dict[str, float] = {}
+        self._unseen: set[str] = set()  # announced, and perhaps ended before that: nobody will tell of them
         self._found: SimpleQueue[list[TaskView]] = SimpleQueue()
         self._submitted_at = -math.inf
         self._submitted = ""
@@ -40,9 +45,9 @@ class Awaiting:
         """Take in what another process told, and look at what has ended: who waits is woken when it is found."""
         topic, task_ids = ids_of(hint)
         mine = [task_id for task_id in task_ids if task_id in self._announced] if topic == ENDED else []
-        if mine:
+        for start in range(0, len(mine), PART):
             try:
-                found = self._look(mine)
+                found = self._look(mine[start : start + PART])
             except DatabaseUnavailable:
                 found = []
             self._found.put(found)
@@ -50,10 +55,14 @@ class Awaiting:
     def wait(self, hints: Hints, task_ids: Collection[str], seconds: float) -> list[TaskView]:
         """Those that have ended, as soon as there is one; empty after so many seconds."""
         wanted, until = set(task_ids), time.monotonic() + seconds
-        fresh = self._announce(hints, task_ids)
-        if fresh:
+        unseen = (self._unseen | set(self._announce(hints, task_ids))) & wanted
+        if unseen:
             # A task that was added just now need not be looked for yet: it would only be in the way of its worker.
-            found = self._hear(wanted, min(until, self._submitted_at + YOUNG)) or self._look(fresh)
+            found = self._hear(wanted, min(until, self._submitted_at + YOUNG))
+            if not found:
+                found = self._look([*unseen])
+                unseen = unseen if len(found) >= PART else set()
+            self._unseen = unseen.difference(view.task_id for view in found)
             if found:
                 return found
         return self._hear(wanted, until) or self._look([*task_ids])

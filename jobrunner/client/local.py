@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from jobrunner.background import schedules
-from jobrunner.client.awaiting import Awaiting
+from jobrunner.client.awaiting import PART, Awaiting
 from jobrunner.client.desk import Answer
 from jobrunner.db import schema
 from jobrunner.db.engine import open_database
@@ -30,7 +30,6 @@ from jobrunner.queue.views.tasks import PAGE
 from jobrunner.submission import Request, prepare
 
 SELDOM = 0.02  # seconds since the last hint, after which the next goes out by itself
-WHOLE = 100  # tasks that one look brings whole
 
 
 class Local:
@@ -185,7 +184,8 @@ class Local:
 
     def _notes(self, task_id: str) -> Notes:
         """What to tell of a task that was added."""
-        return {WORK: (), WATCH: [task_id]} if self._awaiting.submitted(task_id) else {WORK: ()}
+        watch: Notes = {WATCH: [task_id]} if self._awaiting.submitted(task_id) else {}
+        return {**watch, WORK: ()}  # a worker that hears of work begins at once, and then has to know who waits
 
     def _sender(self) -> Hints:
         if self._hints is None:
@@ -195,8 +195,8 @@ class Local:
 
     def _ended(self, task_ids: Sequence[str]) -> list[TaskView]:
         with self._database.read(own=True) as conn:
-            if len(task_ids) > WHOLE:
-                task_ids = views.ended_among(conn, task_ids)[:WHOLE]
+            if len(task_ids) > PART:
+                task_ids = views.ended_among(conn, task_ids)[:PART]
             if len(task_ids) == 1:
                 with suppress(TaskNotFound):
                     return [view for view in [views.task(conn, task_ids[0])] if view.status in tasks.ENDED]

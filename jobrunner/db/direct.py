@@ -36,10 +36,14 @@ _NAMED = re.compile(r"%\((\w+)\)s|%%")
 
 @dataclass(slots=True)
 class Own:
-    """How one of our own connections reads values, whether it prepares statements, and which ones it has prepared."""
+    """How one of our own connections reads values, whether it prepares statements, and which ones it has prepared.
+
+    ``guarded`` is False behind a pooler, where the session has no limit for a transaction that does nothing.
+    """
 
     transformer: Any  # psycopg's Transformer, in the one of its implementations that is installed
     prepares: bool
+    guarded: bool
     names: set[bytes] = field(default_factory=set)
 
 

@@ -15,9 +15,10 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from jobrunner.db.deadline import WATCHDOG
+from jobrunner.db.direct import OWN
 from jobrunner.db.faults import is_busy, is_mistake, is_outage, reason
 from jobrunner.db.pool import Pool
-from jobrunner.db.postgresql import open_server
+from jobrunner.db.postgresql import IDLE, open_server
 from jobrunner.db.sqlite import open_file
 from jobrunner.errors import DatabaseBusy, DatabaseUnavailable
 
@@ -70,8 +71,11 @@ class Database:
             if self.is_sqlite:
                 yield conn
                 return
-            conn.execution_options(isolation_level="READ COMMITTED")
+            driver: Any = conn.connection.driver_connection
+            if idle is None and not conn.info[OWN].guarded:
+                idle = IDLE
             try:
+                driver.autocommit = False  # by SQLAlchemy's option each use would leave two entries for the end
                 with conn.begin():
                     if idle is not None:
                         conn.exec_driver_sql(f"SET LOCAL idle_in_transaction_session_timeout = {int(idle * 1_000)}")
@@ -79,7 +83,7 @@ class Database:
                         conn.exec_driver_sql(f"SET LOCAL lock_timeout = {int(patience * 1_000)}")
                     yield conn
             finally:
-                _commit_by_itself(conn)
+                _commit_by_itself(conn, driver)
 
     def single(self, deadline: float = DEADLINE) -> AbstractContextManager[Connection]:
         """A connection for one statement that is a transaction of its own: on PostgreSQL two round trips fewer."""
@@ -91,7 +95,7 @@ class Database:
 
     @contextmanager
     def detached(self) -> Iterator[Any]:
-        """A driver's connection of this thread's own, outside the pool, in autocommit; closed at the block's end.
+        """A driver's connection of this thread's own, beside the pool's, in autocommit; closed at the block's end.
 
         What the thread asks of the database inside the block it asks there as well: the server's process at its other
         end is awake, where another would have to be woken. PostgreSQL only.
@@ -206,8 +210,9 @@ class _Use:
         """SQLite's transaction; that of PostgreSQL is the statement, or begun by :meth:`Database.begin`."""
         try:
             conn.begin()
-        except DBAPIError as error:
+        except BaseException as error:
             self.__exit__(type(error), error, None)
+            raise
 
     def _end(self, error: BaseException | None) -> DBAPIError | None:
         """End the transaction that SQLAlchemy began by itself; returns what went wrong with that."""
@@ -220,16 +225,18 @@ class _Use:
             else:
                 conn.rollback()
         except DBAPIError as found:
+            if not conn.invalidated:  # a full disk, say: the transaction still stands, and bars the next from beginning
+                conn.invalidate(found)
             return found
         return None
 
 
-def _commit_by_itself(conn: Connection) -> None:
+def _commit_by_itself(conn: Connection, driver: Any) -> None:
     """As a connection of a pool is; one that cannot be brought there is given up."""
     if not conn.invalidated:
         try:
-            conn.execution_options(isolation_level="AUTOCOMMIT")
-        except (psycopg.Error, DBAPIError) as error:
+            driver.autocommit = True
+        except psycopg.Error as error:
             conn.invalidate(error)
 
 

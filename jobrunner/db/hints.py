@@ -12,7 +12,7 @@ import selectors
 import socket
 import threading
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -39,8 +39,8 @@ class Hints:
     """Sends hints and hears those of others; ``heard`` is called with each, in a thread of this object.
 
     ``listen`` is False for a process that does not work, ``ends`` True for one that waits for the end of tasks. A topic
-    that this process sends reaches itself at once, by ``own`` (else ``heard``) in the sender's thread, and not a second
-    time over the wire.
+    that is sent here reaches this process at once, by ``own`` (else ``heard``) in the sender's thread, and not a second
+    time over the wire; only a note that goes with a commit is heard by its own process as by all others.
     """
 
     def __init__(
@@ -170,10 +170,7 @@ class Hints:
             return False
         try:
             with self._database.guard(link, DEADLINE):
-                for channel in fresh:
-                    link.execute(f"LISTEN {channel}")
-                if due or checks:
-                    _say(link, due)
+                _say(link, fresh, due)
         except BaseException:
             for topic, task_ids in due.items():
                 self.tell(topic, task_ids)
@@ -220,10 +217,14 @@ class Hints:
         return min(ahead, default=CHECK)
 
 
-def _say(link: Any, hints: Notes) -> None:
-    """``notify`` for who does nothing else, at a third of its price; without hints it only sees whether one answers."""
+def _say(link: Any, channels: Sequence[str], hints: Notes) -> None:
+    """Listen, and ``notify`` at a third of its price; without either it only sees whether one answers.
+
+    Not by psycopg's own ``execute``, which calls the handler of notes in the middle of it, who uses this link too.
+    """
     escaping = Escaping(link.pgconn)
-    told = [
+    told = [b"LISTEN %b" % channel.encode() for channel in channels]
+    told += [
         b"NOTIFY %b, %b" % (channel.encode(), escaping.escape_literal(payload.encode()))
         for channel, payload in zip(*columns(hints), strict=True)
     ]

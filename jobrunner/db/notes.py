@@ -65,6 +65,8 @@ def _payloads(topic: str, task_ids: Collection[str]) -> Iterator[str]:
     parts, size = [topic], len(topic)
     for task_id in task_ids:
         more = len(task_id.encode()) + 1
+        if more > LONGEST - len(topic):  # no task has such a name, and the server would refuse all that is told with it
+            continue
         if size + more > LONGEST:
             yield "\n".join(parts)
             parts, size = [topic], len(topic)

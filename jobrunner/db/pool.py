@@ -53,6 +53,10 @@ class Pool:
             self._one_less()
             self.close_idle()
             return
+        if conn.get_execution_options():  # set by whose code it was lent to: they would hold for the next user too
+            conn.close()
+            self._one_less()
+            return
         self._idle.append(conn)
         if self._waiting:  # looked at after it was put there: who waits looks there after he said so
             with self._changed:
@@ -93,6 +97,7 @@ class Pool:
                         self._open += 1
                         return True
                     if not self._changed.wait(until - time.monotonic()):
+                        self._changed.notify()  # if we were told at the last moment, another one shall be
                         raise PoolTimeout("no connection was free in time")
                 return False
             finally:

@@ -15,12 +15,13 @@ from jobrunner.db.direct import OWN, Own
 from jobrunner.db.faults import DEAD_STATES
 
 CONNECT_TIMEOUT = 5  # seconds
+IDLE = 15  # seconds until the server frees the locks of a process that was stopped in mid-transaction
 PREPARED_AT = 5  # uses after which psycopg prepares a statement by itself
 
 _SESSION = {
-    # seconds until the server frees the locks of a process that was stopped in mid-transaction
-    "idle_in_transaction_session_timeout": "15s",
+    "idle_in_transaction_session_timeout": f"{IDLE}s",
     "timezone": "UTC",
+    "datestyle": "ISO",
     # Our statements take milliseconds, but the planner thinks some of them dear: compiling one took 357 ms.
     "jit": "off",
 }
@@ -40,11 +41,11 @@ _PINNED = {
 }
 
 # A pooler hands out other numbers than the server's own, and what is set behind it, strangers inherit: all but the
-# time zone, which poolers keep apart for each client.
+# two that poolers keep apart for each client.
 _SET = """
 SELECT pg_backend_pid(), count(set_config(name, value, false))
 FROM unnest(%s::text[], %s::text[]) AS s (name, value)
-WHERE name = 'timezone' OR %s OR pg_backend_pid() = %s
+WHERE name IN ('timezone', 'datestyle') OR %s OR pg_backend_pid() = %s
 """
 
 
@@ -78,13 +79,16 @@ def open_server(url: URL, *, pinned: bool) -> Engine:
     @event.listens_for(engine, "connect")
     def _prepare(connection: psycopg.Connection[Any], record: ConnectionPoolEntry) -> None:
         connection.adapters.register_loader("jsonb", TextLoader)  # json stays: SQLAlchemy's own reflection reads it
+        connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
         connection.autocommit = True
         own = connection.info.backend_pid
         with WATCHDOG.guard(connection, CONNECT_TIMEOUT):
             found: Any = connection.execute(_SET, ([*wanted], [*wanted.values()], trusted, own)).fetchone()
-        if found[0] != own and not trusted:
+        alone = trusted or found[0] == own
+        if not alone:
             connection.prepare_threshold = None
-        record.info[OWN] = Own(Transformer(connection), prepares=connection.prepare_threshold is not None)
+        prepares = connection.prepare_threshold is not None
+        record.info[OWN] = Own(Transformer(connection), prepares=prepares, guarded=alone)
 
     @event.listens_for(engine, "handle_error")
     def _dead(context: Any) -> None:

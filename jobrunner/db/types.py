@@ -106,7 +106,7 @@ class db_now(FunctionElement[datetime]):
 
     PostgreSQL: ``statement_timestamp()``, since ``now()`` is the start of the transaction and, in a prepared
     statement of an idle connection, was seen to be older than the row it had to find. SQLite: the process's clock,
-    through the function that :mod:`jobrunner.db.engine` registers.
+    through the function that :mod:`jobrunner.db.sqlite` registers.
     """
 
     type = UTCDateTime()

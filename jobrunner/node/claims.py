@@ -123,6 +123,7 @@ class Claims:
         """Hand over what somebody claimed meanwhile."""
         self._away = False
         self._back.set()
+        self._wet()  # as after a hint: he took what there was room for a while ago, of these kinds alone
         self._keep(found, take)
 
     async def withdraw(self) -> None:

@@ -123,18 +123,19 @@ class Lane:
     def _work(self, loop: asyncio.AbstractEventLoop, batch: list[Settlement]) -> None:
         fates: list[Fate] = []
         again: list[Settlement] = []
+        failed = False
         broken: Exception | None = None
         try:
             fates, again = self._record(batch)
         except DatabaseUnavailable as error:
             log.debug("outcomes cannot be recorded", error=str(error))
-            again = batch
+            again, failed = batch, True
         except Exception as error:  # noqa: BLE001 - told by run
             broken = error
         with suppress(RuntimeError):  # the loop is closed: the worker did not wait for this
-            loop.call_soon_threadsafe(self._written, fates, again, broken)
+            loop.call_soon_threadsafe(self._written, fates, again, failed or bool(again), broken)
 
-    def _written(self, fates: list[Fate], again: list[Settlement], broken: Exception | None) -> None:
+    def _written(self, fates: list[Fate], again: list[Settlement], failed: bool, broken: Exception | None) -> None:
         assert self._loop is not None
         assert self._over is not None
         self._busy = False
@@ -145,7 +146,7 @@ class Lane:
         self._waiting = again + self._waiting
         for task, outcome, status in fates:
             self._recorded(task, outcome, status)
-        self._pause = min(max(2 * self._pause, RETRY_FIRST), RETRY_CAP) if again else 0.0
-        if again:
+        self._pause = min(max(2 * self._pause, RETRY_FIRST), RETRY_CAP) if failed else 0.0
+        if failed:  # also where only reports waited
             self._next_at = self._loop.time() + self._pause
         self._go_on()

@@ -37,7 +37,7 @@ class Look:
 
 
 class Lookout:
-    """Claims, one look at a time; blocks, and belongs to one thread.
+    """Claims, one look at a time, in whatever thread: :class:`jobrunner.node.claims.Claims` sees to that. Blocks.
 
     A full look walks over what was taken since the oldest open transaction of anybody: with one held open for a minute
     at 2,000 tasks/s it took 19 ms instead of 4. A short look begins where the last task was taken, and stays at 3 ms.

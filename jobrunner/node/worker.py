@@ -291,8 +291,11 @@ class Worker:
                 self._state.failed += status is Status.FAILED
                 log.info("attempt ended", status=status, error=outcome.error, **told)
         if again is not None:
-            self._in_hand -= 1
-            self._take([again])
+            if self._draining:
+                self._ended(again, Outcome(Ending.RELEASED, error="its worker stops"))
+            else:
+                self._in_hand -= 1
+                self._take([again])
         if not self._in_hand:
             self._wakeup.set()
 

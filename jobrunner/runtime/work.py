@@ -115,7 +115,7 @@ class Work:
         if self.alive():
             self._children.sweep()  # before their tasks are anybody else's
         self.heartbeat.stop(reason)
-        holding = [held.task for held in self._held.all()]
+        holding = [task for held in self._held.all() for task in (held.task, held.next) if task is not None]
         if holding:
             try:
                 with self._database.begin() as conn:

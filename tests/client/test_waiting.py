@@ -12,6 +12,7 @@ import httpx2
 import psycopg
 import pytest
 
+from jobrunner.client import awaiting, local
 from jobrunner.client import watch as watching
 from jobrunner.client.awaiting import Awaiting
 from jobrunner.client.desk import Answer, Desk
@@ -116,6 +117,20 @@ def test_a_thousand_are_waited_for(desk: Local, monkeypatch: pytest.MonkeyPatch)
     ids = [submit(desk, seconds=0.5) for _ in range(1_000)]
     told = wait(desk, *ids, timeout=50)
     assert [told[task_id]["status"] for task_id in ids] == ["completed"] * 1_000
+
+
+def test_those_that_ended_before_they_were_waited_for_are_all_found(
+    desk: Local, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More than one look brings: nobody will tell of them."""
+    never_look(monkeypatch)
+    for module in (awaiting, local):
+        monkeypatch.setattr(module, "PART", 3)
+    ids = [submit(desk) for _ in range(20)]
+    time.sleep(1.0)
+    late = submit(desk, seconds=1.0)
+    told = wait(desk, *ids, late)
+    assert [told[task_id]["status"] for task_id in (*ids, late)] == ["completed"] * 21
 
 
 def test_a_cancel_elsewhere_is_told(desk: Local, postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:

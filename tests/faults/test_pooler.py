@@ -67,6 +67,10 @@ def test_who_is_told_another_number_sets_and_prepares_nothing(
             assert (_settings(driver) != usual) is sets
             found = conn.execute(text("SELECT count(*) > 0 FROM pg_prepared_statements")).scalar()
             assert found is prepares
+        with database.begin() as conn:
+            assert conn.execute(text(f"SHOW {ASKED[-1]}")).scalar() == "15s", (
+                "a stopped process holds no locks for long"
+            )
         database.dispose()
 
 

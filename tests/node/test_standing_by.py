@@ -10,7 +10,7 @@ import pytest
 
 from jobrunner.db.engine import Database
 from jobrunner.errors import DatabaseUnavailable
-from jobrunner.node import looking
+from jobrunner.node import feed, looking
 from tests.both_databases.moves import row
 from tests.node import waiting_tasks
 from tests.node.waiting_tasks import begun, gate
@@ -111,3 +111,15 @@ def test_who_found_work_looks_again_soon_though_nobody_hints(database: Database)
         for number in range(4):
             submit(database, 1, "node.quick")
             until(lambda wanted=number + 2: len(begun()) == wanted, "the next ones are not")  # type: ignore[misc]
+
+
+def test_more_than_was_claimed_for_it_is_looked_for_by_the_worker(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who claims for it takes what there was room for, and cannot know what else there is."""
+    monkeypatch.setattr(feed, "SOON", 60.0)
+    with working(database, poll_interval=60.0, async_=2) as node:
+        _stands_by(node)
+        submit(database, 12, "node.nap")
+        node.worker.heard_of_work()
+        until(lambda: statuses(database)["completed"] == 12, "all end")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 
 import pytest
@@ -33,3 +34,26 @@ def test_claimed_anew_before_the_word_of_its_record_it_begins_after_that(
         assert [one.outcome for one in left(database, task_id)] == ["error"]
         assert row(database, task_id).attempt == 2
         until(lambda: len(node.held) == 0, "nothing is held")
+
+
+def test_claimed_anew_while_its_worker_stops_it_goes_back_to_the_queue(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waiting_tasks.reset()
+    with working(database, poll_interval=0.05) as node:
+        claimed = threading.Event()
+
+        def dawdle(point: str) -> None:
+            if point == "settle-after-commit" and not claimed.is_set():
+                node.worker.heard_of_work()
+                until(lambda: row(database, task_id).attempt == 2, "it is claimed anew")
+                node.worker.drain("the test says so")
+                claimed.set()
+                time.sleep(0.1)
+
+        monkeypatch.setattr(settler, "hit", dawdle)
+        [task_id] = submit(database, 1, "node.fails_once")
+        until(claimed.is_set, "it fails, and is claimed anew")
+    assert begun() == [task_id]
+    assert [one.outcome for one in left(database, task_id)] == ["error", "released"]
+    assert row(database, task_id).status == "pending"
