@@ -90,7 +90,7 @@ def test_without_a_pooler_both_is_done(postgres_url: str) -> None:
 def pooled(postgres_url: str) -> Iterator[str]:
     """A PgBouncer in transaction mode with two server connections; gives the URL of the database behind it."""
     program = shutil.which("pgbouncer", path="/usr/sbin:/usr/bin:/usr/local/bin")
-    if program is None:
+    if program is None:  # a user's machine may have none and cannot get it by pip; .ci/run installs it
         pytest.skip("PgBouncer is not installed: apt-get install pgbouncer")
     url, port, user = urlsplit(postgres_url), free_port(), server_user()  # it refuses to run as root
     where = urlunsplit(url._replace(netloc=f"{url.username}@127.0.0.1:{port}"))

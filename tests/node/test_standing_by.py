@@ -28,6 +28,10 @@ def _stands_by(node: Working) -> None:
     until(lambda: bool(node.worker._claims._standing), "it is idle")
 
 
+def _have_begun(count: int) -> None:
+    until(lambda: len(begun()) == count, f"{count} have begun")
+
+
 def test_who_hears_of_work_claims_it_in_his_own_thread(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     by: list[str] = []
 
@@ -42,7 +46,7 @@ def test_who_hears_of_work_claims_it_in_his_own_thread(database: Database, monke
             _stands_by(node)
             submit(database, 1, "node.quick")
             node.worker.heard_of_work()
-            until(lambda wanted=number + 1: len(begun()) == wanted, "it begins")  # type: ignore[misc]
+            _have_begun(number + 1)
     assert len(by) == 6
     assert by.count(threading.current_thread().name) >= 3, "the others met a look of the worker's own"
 
@@ -107,10 +111,10 @@ def test_who_found_work_looks_again_soon_though_nobody_hints(database: Database)
     with working(database, poll_interval=60.0) as node:
         _stands_by(node)
         node.submit(1, "node.quick")
-        until(lambda: len(begun()) == 1, "the first is hinted at")
+        _have_begun(1)
         for number in range(4):
             submit(database, 1, "node.quick")
-            until(lambda wanted=number + 2: len(begun()) == wanted, "the next ones are not")  # type: ignore[misc]
+            _have_begun(number + 2)
 
 
 def test_more_than_was_claimed_for_it_is_looked_for_by_the_worker(
