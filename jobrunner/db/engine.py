@@ -16,6 +16,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from jobrunner.db.deadline import WATCHDOG
 from jobrunner.db.direct import OWN
+from jobrunner.db.driver import told
 from jobrunner.db.faults import is_busy, is_mistake, is_outage, reason
 from jobrunner.db.pool import Pool
 from jobrunner.db.postgresql import IDLE, open_server
@@ -76,6 +77,9 @@ class Database:
                 idle = IDLE
             try:
                 driver.autocommit = False  # by SQLAlchemy's option each use would leave two entries for the end
+            except psycopg.Error as error:  # it was closed behind our back
+                raise told(conn, "BEGIN", error) from error
+            try:
                 with conn.begin():
                     if idle is not None:
                         conn.exec_driver_sql(f"SET LOCAL idle_in_transaction_session_timeout = {int(idle * 1_000)}")

@@ -9,6 +9,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
 from jobrunner.db.engine import Database, open_database
+from jobrunner.errors import DatabaseUnavailable
 
 
 @pytest.fixture
@@ -65,3 +66,17 @@ def test_a_transaction_is_one_and_a_single_statement_another(database: Database)
             raise ZeroDivisionError
     with database.read() as conn:
         assert conn.execute(text("SELECT id FROM boxes")).scalars().all() == ([] if database.is_sqlite else [2])
+
+
+def test_one_that_was_closed_while_idle_costs_one_use(postgres_url: str) -> None:
+    database = open_database(postgres_url, pool_size=1)
+    with database.single() as conn:
+        conn.execute(text("SELECT 1"))
+        driver = conn.connection.driver_connection
+    assert driver is not None
+    driver.close()
+    with pytest.raises(DatabaseUnavailable), database.begin() as conn:
+        conn.execute(text("SELECT 1"))
+    with database.begin() as conn:
+        assert conn.execute(text("SELECT 1")).scalar() == 1
+    database.dispose()
