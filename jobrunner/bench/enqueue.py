@@ -22,7 +22,7 @@ from jobrunner.bench.stage import Stage
 from jobrunner.bench.writers import writers
 from jobrunner.submission import Request, submit_many
 
-IN_ALL = 10_000  # rows of one side of a round, at least: so many calls as that takes
+IN_ALL = 50_000  # rows of one side of a round, at least: so many calls as that takes
 WARM = 6  # calls that do not count: the driver prepares a statement at its fifth use
 
 
@@ -135,7 +135,7 @@ def _on_file(stage: Stage, opened: ExitStack) -> Iterator[Way]:
 
 
 def _calls(stage: Stage, size: int) -> int:
-    return max(1, min(IN_ALL, stage.scale.tasks) // size)
+    return max(1, min(IN_ALL, 5 * stage.scale.tasks) // size)
 
 
 def _as_caller(engine: Engine) -> None:

@@ -13,6 +13,7 @@ from jobrunner.queue.task import Ending, Outcome, Task
 
 AHEAD = 0.025  # seconds of its measured rate that a pool is fed ahead: a claim takes 2 to 10 ms
 AHEAD_MOST = 1_000  # tasks
+ALONE = 4  # times as far where no other worker could have them: a file's claims cost it the same lock as its settles
 QUICK = 20.0  # tasks a second and slot, below which a slot loses nothing while the next claim is made
 SOON = 0.02  # seconds from a look that found work to the next that is not hinted at; then twice as many, and so on
 MEASURE = 0.02  # seconds over which a rate is taken, at least
@@ -21,7 +22,8 @@ MEASURE = 0.02  # seconds over which a rate is taken, at least
 class Feed:
     """Holds what was claimed for one pool until a slot is free. All calls belong to the worker's loop.
 
-    ``begin`` starts one in the pool; ``given_up`` hears of one that was stopped before it began.
+    ``begin`` starts one in the pool; ``given_up`` hears of one that was stopped before it began. ``alone`` says that
+    this is the database's only worker.
     """
 
     def __init__(
@@ -30,8 +32,11 @@ class Feed:
         types: tuple[str, ...],
         begin: Callable[[Holding], None],
         given_up: Callable[[Task, Outcome], None],
+        *,
+        alone: bool = False,
     ) -> None:
         self.pool = pool
+        self._far = ALONE if alone else 1
         self._types = types
         self._begin = begin
         self._given_up = given_up
@@ -125,6 +130,6 @@ class Feed:
         if passed >= MEASURE:
             self._rate = self._ended / passed
             self._ended, self._measured_at = 0, moment
-        ahead = min(int(self._rate * AHEAD), AHEAD_MOST) if self._rate >= QUICK * self.pool.slots else 0
+        ahead = min(int(self._rate * AHEAD * self._far), AHEAD_MOST) if self._rate >= QUICK * self.pool.slots else 0
         self._mark = max(0, (ahead - self.pool.slots) // 2)
         return ahead

@@ -75,7 +75,7 @@ class Worker:
         self._handlers = handlers
         self._limits = limits
         self._ends = ends or Ends()
-        self._feeds = tuple(self._feed(pool) for pool in pools)
+        self._feeds = tuple(self._feed(pool, alone=database.is_sqlite) for pool in pools)
         self._watch = Watch(self._feeds, state, host, limits.max_memory_mb)
         of_kind = {feed.pool.kind: feed for feed in self._feeds}
         self._feed_of = {name: of_kind[handler.kind] for name, handler in handlers.items()}
@@ -214,9 +214,9 @@ class Worker:
             self._state.reason = reason or stuck
         return reason is not None
 
-    def _feed(self, pool: Pool) -> Feed:
+    def _feed(self, pool: Pool, *, alone: bool) -> Feed:
         types = tuple(handler.name for handler in self._handlers.values() if handler.kind == pool.kind)
-        return Feed(pool, types, self._begin, self._ended)
+        return Feed(pool, types, self._begin, self._ended, alone=alone)
 
     def _take(self, claimed: Sequence[Task]) -> None:
         for task in claimed:

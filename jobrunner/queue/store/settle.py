@@ -43,13 +43,12 @@ def settle(
     """
     if not settlements:
         return []
-    given: dict[str, Any] = {"outcomes": [_row(task, outcome) for task, outcome in settlements]}
-    if notes is None:
-        found = direct.fetch(conn, _statement(), given)
-    else:
-        found = direct.fetch(conn, _statement_and_tell(), {**given, **bound(notes)})
-    done = {row[0]: _STATUSES[row[1]] for row in found}
     unwell = [one for one in settlements if one[1].ending is not Ending.COMPLETED]
+    given: dict[str, Any] = {"outcomes": [_row(task, outcome) for task, outcome in settlements]}
+    if notes is not None:
+        given |= bound(notes)
+    found = direct.fetch(conn, _statement(well=not unwell, tells=notes is not None), given)
+    done = {row[0]: _STATUSES[row[1]] for row in found}
     ended(conn, [_attempt(task, outcome) for task, outcome in unwell if task.lease.id in done])
     return [Settled(task.lease, done.get(task.lease.id)) for task, _ in settlements]
 
@@ -89,39 +88,31 @@ def _attempt(task: Task, outcome: Outcome) -> dict[str, Any]:
 
 
 @cache
-def _statement() -> Any:
-    rows = rowtable(
-        "outcomes",
-        id=Id,
-        token=Text(),
-        status=Text(),
-        delay=Float(53),
-        result=Text(),
-        error=Text(),
-        **{counter: Integer() for counter in _COUNTERS},
-    )
+def _statement(*, well: bool, tells: bool) -> Any:
+    """``well`` where all completed: a statement of half the columns, that moves no task to another moment."""
+    kinds: dict[str, Any] = {"id": Id, "token": Text(), "status": Text(), "result": Text()}
+    if not well:
+        kinds |= {"delay": Float(53), "error": Text(), **{counter: Integer() for counter in _COUNTERS}}
+    rows = rowtable("outcomes", **kinds)
     told = rows.c
     asked = _t.cancel_requested_at.is_not(None)
-    status = case((asked, Status.CANCELLED), else_=told.status)
-    again = and_(~asked, told.status == Status.PENDING)
-    return (
-        update(tasks)
-        .where(*held_rows(rows))
-        .values(
-            status=status,
-            token=null(),
-            lease_until=null(),
-            run_at=case((again, db_now(func.coalesce(told.delay, 0.0))), else_=_t.run_at),
-            finished_at=case((again, null()), else_=db_now()),
-            result=case((asked, null()), else_=cast(told.result, JsonText())),
-            error=case((asked, _t.error), else_=told.error),  # where asked, it holds the cancel's reason
-            progress=case((and_(~asked, told.status == Status.COMPLETED), 1.0), else_=_t.progress),
+    values: dict[str, Any] = {
+        "status": case((asked, Status.CANCELLED), else_=told.status),
+        "token": null(),
+        "lease_until": null(),
+        "finished_at": db_now(),
+        "result": case((asked, null()), else_=cast(told.result, JsonText())),
+        "error": case((asked, _t.error), else_=null()),  # where asked, it holds the cancel's reason
+        "progress": case((asked, _t.progress), else_=1.0),
+    }
+    if not well:
+        again = and_(~asked, told.status == Status.PENDING)
+        values |= {
+            "run_at": case((again, db_now(func.coalesce(told.delay, 0.0))), else_=_t.run_at),
+            "finished_at": case((again, null()), else_=db_now()),
+            "error": case((asked, _t.error), else_=told.error),
+            "progress": case((and_(~asked, told.status == Status.COMPLETED), 1.0), else_=_t.progress),
             **{counter: _t[counter] + func.coalesce(told[counter], 0) for counter in _COUNTERS},
-        )
-        .returning(_t.id, _t.status)
-    )
-
-
-@cache
-def _statement_and_tell() -> Any:
-    return beside(_statement())
+        }
+    statement = update(tasks).where(*held_rows(rows)).values(values).returning(_t.id, _t.status)
+    return beside(statement) if tells else statement
