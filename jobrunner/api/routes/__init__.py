@@ -3,12 +3,12 @@
 from jobrunner.api.routes import events, execute, node, nodes, overview, page, probes, schedules, static, tasks
 
 TABLE = (
+    *execute.ROUTES,  # the calls made most stand first: a request is held against one row after the other
+    *tasks.ROUTES,
     *probes.ROUTES,
     *page.ROUTES,
     *static.ROUTES,
-    *execute.ROUTES,
     *node.ROUTES,
-    *tasks.ROUTES,
     *nodes.ROUTES,
     *schedules.ROUTES,
     *overview.ROUTES,
