@@ -78,6 +78,12 @@ def _databases(request: pytest.FixtureRequest) -> Iterator[Databases]:
     databases.close()
 
 
+@pytest.fixture(scope="session")
+def postgres_server_url(_databases: Databases) -> str:
+    """The server on which all databases of this run are made."""
+    return _databases.url
+
+
 @pytest.fixture
 def empty_postgres_url(_databases: Databases) -> Iterator[str]:
     """A new PostgreSQL database without any table."""

@@ -80,7 +80,7 @@ def _check(report: Any, names: tuple[str, ...], url: str | None) -> None:
             "each of them seen completed, at its first attempt"
         )
     if "enqueue" in names:
-        added = 20 + 100 * 3 if url is None else 20 + 20 + 100 * 3 + 20  # one by one, many at once, by the writers
+        added = 20 + 100 * 15 if url is None else 20 + 20 + 100 * 15 + 20  # one by one, many at once, by the writers
         assert report["work"]["enqueue"] == {"ours": added, "bare": added}
 
 

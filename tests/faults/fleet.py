@@ -15,7 +15,8 @@ from jobrunner.db.engine import Database, open_database
 from jobrunner.db.tables import attempts, nodes, tasks
 from jobrunner.queue import store, views
 from jobrunner.queue.request import new_task
-from tests.faults import history
+from tests.faults import history, journal
+from tests.faults.check import check
 from tests.faults.history import History, Line
 from tests.processes import Process, Processes
 
@@ -49,6 +50,7 @@ class Fleet:
         self.accepted: list[str] = []
         self._processes = processes
         self._database: Database | None = None
+        self._kept = False
 
     @property
     def database(self) -> Database:
@@ -152,14 +154,19 @@ class Fleet:
         with self.database.begin() as conn:
             conn.execute(text("CREATE TABLE ledger (task_id text NOT NULL, attempt integer NOT NULL)"))
 
+    def keep_a_journal(self) -> None:
+        """From now on the database notes every move; :meth:`prove` looks at them all."""
+        journal.keep(self.database)
+        self._kept = True
+
     def history(self, *, effects: bool = False) -> History:
         """Everything known of the run."""
-        return history.read(self.database, self.ledger, self.accepted, effects=effects)
+        return history.read(self.database, self.ledger, self.accepted, effects=effects, kept=self._kept)
 
     def prove(self, what: str, *, effects: bool = False, **figures: float) -> History:
         """Nothing lost, nothing completed twice, every further run explained; prints the figures."""
         found = self.history(effects=effects)
-        assert history.violations(found) == []
+        assert check(found) == []
         statuses = "/".join(sorted({row.status for row in found.rows}))
         told = "".join(f", {name} {value:.4g}" for name, value in figures.items())
         print(

@@ -1,20 +1,18 @@
-"""What happened, and whether it was allowed to: one pure function over the rows and the ledger."""
+"""What happened: what callers were told, what the rows say at the end, and what handlers wrote down themselves."""
 
 from __future__ import annotations
 
 import json
-from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 
 from sqlalchemy import select, text
 
 from jobrunner.db.engine import Database
-from jobrunner.db.tables import attempts, tasks
-
-ENDED = ("completed", "failed", "cancelled")
+from jobrunner.db.tables import attempts, firings, tasks
+from tests.faults import journal
+from tests.faults.journal import Move
 
 
 @dataclass(frozen=True)
@@ -24,6 +22,28 @@ class Row:
     task_id: str
     status: str
     attempt: int
+    request_hash: str | None = None
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call of a client. ``what`` is submit or cancel, ``result`` ok, fail or unknown, ``at`` when it was told."""
+
+    what: str
+    task_id: str
+    result: str
+    at: float = 0.0
+    request_hash: str | None = None
+
+
+@dataclass(frozen=True)
+class Stop:
+    """A worker that was told to end at ``at``, and took so many seconds."""
+
+    node_id: str
+    at: float
+    took: float
+    grace: float
 
 
 @dataclass(frozen=True)
@@ -48,13 +68,24 @@ class Line:
 
 @dataclass(frozen=True)
 class History:
-    """Everything known of a run; ``effects`` are (task_id, attempt) of each committed effect, None where none ran."""
+    """Everything known of a run. What a test does not look at stays empty, or None.
+
+    ``effects`` are (task_id, attempt) of each committed effect, ``firings`` (schedule, instant, task_id), ``due`` the
+    (schedule, instant) that had to fire, ``counts`` the numbers that people were shown.
+    """
 
     accepted: Sequence[str]
     rows: Sequence[Row]
     ended: Sequence[Ended]
     lines: Sequence[Line]
     effects: Sequence[tuple[str, int]] | None = None
+    calls: Sequence[Call] = ()
+    moves: Sequence[Move] = ()
+    firings: Sequence[tuple[str, str, str]] = ()
+    due: frozenset[tuple[str, str]] | None = None
+    counts: Mapping[str, int] | None = None
+    stops: Sequence[Stop] = ()
+    lease_seconds: float | None = None
 
     @property
     def lost(self) -> int:
@@ -67,71 +98,22 @@ class History:
         return sum(line.what == "begin" for line in self.lines)
 
 
-def violations(history: History) -> list[str]:
-    """Every promise that was broken: nothing lost, nothing completed twice, every further run explained by a row."""
-    found = []
-    rows = {row.task_id: row for row in history.rows}
-    told: dict[str, dict[int, str]] = defaultdict(dict)
-    for one in history.ended:
-        told[one.task_id][one.attempt] = one.outcome
-    begun = Counter((line.task_id, line.attempt) for line in history.lines if line.what == "begin")
-    for task_id in history.accepted:
-        if task_id not in rows:
-            found.append(f"{task_id}: lost")
-        elif rows[task_id].status not in ENDED:
-            found.append(f"{task_id}: still {rows[task_id].status}")
-    found += [f"{task_id}: nobody asked for it" for task_id in rows.keys() - set(history.accepted)]
-    for row in history.rows:
-        explained = told[row.task_id]
-        silent = [n for n in range(1, row.attempt + 1) if n not in explained]
-        # One that went well leaves none, also where a cancel overtook its end.
-        lawful = {"completed": [[row.attempt]], "cancelled": [[], [row.attempt]]}.get(row.status, [[]])
-        if silent not in lawful:
-            found.append(f"{row.task_id} ({row.status}): of {row.attempt} attempts, {silent} have no row")
-    for (task_id, attempt), times in begun.items():
-        if times > 1:
-            found.append(f"{task_id}: attempt {attempt} began {times} times")
-        if task_id not in rows or attempt > rows[task_id].attempt:
-            found.append(f"{task_id}: attempt {attempt} began, and nobody counted it")
-    return found + _overlaps(history, told) + _effects(history, rows)
-
-
-def _overlaps(history: History, told: dict[str, dict[int, str]]) -> list[str]:
-    """Two attempts of one task at once are allowed only where the earlier one's lease had run out."""
-    spans: dict[str, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
-    for line in history.lines:
-        spans[line.task_id][line.attempt].append(line.at)
-    found = []
-    for task_id, by_attempt in spans.items():
-        numbers = sorted(by_attempt)
-        for earlier, later in pairwise(numbers):
-            overlap = max(by_attempt[earlier]) - min(by_attempt[later])
-            if overlap > 0 and told[task_id].get(earlier) != "lost":
-                found.append(f"{task_id}: attempts {earlier} and {later} ran at once for {overlap:.2f} s")
-    return found
-
-
-def _effects(history: History, rows: dict[str, Row]) -> list[str]:
-    if history.effects is None:
-        return []
-    asked = {(line.task_id, line.attempt) for line in history.lines if line.what == "asks for its effect"}
-    wanted = {(row.task_id, row.attempt) for row in rows.values() if row.status == "completed"} & asked
-    counted = Counter(history.effects)
-    found = [f"{task_id}: completed without its effect" for task_id, _ in wanted - counted.keys()]
-    found += [f"{task_id}: an effect of attempt {n} stands" for task_id, n in counted.keys() - wanted]
-    return found + [f"{one[0]}: its effect stands {times} times" for one, times in counted.items() if times > 1]
-
-
-def read(database: Database, ledger: Path, accepted: Sequence[str], *, effects: bool = False) -> History:
-    """Gather it from the database and the ledger."""
+def read(
+    database: Database, ledger: Path, accepted: Sequence[str], *, effects: bool = False, kept: bool = False
+) -> History:
+    """Gather it from the database and the ledger; ``kept`` tells that the database keeps a journal."""
     left = select(tasks.c.task_id, attempts.c.attempt, attempts.c.outcome).join(tasks, tasks.c.id == attempts.c.task)
+    row = select(tasks.c.task_id, tasks.c.status, tasks.c.attempt, tasks.c.request_hash)
     written = None
     with database.read() as conn:
-        rows = [Row(*one) for one in conn.execute(select(tasks.c.task_id, tasks.c.status, tasks.c.attempt))]
+        rows = [Row(*one) for one in conn.execute(row)]
         ended = [Ended(*one) for one in conn.execute(left)]
+        fired = conn.execute(select(firings.c.schedule, firings.c.fire_at, firings.c.task_id)).all()
+        moves = journal.read(conn) if kept else ()
         if effects:
             written = [(one[0], one[1]) for one in conn.execute(text("SELECT task_id, attempt FROM ledger"))]
-    return History(accepted, rows, ended, lines(ledger), written)
+    told = [(one.schedule, one.fire_at.isoformat(), one.task_id) for one in fired]
+    return History(accepted, rows, ended, lines(ledger), written, moves=moves, firings=told)
 
 
 def lines(ledger: Path) -> list[Line]:

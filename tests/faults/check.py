@@ -1,0 +1,236 @@
+"""Whether what happened was allowed to: one pure function over a history, which names each broken promise.
+
+The numbers are those of the invariants that the documentation promises.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby, pairwise
+
+from jobrunner.queue.task import CRASH_BUDGET, ENDED, LOSS_BUDGET, MOVES, Status
+from tests.faults.history import History
+from tests.faults.journal import Move, State
+
+LAWFUL = {(begin, end) for begins, ends in MOVES.values() for begin in begins for end in ends}
+TOLERANCE = 1.5  # seconds between a statement's time and the moment at which its trigger ran, on a busy machine
+EARLY = 0.1  # seconds by which no trigger can run before its statement, whatever the clock's grain
+
+
+@dataclass(frozen=True)
+class Violation:
+    """One broken promise."""
+
+    invariant: str
+    task_id: str
+    told: str
+
+    def __str__(self) -> str:
+        return f"{self.invariant} {self.task_id}: {self.told}"
+
+
+def check(history: History) -> list[Violation]:
+    """Every promise that was broken, in the order of their numbers."""
+    found = [*_rows(history), *_attempts(history), *_lines(history), *_effects(history), *_firings(history)]
+    for task_id, moves in _by_task(history.moves).items():
+        found += [*_moves(task_id, moves), *_leases(task_id, moves, history.lease_seconds)]
+    found += [*_unique(history.moves), *_cancels(history), *_stops(history)]
+    return sorted(found, key=lambda one: (int(one.invariant[1:]), one.task_id))
+
+
+def _rows(history: History) -> Iterator[Violation]:
+    """I1 no loss, I2 no invention, I3 what was unknown resolves, I12 everything ends, I20 the counts agree."""
+    rows = {row.task_id: row for row in history.rows}
+    fired = {task_id for _, _, task_id in history.firings}
+    asked = {call.task_id for call in history.calls if call.what == "submit"} | set(history.accepted) | fired
+    for task_id in sorted({*history.accepted, *fired}):
+        if task_id not in rows:
+            yield Violation("I1", task_id, "lost")
+    for row in history.rows:
+        if row.task_id not in asked:
+            yield Violation("I2", row.task_id, "nobody asked for it")
+        if row.status not in ENDED:
+            yield Violation("I12", row.task_id, f"still {row.status}")
+    hashes: dict[str, set[str]] = defaultdict(set)
+    for call in history.calls:
+        if call.what == "submit" and call.request_hash and call.result != "fail":
+            hashes[call.task_id].add(call.request_hash)
+    for task_id, told in hashes.items():
+        if task_id in rows and rows[task_id].request_hash not in {None, *told}:
+            yield Violation("I2", task_id, "its row is of another request")
+        if len(told) > 1:
+            yield Violation("I3", task_id, "two different requests were taken under one id")
+    if history.counts is not None and history.counts != Counter(row.status for row in history.rows):
+        yield Violation("I20", "-", f"the page counts {history.counts}")
+
+
+def _attempts(history: History) -> Iterator[Violation]:
+    """I5: every attempt has one end. One that went well leaves no row, also where a cancel overtook it."""
+    told: dict[str, dict[int, str]] = defaultdict(dict)
+    for one in history.ended:
+        if one.attempt in told[one.task_id]:
+            yield Violation("I5", one.task_id, f"attempt {one.attempt} ended twice")
+        told[one.task_id][one.attempt] = one.outcome
+    for row in history.rows:
+        silent = [n for n in range(1, row.attempt + 1) if n not in told[row.task_id]]
+        lawful = {"completed": [[row.attempt]], "cancelled": [[], [row.attempt]]}.get(row.status, [[]])
+        if row.status in ENDED and silent not in lawful:
+            yield Violation("I5", row.task_id, f"{row.status}: of {row.attempt} attempts, {silent} have no row")
+
+
+def _lines(history: History) -> Iterator[Violation]:
+    """I4: no attempt begins twice, or uncounted. I9: two run at once only where the first one's lease had run out."""
+    rows = {row.task_id: row for row in history.rows}
+    lost = {(one.task_id, one.attempt) for one in history.ended if one.outcome == "lost"}
+    begun = Counter((line.task_id, line.attempt) for line in history.lines if line.what == "begin")
+    for (task_id, attempt), times in begun.items():
+        if times > 1:
+            yield Violation("I4", task_id, f"attempt {attempt} began {times} times")
+        if task_id not in rows or attempt > rows[task_id].attempt:
+            yield Violation("I4", task_id, f"attempt {attempt} began, and nobody counted it")
+    spans: dict[str, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for line in history.lines:
+        spans[line.task_id][line.attempt].append(line.at)
+    for task_id, by_attempt in spans.items():
+        for earlier, later in pairwise(sorted(by_attempt)):
+            overlap = max(by_attempt[earlier]) - min(by_attempt[later])
+            if overlap > 0 and (task_id, earlier) not in lost:
+                yield Violation("I9", task_id, f"attempts {earlier} and {later} ran at once for {overlap:.2f} s")
+
+
+def _effects(history: History) -> Iterator[Violation]:
+    """I5: the effects that stand are those of recorded completions, each once."""
+    if history.effects is None:
+        return
+    asked = {(line.task_id, line.attempt) for line in history.lines if line.what == "asks for its effect"}
+    wanted = {(row.task_id, row.attempt) for row in history.rows if row.status == "completed"} & asked
+    counted = Counter(history.effects)
+    for task_id, _ in wanted - counted.keys():
+        yield Violation("I5", task_id, "completed without its effect")
+    for (task_id, attempt), times in counted.items():
+        if (task_id, attempt) not in wanted:
+            yield Violation("I5", task_id, f"an effect of attempt {attempt} stands")
+        if times > 1:
+            yield Violation("I5", task_id, f"its effect stands {times} times")
+
+
+def _firings(history: History) -> Iterator[Violation]:
+    """I13: one task for each instant, and for each that was due."""
+    counted = Counter((schedule, at) for schedule, at, _ in history.firings)
+    for (schedule, at), times in counted.items():
+        if times > 1:
+            yield Violation("I13", schedule, f"{at} fired {times} times")
+    if history.due is not None:
+        for schedule, at in history.due - counted.keys():
+            yield Violation("I13", schedule, f"{at} never fired")
+        for schedule, at in counted.keys() - history.due:
+            yield Violation("I13", schedule, f"{at} was not due")
+
+
+def _moves(task_id: str, moves: Sequence[Move]) -> Iterator[Violation]:
+    """I4 claims are counted, I6 what ended stays, I7 only lawful moves, I11 budgets; and no gap between two moves."""
+    for earlier, later in pairwise(moves):
+        if later.before != earlier.after:
+            yield Violation("I7", task_id, f"from {earlier.after} it was suddenly {later.before}")
+    tokens: set[str | None] = set()
+    for move in moves:
+        before, after = move.before, move.after
+        if before is None:
+            if after.status != Status.PENDING or after.attempt:
+                yield Violation("I7", task_id, f"it was made {after.status}")
+            continue
+        if before.status != after.status and (before.status, after.status) not in LAWFUL:
+            yield Violation("I7", task_id, f"{before.status} -> {after.status}")
+        if before.status in ENDED and after.status != before.status and after.generation != before.generation + 1:
+            yield Violation("I6", task_id, f"it was {before.status}, and is {after.status} in the same generation")
+        if (before.status, after.status) == (Status.PENDING, Status.RUNNING):
+            if after.attempt != before.attempt + 1:
+                yield Violation("I4", task_id, f"claimed, and attempt {before.attempt} became {after.attempt}")
+            if after.token in tokens:
+                yield Violation("I4", task_id, "a token came twice")
+            tokens.add(after.token)
+        elif after.attempt != before.attempt:
+            yield Violation("I4", task_id, f"attempt {before.attempt} became {after.attempt} without a claim")
+        if after.status == Status.RUNNING == before.status and after.token != before.token:
+            yield Violation("I5", task_id, "the token changed under a running attempt")
+        yield from _budgets(task_id, move)
+
+
+def _budgets(task_id: str, move: Move) -> Iterator[Violation]:
+    after = move.after
+    limits = {"failures": move.max_attempts, "crashes": CRASH_BUDGET, "losses": LOSS_BUDGET}
+    for name, limit in limits.items():
+        spent = getattr(after, name)
+        if spent > limit or (spent == limit and after.status in (Status.PENDING, Status.RUNNING)):
+            yield Violation("I11", task_id, f"{after.status} with {spent} {name} of {limit}")
+    before = move.before
+    if before and before.status == Status.RUNNING and after.status == Status.PENDING:
+        charged = sum(getattr(after, one) - getattr(before, one) for one in (*limits, "releases", "snoozes"))
+        if charged != 1:
+            yield Violation("I11", task_id, f"an attempt was given back, and {charged} were counted")
+
+
+def _leases(task_id: str, moves: Sequence[Move], lease_seconds: float | None) -> Iterator[Violation]:
+    """I8: taken back only when it has run out. I18: it lasts as long as was asked, by the database's clock alone."""
+    for move in moves:
+        before, after = move.before, move.after
+        if before and before.lease_until is not None and after.losses > before.losses:
+            early = before.lease_until - move.at
+            if early > 0:
+                yield Violation("I8", task_id, f"taken back {early:.2f} s before its lease had run out")
+        if lease_seconds is not None and after.lease_until is not None and _is_new(before, after):
+            lasts = after.lease_until - move.at
+            if not lease_seconds - TOLERANCE <= lasts <= lease_seconds + EARLY:
+                yield Violation("I18", task_id, f"a lease of {lease_seconds:g} s lasts {lasts:.2f} s")
+
+
+def _is_new(before: State | None, after: State) -> bool:
+    return before is None or before.lease_until != after.lease_until
+
+
+def _unique(moves: Sequence[Move]) -> Iterator[Violation]:
+    """I14: at no moment do two open tasks have one key."""
+    open_of: dict[str, set[str]] = defaultdict(set)
+    for move in moves:
+        if move.unique_key is None:
+            continue
+        mine = open_of[move.unique_key]
+        if move.after.status in ENDED:
+            mine.discard(move.task_id)
+        else:
+            mine.add(move.task_id)
+        if len(mine) > 1:
+            yield Violation("I14", move.task_id, f"open with {move.unique_key!r}, as {sorted(mine - {move.task_id})}")
+
+
+def _cancels(history: History) -> Iterator[Violation]:
+    """I16: a cancel that was acknowledged is followed by no claim and no completion."""
+    by_task = _by_task(history.moves)
+    for call in history.calls:
+        if call.what != "cancel" or call.result != "ok":
+            continue
+        for move in by_task.get(call.task_id, ()):
+            if move.at <= call.at or move.before is None or not move.before.cancel_asked:
+                continue
+            if move.after.status in (Status.RUNNING, Status.COMPLETED) and move.after.status != move.before.status:
+                yield Violation("I16", call.task_id, f"{move.after.status} after its cancel was acknowledged")
+
+
+def _stops(history: History) -> Iterator[Violation]:
+    """I21: a node that was told to stop claims nothing more, charges nobody, and is gone within its grace."""
+    for stop in history.stops:
+        for move in history.moves:
+            before, after = move.before, move.after
+            if before is None or move.at <= stop.at + TOLERANCE:
+                continue
+            if after.node_id == stop.node_id and (before.status, after.status) == ("pending", "running"):
+                yield Violation("I21", move.task_id, f"claimed {move.at - stop.at:.2f} s after its node's SIGTERM")
+        if stop.took > stop.grace + 2.0:
+            yield Violation("I21", "-", f"a node took {stop.took:.1f} s to stop, with a grace of {stop.grace:g} s")
+
+
+def _by_task(moves: Sequence[Move]) -> Mapping[str, list[Move]]:
+    ordered = sorted(moves, key=lambda move: move.task_id)  # a stable sort: each one's moves stay in their order
+    return {task_id: list(some) for task_id, some in groupby(ordered, key=lambda move: move.task_id)}

@@ -1,0 +1,175 @@
+"""Ways to break the core, one rule each, and the test that has to notice: a suite that lets one live proves nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+CLAIM = "tests/both_databases/test_claim.py"
+SETTLE = "tests/both_databases/test_settle.py"
+LEASE = "tests/both_databases/test_lease.py"
+CONTROL = "tests/both_databases/test_control.py"
+RACES = "tests/both_databases/test_races.py"
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """In ``file``, ``sound`` becomes ``broken``; ``killer`` is the test that fails then."""
+
+    name: str
+    file: str
+    sound: str
+    broken: str
+    killer: str
+
+    def plant(self, root: Path) -> None:
+        """Break the copy of the package under ``root``; raises ValueError where the code no longer reads so."""
+        path = root / "jobrunner" / self.file
+        text = path.read_text()
+        if text.count(self.sound) != 1:
+            raise ValueError(f"{self.name}: {text.count(self.sound)} places in {self.file} read {self.sound!r}")
+        path.write_text(text.replace(self.sound, self.broken))
+
+
+MUTANTS = (
+    Mutant(
+        "writes prove no token",
+        "queue/store/lease.py",
+        "return (_t.id == lease.id, _t.token == lease.token)",
+        "return (_t.id == lease.id, _t.token.is_not(None))",
+        f"{SETTLE}::test_neither_id_nor_status_is_enough",
+    ),
+    Mutant(
+        "a heartbeat proves no token",
+        "queue/store/lease.py",
+        "return among(_t.id, select(_HELD.c.id)), among(_t.token, select(_HELD.c.token).distinct())",
+        "return among(_t.id, select(_HELD.c.id)), _t.token.is_not(None)",
+        f"{LEASE}::test_renewing_prolongs_only_what_is_still_held",
+    ),
+    Mutant(
+        "a sweep takes leases that have not run out",
+        "queue/store/lease.py",
+        "stale = stale.where(_t.lease_until < db_now())",
+        "stale = stale.where(_t.lease_until.is_not(None))",
+        f"{LEASE}::test_only_stale_leases_are_reclaimed",
+    ),
+    Mutant(
+        "a sweep looks, and then updates by id only",
+        "queue/store/lease.py",
+        '.order_by(_t.lease_until).limit(limit).with_for_update(skip_locked=True).cte("stale")',
+        '.order_by(_t.lease_until).limit(limit).cte("stale")',
+        f"{RACES}::test_settle_against_reclaim_with_a_real_lock_wait",
+    ),
+    Mutant(
+        "a renewal waits for locked rows",
+        "queue/store/lease.py",
+        'select(_t.id).where(*_ours()).with_for_update(skip_locked=True).cte("mine")',
+        'select(_t.id).where(*_ours()).with_for_update().cte("mine")',
+        f"{RACES}::test_a_locked_row_is_unknown_and_holds_up_no_other_renewal",
+    ),
+    Mutant(
+        "a release is charged as a failure",
+        "queue/store/lease.py",
+        "releases=_t.releases + 1",
+        "failures=_t.failures + 1",
+        f"{LEASE}::test_a_release_charges_nothing_and_leaves_a_row",
+    ),
+    Mutant(
+        "dead nodes cost nothing",
+        "queue/store/lease.py",
+        "losses=_t.losses + 1",
+        "losses=_t.losses",
+        f"{LEASE}::test_a_task_with_one_try_survives_dead_nodes_until_the_loss_budget_is_spent",
+    ),
+    Mutant(
+        "the attempt is not counted at the claim",
+        "queue/store/claim.py",
+        "attempt=_t.attempt + 1",
+        "attempt=_t.attempt",
+        f"{CLAIM}::test_the_attempt_is_counted_at_the_claim_and_the_token_is_fresh",
+    ),
+    Mutant(
+        "every claim has the same token",
+        "queue/store/claim.py",
+        "token = secrets.token_hex(16)",
+        'token = f"{node_id:0<32}"',
+        f"{CLAIM}::test_the_attempt_is_counted_at_the_claim_and_the_token_is_fresh",
+    ),
+    Mutant(
+        "claims lock nothing",
+        "db/due.py",
+        ".limit(rooms.c.wanted)\n        .with_for_update(skip_locked=True)",
+        ".limit(rooms.c.wanted)",
+        f"{RACES}::test_threads_share_the_work_without_a_double",
+    ),
+    Mutant(
+        "what expired is claimed",
+        "db/due.py",
+        "or_(_t.expires_at.is_(None), _t.expires_at > db_now())",
+        "or_(_t.expires_at.is_(None), _t.expires_at.is_not(None))",
+        f"{CLAIM}::test_what_expired_is_not_claimed",
+    ),
+    Mutant(
+        "a result overtakes a cancel that came first",
+        "queue/store/settle.py",
+        '"status": case((asked, Status.CANCELLED), else_=told.status)',
+        '"status": told.status + case((asked, ""), else_="")',
+        f"{SETTLE}::test_a_cancel_that_came_first_wins_over_the_result",
+    ),
+    Mutant(
+        "crashes have no budget",
+        "queue/verdict.py",
+        "return _again(task.crashes, CRASH_BUDGET,",
+        "return _again(task.crashes, 1_000,",
+        f"{SETTLE}::test_crashes_have_a_budget_of_their_own",
+    ),
+    Mutant(
+        "a retry by hand goes on in the same generation",
+        "queue/store/control.py",
+        "generation=_t.generation + 1",
+        "generation=_t.generation",
+        f"{CONTROL}::test_a_retry_by_hand_opens_a_new_generation",
+    ),
+    Mutant(
+        "one id takes two requests",
+        "queue/store/enqueue.py",
+        "if row is not None and row.request_hash != task.request_hash:",
+        "if row is not None and not row.request_hash:",
+        "tests/both_databases/test_enqueue.py::test_a_different_request_under_the_same_id_is_refused",
+    ),
+    Mutant(
+        "an instant of a schedule is taken by all who see it",
+        "queue/store/schedules.py",
+        "return conn.execute(taken).first() is not None",
+        "conn.execute(taken)\n    return True",
+        "tests/both_databases/test_firing.py::test_an_instant_is_taken_once",
+    ),
+    Mutant(
+        "leases are taken back right after an outage",
+        "background/reaper.py",
+        "return unbroken >= heartbeat_interval + (lease_seconds if database.ever_broken() else 0.0)",
+        "return unbroken >= 0.0",
+        "tests/both_databases/test_patience.py::test_after_an_outage_it_waits_for_lease_and_heartbeat",
+    ),
+    Mutant(
+        "an effect stands without its completion",
+        "node/settler.py",
+        "                if fate.status is not Status.COMPLETED:\n                    raise _NotCompleted\n",
+        "",
+        "tests/node/test_settler.py::test_effects_of_who_lost_the_task_are_undone",
+    ),
+    Mutant(
+        "a handler's own transaction proves no lease",
+        "queue/store/lease.py",
+        "return conn.execute(statement).first() is not None",
+        "conn.execute(statement)\n    return True",
+        f"{LEASE}::test_holds_is_true_only_for_the_owner",
+    ),
+    Mutant(
+        "an urgent task in a new lane waits for the backlog",
+        "node/looking.py",
+        "FULL_EVERY = 0.1",
+        "FULL_EVERY = 1e9",
+        "tests/node/test_lookout.py::test_an_urgent_task_in_a_new_lane_is_found_while_the_known_lane_never_runs_dry",
+    ),
+)

@@ -1,0 +1,144 @@
+"""The checker itself: each broken promise is seen under its number, and a clean run is not accused."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+
+from tests.faults.check import check
+from tests.faults.history import Call, Ended, History, Line, Row, Stop
+from tests.faults.journal import Move, State
+
+ASKS = "asks for its effect"
+PENDING = State("pending")
+RUNNING = State("running", 1, token="x", lease_until=31.0, node_id="n")
+DONE = State("completed", 1, node_id="n")
+LOST = State("pending", 1, losses=1, node_id="n")
+AGAIN = State("running", 2, token="y", lease_until=65.0, losses=1, node_id="m")
+DONE_AGAIN = State("completed", 2, losses=1, node_id="m")
+LINES = (
+    Line("a", 1, "begin", 1.0, 1),
+    Line("a", 1, ASKS, 1.0, 1),
+    Line("a", 1, "end", 2.0, 1),
+    Line("b", 1, "begin", 1.0, 1),
+    Line("b", 1, ASKS, 1.0, 1),
+    Line("b", 2, "begin", 35.0, 2),
+    Line("b", 2, ASKS, 35.0, 2),
+    Line("b", 2, "end", 36.0, 2),
+)
+A = (Move("a", 0.5, None, PENDING), Move("a", 1.0, PENDING, RUNNING), Move("a", 2.0, RUNNING, DONE))
+B = (
+    Move("b", 0.5, None, PENDING, unique_key="k"),
+    Move("b", 1.0, PENDING, RUNNING, unique_key="k"),
+    Move("b", 34.0, RUNNING, LOST, unique_key="k"),
+    Move("b", 35.0, LOST, AGAIN, unique_key="k"),
+    Move("b", 36.0, AGAIN, DONE_AGAIN, unique_key="k"),
+)
+CLEAN = History(
+    accepted=("a", "b"),
+    rows=(Row("a", "completed", 1, "#a"), Row("b", "completed", 2, "#b")),
+    ended=(Ended("b", 1, "lost"),),
+    lines=LINES,
+    effects=(("a", 1), ("b", 2)),
+    calls=(Call("submit", "a", "unknown", 0.6, "#a"), Call("submit", "a", "ok", 0.7, "#a")),
+    moves=(*A, *B),
+    due=frozenset(),
+    counts={"completed": 2},
+    stops=(Stop("n", 40.0, 1.0, 25.0),),
+    lease_seconds=30.0,
+)
+FIRED = replace(
+    CLEAN,
+    firings=(("s", "noon", "f"),),
+    due=frozenset({("s", "noon")}),
+    rows=(*CLEAN.rows, Row("f", "cancelled", 0)),
+    counts=None,
+)
+
+
+def _moved(*moves: Move, of: Sequence[Move] = A) -> History:
+    """The moves of one task replaced by these."""
+    rest = tuple(move for move in CLEAN.moves if move not in of)
+    return replace(CLEAN, moves=(*rest, *moves))
+
+
+def _changed(move: Move, before: State | None, after: State) -> History:
+    """One move of ``a`` led elsewhere; its neighbours fit."""
+    number = A.index(move)
+    moves = [*A]
+    moves[number] = replace(move, before=before, after=after)
+    if number and before is not None:
+        moves[number - 1] = replace(moves[number - 1], after=before)
+    if number + 1 < len(moves):
+        moves[number + 1] = replace(moves[number + 1], before=after)
+    return _moved(*moves)
+
+
+def test_a_clean_run_is_not_accused() -> None:
+    assert check(CLEAN) == []
+    assert check(FIRED) == []
+    late = (*LINES, Line("b", 1, "end", 35.5, 1))
+    assert check(replace(CLEAN, lines=late)) == [], "an attempt whose lease ran out may still have been busy"
+    retried = replace(CLEAN.rows[0], status="cancelled", attempt=1)
+    asked = replace(RUNNING, cancel_asked=True)
+    history = _moved(*A[:2], Move("a", 1.5, RUNNING, asked), Move("a", 2.0, asked, State("cancelled", 1)))
+    history = replace(history, rows=(retried, CLEAN.rows[1]), counts=None, effects=(("b", 2),))
+    assert check(replace(history, calls=(Call("cancel", "a", "ok", 1.6), *CLEAN.calls))) == []
+
+
+@pytest.mark.parametrize(
+    ("broken", "told"),
+    [
+        (replace(CLEAN, accepted=("a", "b", "c")), "I1 c: lost"),
+        (replace(FIRED, rows=CLEAN.rows), "I1 f: lost"),
+        (replace(CLEAN, accepted=("a",)), "I2 b: nobody asked"),
+        (replace(CLEAN, calls=(Call("submit", "a", "ok", 0.7, "#c"),)), "I2 a: its row is of another request"),
+        (replace(CLEAN, calls=(*CLEAN.calls, Call("submit", "a", "ok", 0.8, "#c"))), "I3 a: two different requests"),
+        (replace(CLEAN, lines=(*LINES, Line("a", 1, "begin", 3.0, 3))), "I4 a: attempt 1 began 2 times"),
+        (replace(CLEAN, lines=(*LINES, Line("a", 2, "begin", 3.0, 3))), "I4 a: attempt 2 began, and nobody counted"),
+        (_changed(A[1], PENDING, replace(RUNNING, attempt=0)), "I4 a: claimed, and attempt 0 became 0"),
+        (_changed(A[2], RUNNING, replace(DONE, attempt=2)), "I4 a: attempt 1 became 2 without a claim"),
+        (_moved(*B[:3], *(replace(m, after=replace(m.after, token="x")) for m in B[3:4]), of=B[:4]), "I4 b: a token"),
+        (replace(CLEAN, ended=()), "I5 b: completed: of 2 attempts, [1, 2] have no row"),
+        (replace(CLEAN, ended=(*CLEAN.ended, Ended("a", 1, "lost"))), "I5 a: completed: of 1 attempts, [] have no row"),
+        (replace(CLEAN, ended=[*CLEAN.ended, *CLEAN.ended]), "I5 b: attempt 1 ended twice"),
+        (replace(CLEAN, effects=(("b", 2),)), "I5 a: completed without its effect"),
+        (replace(CLEAN, effects=(*(CLEAN.effects or ()), ("b", 1))), "I5 b: an effect of attempt 1 stands"),
+        (replace(CLEAN, effects=(*(CLEAN.effects or ()), ("a", 1))), "I5 a: its effect stands 2 times"),
+        (
+            _moved(*A[:2], Move("a", 1.5, RUNNING, replace(RUNNING, token="z")), Move("a", 2.0, RUNNING, DONE)),
+            "I5 a: the token changed",
+        ),
+        (_moved(*A, Move("a", 3.0, DONE, replace(PENDING, attempt=1))), "I6 a: it was completed, and is pending"),
+        (_moved(*A, Move("a", 3.0, DONE, State("failed", 1))), "I7 a: completed -> failed"),
+        (_moved(A[0], A[2]), "I7 a: from"),
+        (_moved(replace(A[0], after=RUNNING), *A[2:]), "I7 a: it was made running"),
+        (_moved(*B[:2], replace(B[2], at=20.0), *B[3:], of=B), "I8 b: taken back 11.00 s before"),
+        (
+            replace(CLEAN, lines=(*LINES, Line("b", 1, "end", 35.5, 1)), ended=(Ended("b", 1, "released"),)),
+            "I9 b: attempts 1 and 2 ran at once for 0.50 s",
+        ),
+        (_changed(A[2], RUNNING, State("pending", 1)), "I11 a: an attempt was given back, and 0 were counted"),
+        (_changed(A[2], RUNNING, State("pending", 1, failures=3)), "I11 a: pending with 3 failures of 3"),
+        (replace(CLEAN, rows=(Row("a", "running", 1), CLEAN.rows[1]), effects=None), "I12 a: still running"),
+        (replace(FIRED, firings=[*FIRED.firings, *FIRED.firings]), "I13 s: noon fired 2 times"),
+        (replace(FIRED, due=frozenset({("s", "noon"), ("s", "one")})), "I13 s: one never fired"),
+        (replace(FIRED, due=frozenset()), "I13 s: noon was not due"),
+        (replace(CLEAN, moves=(replace(A[0], unique_key="k"), *B, *A[1:])), "I14 b: open with 'k', as ['a']"),
+        (
+            replace(
+                _changed(A[2], replace(RUNNING, cancel_asked=True), DONE),
+                calls=(*CLEAN.calls, Call("cancel", "a", "ok", 1.5)),
+            ),
+            "I16 a: completed after its cancel",
+        ),
+        (_changed(A[1], PENDING, replace(RUNNING, lease_until=3631.0)), "I18 a: a lease of 30 s lasts 3630.00 s"),
+        (replace(CLEAN, counts={"completed": 1}), "I20 -: the page counts"),
+        (replace(CLEAN, stops=(Stop("m", 30.0, 1.0, 25.0),)), "I21 b: claimed 5.00 s after"),
+        (replace(CLEAN, stops=(Stop("n", 40.0, 28.0, 25.0),)), "I21 -: a node took 28.0 s"),
+    ],
+)
+def test_every_broken_promise_is_seen(broken: History, told: str) -> None:
+    assert any(str(one).startswith(told) for one in check(broken)), check(broken)
