@@ -24,7 +24,7 @@ import psycopg
 from sqlalchemy import delete
 
 from jobrunner.db import migrate
-from jobrunner.db.engine import open_database
+from jobrunner.db.engine import DEADLINE, open_database
 from jobrunner.db.tables import nodes
 from jobrunner.errors import DatabaseUnavailable, StateConflict
 from jobrunner.queue import store
@@ -32,7 +32,7 @@ from jobrunner.queue.request import new_task
 from tests.faults.check import Violation, check
 from tests.faults.figures import Happened, figures
 from tests.faults.fleet import LEASE, READY, Fleet, events
-from tests.faults.history import Call, History, Stop
+from tests.faults.history import Call, History, Stop, lines
 from tests.faults.plan import Fault, Plan, Request, plan
 from tests.faults.wire import Wire
 from tests.postgres import PrivateServer
@@ -40,6 +40,7 @@ from tests.processes import Process, Processes
 
 TASKS = 500
 GRACE = 2.0
+BUSY = 2.0  # seconds more that an end may take here, where six processes share two cores
 DRAIN = 60.0  # seconds after the last fault in which every task has to end
 PAUSE = 0.05  # seconds between two tries of a client
 
@@ -117,6 +118,7 @@ class Chaos:
         self._stops: list[Stop] = []
         self._timers: list[threading.Timer] = []
         self._wires: dict[str, Wire] = {}
+        self._silenced = False
 
     def run(self) -> tuple[History, dict[str, Any]]:
         """Everything; returns what happened, and the figures."""
@@ -197,15 +199,25 @@ class Chaos:
         if code != 0:
             raise AssertionError(f"a drained worker ended with {code}: {victim.tail()}")
         if node:
-            self._stops.append(Stop(node, at, time.monotonic() - begun, GRACE))
+            # Behind a link that is dead, a call is given up at its deadline and not before.
+            dead = DEADLINE if victim is self._all[0] and self._silenced else 0.0
+            self._stops.append(Stop(node, at, time.monotonic() - begun, GRACE + BUSY + dead))
 
     def _child(self, fault: Fault) -> None:
+        """One in which something runs, where there is one."""
         victim = self._victim(fault)
+        running: dict[int, str] = {}
+        for line in lines(self._fleet.ledger):
+            if line.what == "begin":
+                running[line.pid] = line.task_id
+            elif line.what == "end":
+                running.pop(line.pid, None)
         with suppress(psutil.NoSuchProcess):
-            children = psutil.Process(victim.pid).children()
+            children = sorted(psutil.Process(victim.pid).children(), key=lambda child: child.pid not in running)
             if children:
-                self._note("child", _node(victim))
-                children[fault.who % len(children)].kill()
+                if children[0].pid in running:
+                    self._note("child", _node(victim), running[children[0].pid])
+                children[0].kill()
 
     def _backends(self, _fault: Fault) -> None:
         with psycopg.connect(self._url.replace("+psycopg", ""), autocommit=True) as conn:
@@ -224,6 +236,7 @@ class Chaos:
         self._wires["worker"].cut()
 
     def _silence(self, fault: Fault) -> None:
+        self._silenced = True
         self._wires["worker"].silence()
         self._later(fault.lasts, self._wires["worker"].heal)
 
@@ -234,8 +247,8 @@ class Chaos:
         with suppress(DatabaseUnavailable), self._fleet.database.begin() as conn:
             conn.execute(delete(nodes))
 
-    def _note(self, what: str, node: str | None) -> None:
-        self.happened.append(Happened(what, time.time(), node))
+    def _note(self, what: str, node: str | None, task_id: str | None = None) -> None:
+        self.happened.append(Happened(what, time.time(), node, task_id))
 
     def _later(self, seconds: float, act: Any) -> None:
         timer = threading.Timer(seconds, act)

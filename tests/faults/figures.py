@@ -13,11 +13,12 @@ from tests.faults.journal import Move
 
 @dataclass(frozen=True)
 class Happened:
-    """A fault: ``at`` is Unix time, ``node`` whom it hit."""
+    """A fault: ``at`` is Unix time, ``node`` whom it hit, ``task_id`` what ran in the child that was killed."""
 
     what: str
     at: float
     node: str | None
+    task_id: str | None = None
 
 
 def figures(history: History, happened: Sequence[Happened], drained: float) -> dict[str, Any]:
@@ -64,9 +65,9 @@ def _taken_back(moves: Sequence[Move], killed: Happened) -> list[float]:
 def _crashed(moves: Sequence[Move], killed: Happened) -> list[float]:
     for move in moves:
         before, after = move.before, move.after
-        if before and before.node_id == killed.node and move.at > killed.at and after.crashes > before.crashes:
-            return [move.at - killed.at] if move.at < killed.at + 5 else []  # later ones died by themselves
-    return []
+        if before and move.task_id == killed.task_id and move.at > killed.at and after.crashes > before.crashes:
+            return [move.at - killed.at]
+    return []  # it had ended just before
 
 
 def _claimed(moves: Sequence[Move], up: Happened) -> list[float]:

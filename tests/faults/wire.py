@@ -61,7 +61,11 @@ class Wire:
                 near, _ = self._listener.accept()
             except OSError:
                 return
-            far = socket.create_connection(self._target) if not self._silent.is_set() else socket.socket()
+            try:
+                far = socket.create_connection(self._target) if not self._silent.is_set() else socket.socket()
+            except OSError:  # the server is away: who asks is told so
+                near.close()
+                continue
             with self._changing:
                 self._links.append((near, far))
                 if self._silent.is_set():
