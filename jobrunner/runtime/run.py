@@ -86,9 +86,8 @@ def run(settings: Settings, plan: Plan) -> int:
         if server is not None:
             parts.callback(server.stop)
             lock.tell(server.url)
-        if not _await(database, inbox):
+        if not _patiently(partial(_prepare_schema, database, settings, plan), inbox):
             return 0
-        _prepare_schema(database, settings, plan)
         return _run(settings, plan, database, server, inbox, parts)
 
 
@@ -243,13 +242,15 @@ def _migrate(database: Database) -> None:
     migrate.upgrade_owned(database)
 
 
-def _await(database: Database, inbox: queue.SimpleQueue[str]) -> bool:
-    """Wait until the database answers; False when a signal came first. Raises DatabaseUnavailable in the end."""
+def _patiently(prepare: Callable[[], None], inbox: queue.SimpleQueue[str]) -> bool:
+    """Wait until the database answers and stays for all of ``prepare``, which is begun anew where it breaks off.
+
+    False when a signal came first. Raises DatabaseUnavailable in the end.
+    """
     deadline = time.monotonic() + DATABASE_WITHIN
     while True:
         try:
-            with database.begin() as conn:
-                conn.exec_driver_sql("SELECT 1")
+            prepare()
         except DatabaseUnavailable as error:
             if time.monotonic() > deadline:
                 raise

@@ -115,3 +115,24 @@ def test_a_link_that_died_in_silence_is_given_up_within_the_deadline(fleet: Flee
         fleet.prove("a link died in silence", noticed_after=noticed, at_work_again_after=regained)
         assert noticed < 6.5
         assert behind.stop() == 0
+
+
+@pytest.mark.ci
+def test_a_start_that_is_broken_off_is_begun_anew(fleet: Fleet) -> None:
+    """The server ends the connection while the schema is looked at, more than once."""
+    broken_off = 0
+
+    def breaking(said: bytes) -> bytes:
+        nonlocal broken_off
+        if b"version_num" in said and broken_off < 2:  # the answer that names the schema
+            broken_off += 1
+            raise OSError("the link ends here")
+        return said
+
+    with Wire(fleet.url, breaking) as wire:
+        worker = fleet.ready(database_url=wire.url)
+        assert broken_off == len(events(worker, "waiting for the database")) == 2
+        fleet.submit("fault.work", 2)
+        fleet.wait_until_ended()
+        assert worker.stop() == 0
+    fleet.prove("a start broken off twice")
