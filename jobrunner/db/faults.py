@@ -7,7 +7,8 @@ import sqlite3
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 # 25006: a demoted primary that still answers; 57P0x: shutting down, crashed, starting. None of them heals by itself.
-DEAD_STATES = frozenset({"25006", "57P01", "57P02", "57P03"})
+DEMOTED = "25006"
+DEAD_STATES = frozenset({DEMOTED, "57P01", "57P02", "57P03"})
 
 _LOCKED_STATES = frozenset({"55P03", "40P01"})  # lock_timeout, deadlock
 
@@ -21,6 +22,11 @@ def is_mistake(error: BaseException) -> bool:
 def is_busy(error: BaseException) -> bool:
     """Whether somebody else's lock was in the way: waited for too long, or for each other."""
     return getattr(getattr(error, "orig", None), "sqlstate", None) in _LOCKED_STATES
+
+
+def is_demoted(error: BaseException) -> bool:
+    """Whether the server takes no writes any more, and may answer those who only read for ever."""
+    return getattr(getattr(error, "orig", None), "sqlstate", None) == DEMOTED
 
 
 def is_outage(error: BaseException) -> bool:

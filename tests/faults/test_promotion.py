@@ -24,17 +24,19 @@ from tests.processes import Processes
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(180)]
 
+ENDED = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = 'jobrunner'"
 CONNECTED = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'jobrunner'"
 
 
 @dataclass
 class Pair:
-    """A server, its standby, the wire between them, and a fleet that knows the addresses of both."""
+    """A server, its standby, the wire between them, and a fleet that knows both; ``address`` is as libpq names them."""
 
     first: PrivateServer
     second: Standby
     between: Wire
     fleet: Fleet
+    address: str
 
 
 @pytest.fixture
@@ -47,7 +49,9 @@ def pair(private_server: PrivateServer, processes: Processes, tmp_path: Path) ->
         url = f"postgresql+psycopg://postgres@/postgres?{hosts}&target_session_attrs=read-write"
         fleet = Fleet(processes, url, tmp_path)
         opened.callback(fleet.close)
-        yield Pair(private_server, second, between, fleet)
+        both = ",".join(f"127.0.0.1:{server.port}" for server in (private_server, second))
+        address = f"postgresql://postgres@{both}/postgres?target_session_attrs=read-write"
+        yield Pair(private_server, second, between, fleet, address)
 
 
 class Client(threading.Thread):
@@ -84,7 +88,7 @@ def test_a_promoted_standby_goes_on_with_what_was_acknowledged(pair: Pair, synch
     fleet.keep_a_journal()
     if synchronous:
         follow_synchronously(pair.first)
-    workers = [fleet.worker("--node-name", f"n{number}", max_workers="2") for number in range(2)]
+    workers = [fleet.worker("--node-name", f"n{number}", database_url=pair.address) for number in range(2)]
     for worker in workers:
         worker.wait_for_line(READY)
     client = Client(fleet)
@@ -105,7 +109,10 @@ def test_a_promoted_standby_goes_on_with_what_was_acknowledged(pair: Pair, synch
     (pair.first.data / "standby.signal").touch()
     pair.first.start()
     time.sleep(1)
-    ask(pair.second, ["SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = 'jobrunner'"])
+    ask(
+        pair.second,
+        ["SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = 'jobrunner'"],
+    )
     known = len(client.accepted)
     wait_for(lambda: len(client.accepted) > known + 100, "tasks are accepted beside the old one", 30)
     client.enough.set()
@@ -133,7 +140,7 @@ def test_a_demoted_server_that_still_answers_is_left(pair: Pair) -> None:
     fleet = pair.fleet
     fleet.keep_a_journal()
     follow_synchronously(pair.first)
-    worker = fleet.ready(max_workers="2")
+    worker = fleet.ready(database_url=pair.address)
     client = Client(fleet)
     client.start()
     wait_for(lambda: len(client.accepted) > 100, "tasks are accepted", 30)
