@@ -44,7 +44,7 @@ def pair(private_server: PrivateServer, processes: Processes, tmp_path: Path) ->
     migrate.upgrade(private_server.url)
     with ExitStack() as opened:
         between = opened.enter_context(Wire(private_server.url))
-        second = opened.enter_context(Standby(between.url))
+        second = opened.enter_context(Standby(private_server, between.url))
         hosts = "&".join(f"host=127.0.0.1:{server.port}" for server in (private_server, second))
         url = f"postgresql+psycopg://postgres@/postgres?{hosts}&target_session_attrs=read-write"
         fleet = Fleet(processes, url, tmp_path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import time
 from collections.abc import Sequence
@@ -15,19 +16,20 @@ NAME = "standby"  # what the first server calls it in synchronous_standby_names
 
 
 class Standby(PrivateServer):
-    """Made of a copy of the server at ``source``, from where it streams; read-only until promoted."""
+    """Made of a copy of ``source``, from where it streams; read-only until promoted. ``via`` is its URL on the way."""
 
-    def __init__(self, source: str) -> None:
+    def __init__(self, source: PrivateServer, via: str) -> None:
         self._source = source
+        self._via = via
         super().__init__()
 
     def _make_data(self) -> None:
         super()._make_data()
         for entry in self.data.iterdir():
-            subprocess.run(["rm", "-rf", entry], check=True)
+            shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
         command = [self._programs / "pg_basebackup", "-D", self.data, "-R", "--checkpoint=fast", "--no-sync"]
         made = subprocess.run(
-            [*command, "-d", f"{self._source}?application_name={NAME}"],
+            [*command, "-d", f"{self._via}?application_name={NAME}"],
             user=self._user,
             cwd=self.data,
             capture_output=True,
@@ -35,7 +37,8 @@ class Standby(PrivateServer):
             check=False,
         )
         if made.returncode:
-            raise NoPostgres(f"pg_basebackup of {self.binaries} failed: {made.stderr.strip()}")
+            told = f"{made.stderr.strip()}\n{self._source.log[-2000:]}"
+            raise NoPostgres(f"pg_basebackup of {self.binaries} failed: {told}")
 
     def promote(self) -> None:
         """Make it the first server, and wait until it takes writes."""
