@@ -17,7 +17,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from jobrunner.db.deadline import WATCHDOG
 from jobrunner.db.direct import OWN
 from jobrunner.db.driver import told
-from jobrunner.db.faults import is_busy, is_mistake, is_outage, reason
+from jobrunner.db.faults import is_busy, is_demoted, is_mistake, is_outage, reason
 from jobrunner.db.pool import Pool
 from jobrunner.db.postgresql import IDLE, open_server
 from jobrunner.db.sqlite import open_file
@@ -42,6 +42,7 @@ class Database:
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         self._broken_at: float | None = None
         self._closed = False
+        self.moves = 0  # how often the server was found to take no writes any more
         self._first_used = self._asked_at = _clock()
         if self.is_sqlite:
             self._own = self._free = Pool(open_file(self.url, read_only=False), 1)
@@ -154,12 +155,20 @@ class Database:
         for pool in (self._own, self._free, self._reading):
             pool.close_idle()
 
+    def _move(self) -> None:
+        """Leave a demoted server with every connection: to those that only read it gave old answers for ever."""
+        self.moves += 1
+        for pool in (self._own, self._free):
+            pool.give_up()
+
     def _check_open(self) -> None:
         if self._closed:
             raise DatabaseUnavailable("this process has closed its database")
 
     def _raise(self, error: BaseException) -> NoReturn:
         """The error as those who use a database know it."""
+        if is_demoted(error):
+            self._move()
         if isinstance(error, OperationalError | InterfaceError | PoolTimeout):
             if is_mistake(error):
                 raise error

@@ -7,8 +7,10 @@ import sqlite3
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 # 25006: a demoted primary that still answers; 57P0x: shutting down, crashed, starting. None of them heals by itself.
-DEAD_STATES = frozenset({"25006", "57P01", "57P02", "57P03"})
+DEMOTED = "25006"
+DEAD_STATES = frozenset({DEMOTED, "57P01", "57P02", "57P03"})
 
+_GONE = frozenset({"08", "53"})  # classes: the link, and resources (disk, memory, connections)
 _LOCKED_STATES = frozenset({"55P03", "40P01"})  # lock_timeout, deadlock
 
 
@@ -23,12 +25,21 @@ def is_busy(error: BaseException) -> bool:
     return getattr(getattr(error, "orig", None), "sqlstate", None) in _LOCKED_STATES
 
 
+def is_demoted(error: BaseException) -> bool:
+    """Whether the server takes no writes any more, and may answer those who only read for ever."""
+    return getattr(getattr(error, "orig", None), "sqlstate", None) == DEMOTED
+
+
 def is_outage(error: BaseException) -> bool:
-    """Whether the link or the server is gone; not a deadlock, a time-out of ours, or a full disk of a living one."""
+    """Whether the link or the server is gone, or it is out of something that all need; not a deadlock, or a time-out.
+
+    Where the disk was full for longer than a lease, nobody could renew: who took their silence for death at the moment
+    there was room again had every running task run twice.
+    """
     if isinstance(error, PoolTimeout):
         return False
     state = getattr(getattr(error, "orig", None), "sqlstate", None)
-    return state is None or state[:2] == "08" or state in DEAD_STATES
+    return state is None or state[:2] in _GONE or state in DEAD_STATES
 
 
 def reason(error: BaseException) -> str:

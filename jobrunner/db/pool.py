@@ -11,6 +11,8 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
+MADE = "made"  # the key in ``Connection.info`` that tells how often all had been given up when it was made
+
 
 class Pool:
     """Up to ``size`` connections of an engine, each for one user at a time. Safe in threads.
@@ -26,6 +28,7 @@ class Pool:
         self._idle: list[Connection] = []
         self._changed = threading.Condition()
         self._waiting = 0
+        self._given_up = 0
         self._lent = threading.local()  # ``conn``, of this thread alone, and ``idle``, the same while it is not in use
 
     def take(self, patience: float) -> Connection:
@@ -53,7 +56,8 @@ class Pool:
             self._one_less()
             self.close_idle()
             return
-        if conn.get_execution_options():  # set by whose code it was lent to: they would hold for the next user too
+        # Options were set by whose code it was lent to, and would hold for the next user too.
+        if conn.get_execution_options() or (self._given_up and conn.info.get(MADE, 0) != self._given_up):
             conn.close()
             self._one_less()
             return
@@ -71,6 +75,11 @@ class Pool:
         finally:
             self._lent.conn = self._lent.idle = None
 
+    def give_up(self) -> None:
+        """Close all that are open: what is in use as soon as it is given back."""
+        self._given_up += 1
+        self.close_idle()
+
     def close_idle(self) -> None:
         """Close what is not in use."""
         with suppress(IndexError):
@@ -81,11 +90,14 @@ class Pool:
                 self._one_less()
 
     def _opened(self) -> Connection:
+        given_up = self._given_up
         try:
-            return self.engine.connect()
+            conn = self.engine.connect()
         except BaseException:
             self._one_less()
             raise
+        conn.info[MADE] = given_up
+        return conn
 
     def _may_open(self, until: float) -> bool:
         """True where one more may be opened, which then counts; False as soon as one is idle again."""

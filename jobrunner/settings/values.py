@@ -85,13 +85,24 @@ def _database_url(url: str) -> str:
     scheme, found, rest = url.partition("://")
     scheme = scheme.lower()
     if found and scheme in ("postgres", "postgresql", "postgresql+psycopg"):
-        return f"postgresql+psycopg://{rest}"
+        return f"postgresql+psycopg://{_several_hosts(rest)}"
     if found and scheme == "sqlite":
         path = rest.removeprefix("/")
         if not rest.startswith("/") or not path or path.startswith(":"):
             raise ValueError("SQLite needs a file: sqlite:///path")
         return sqlite_url(Path(path))
     raise ValueError("must start with postgresql://, postgres:// or sqlite:///")
+
+
+def _several_hosts(rest: str) -> str:
+    """``user@one:1,two:2/name`` is how libpq names several servers; SQLAlchemy wants each as ``host=`` at the end."""
+    netloc, _, tail = rest.partition("/")
+    user, at, hosts = netloc.rpartition("@")
+    if "," not in hosts:
+        return rest
+    name, _, query = tail.partition("?")
+    told = [*(f"host={host}" for host in hosts.split(",")), *([query] if query else [])]
+    return f"{user}{at}/{name}?{'&'.join(told)}"
 
 
 def sqlite_url(path: Path) -> str:

@@ -8,11 +8,13 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from sqlalchemy import make_url, text
+from sqlalchemy import Connection, make_url, text
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
+from jobrunner.db.engine import open_database
 from jobrunner.db.pool import Pool
 from jobrunner.db.postgresql import open_server
+from jobrunner.errors import DatabaseUnavailable
 
 SIZE = 3
 
@@ -99,3 +101,26 @@ def test_what_is_lent_is_its_threads_alone(pool: Pool) -> None:
         pool.give_back(link)
     assert pool.take(1) is not link
     link.close()
+
+
+def test_a_server_that_takes_no_writes_any_more_is_left_with_every_connection(postgres_url: str) -> None:
+    """Those that only read would be answered for ever, from what it was when it was demoted."""
+    database = open_database(postgres_url)
+    with database.read() as conn:
+        idle = _backend(conn)
+    with database.read() as conn:
+        assert _backend(conn) == idle, "one that is idle is used again"
+        with pytest.raises(DatabaseUnavailable), database.single() as writing:
+            writing.exec_driver_sql("SET default_transaction_read_only = on")
+            writing.exec_driver_sql("CREATE TABLE refused ()")
+        assert _backend(conn) == idle, "what is in use is left to its user"
+    with database.read() as conn:
+        used = _backend(conn)
+        assert used != idle
+    with database.read() as conn:
+        assert _backend(conn) == used, "later ones stay"
+    database.dispose()
+
+
+def _backend(conn: Connection) -> int:
+    return int(conn.execute(text("SELECT pg_backend_pid()")).scalar_one())

@@ -67,10 +67,21 @@ class Fleet:
 
     # -- processes ------------------------------------------------------------------------------------------------
 
-    def worker(self, *args: str, port: int | None = None, command: str = "worker", **env: str) -> Process:
-        """Start one; ``env`` names settings in small letters, such as ``failpoint`` or ``max_workers``."""
+    def worker(
+        self,
+        *args: str,
+        port: int | None = None,
+        command: str = "worker",
+        loader: Mapping[str, str] | None = None,
+        **env: str,
+    ) -> Process:
+        """Start one; ``env`` names settings in small letters, such as ``failpoint`` or ``max_workers``.
+
+        ``loader`` is for variables that are none of its settings: it is then started by a new interpreter.
+        """
         told = {"JOBRUNNER_DATABASE_URL": self.url, "JOBRUNNER_DATA_DIR": str(self.home / "data"), **QUICK}
         told |= {f"JOBRUNNER_{name.upper()}": value for name, value in env.items()}
+        told |= loader or {}
         if port is not None:
             args = (*args, "--port", str(port))
         return self._processes.start(command, *args, env=told, port=port)

@@ -12,17 +12,31 @@ from types import TracebackType
 from typing import Self
 from urllib.parse import urlsplit, urlunsplit
 
+from tests.faults.spoken import Act, Asked, Spoken
+
+ANSWERS_WITHIN = 10.0  # seconds in which the server answers what nobody will hear
+
 
 class Wire:
     """Listens on 127.0.0.1 and carries bytes to ``target``; used as a context manager.
 
     ``silence()`` carries nothing more on links that exist, and answers none that come; ``cut()`` ends all links;
     ``heal()`` lets new links through, while those that were silenced stay dead. ``changes`` gets all that the server
-    says, and returns what the client hears.
+    says, and returns what the client hears. ``asked`` gets each statement that a client sends, and says what becomes of
+    it and of its link. ``late()`` is asked for the seconds by which each piece is late.
     """
 
-    def __init__(self, database_url: str, changes: Callable[[bytes], bytes] = lambda said: said) -> None:
+    def __init__(
+        self,
+        database_url: str,
+        changes: Callable[[bytes], bytes] = lambda said: said,
+        *,
+        asked: Asked = lambda _statement: "pass",
+        late: Callable[[], float] | None = None,
+    ) -> None:
         self._changes = changes
+        self._asked = asked
+        self._late = late
         self._target = (urlsplit(database_url).hostname or "127.0.0.1", urlsplit(database_url).port or 5432)
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
@@ -73,6 +87,7 @@ class Wire:
             threading.Thread(target=self._carry, args=(near, far), daemon=True).start()
 
     def _carry(self, near: socket.socket, far: socket.socket) -> None:
+        spoken = Spoken()
         with near, far:
             while not self._closed.is_set():
                 if near in self._dead:  # still open: that is what makes it a dead link
@@ -86,12 +101,34 @@ class Wire:
                             return
                         if near in self._dead:
                             break
+                        if self._late is not None:
+                            time.sleep(self._late())
                         if end is near:
-                            far.sendall(data)
+                            if not self._tell(near, far, data, spoken):
+                                return
                         else:
                             near.sendall(self._changes(data))
                 except OSError:
                     return
+
+    def _tell(self, near: socket.socket, far: socket.socket, data: bytes, spoken: Spoken) -> bool:
+        """Hand on what the client says; False where the link ends with it."""
+        acts: set[Act] = {self._asked(statement) for statement in spoken.statements(data)}
+        if "before" in acts:
+            return False
+        if "silence" in acts:
+            self._dead |= {near, far}
+            return True
+        far.sendall(data)
+        if acts <= {"pass"}:
+            return True
+        if "told" in acts:
+            near.shutdown(socket.SHUT_RDWR)
+        far.settimeout(ANSWERS_WITHIN)
+        far.recv(65_536)  # so that it is carried out: a server may give up what nobody waits for
+        if "hush" in acts:
+            self._dead |= {near, far}
+        return "hush" in acts
 
     def __enter__(self) -> Self:
         threading.Thread(target=self._accept, daemon=True).start()

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import make_url
 
 from jobrunner.errors import SettingsError
 from jobrunner.settings import Settings, check_door, load, shown
@@ -186,8 +187,9 @@ def test_a_file_named_by_somebody_must_be_there() -> None:
     ("given", "url"),
     [
         ("postgres://u:p@h/d", "postgresql+psycopg://u:p@h/d"),
-        ("PostgreSQL://a:1,b:2/d?target_session_attrs=read-write",
-         "postgresql+psycopg://a:1,b:2/d?target_session_attrs=read-write"),
+        ("PostgreSQL://a:1,b:2/d", "postgresql+psycopg:///d?host=a:1&host=b:2"),
+        ("postgres://u:p@a,b:2/d?target_session_attrs=read-write",
+         "postgresql+psycopg://u:p@/d?host=a&host=b:2&target_session_attrs=read-write"),
         ("postgresql+psycopg://h/d", "postgresql+psycopg://h/d"),
         ("sqlite:////var/x.db", "sqlite:////var/x.db"),
     ],
@@ -196,6 +198,7 @@ def test_database_urls(given: str, url: str) -> None:
     settings = load(environ={"DATABASE_URL": given}).settings
     assert settings.url == url
     assert settings.is_sqlite == url.startswith("sqlite")
+    assert make_url(url).database, "the engine cannot read it"
 
 
 def test_without_a_url_the_database_is_a_file_in_the_data_directory() -> None:

@@ -1,0 +1,124 @@
+"""Workers whose clocks are wrong by an hour beside one whose clock is right: one clock counts, the database's."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+
+from jobrunner.background import schedules
+from jobrunner.db.tables import firings, nodes, tasks
+from tests.faults.check import check
+from tests.faults.fleet import LEASE, READY, Fleet, wait_for
+
+HOUR = 3600  # seconds
+SKEWS = {"ahead": HOUR, "behind": -HOUR, "right": 0}
+LIBRARY = "usr/lib/*/faketime/libfaketimeMT.so.1"
+WORK: tuple[tuple[str, int, dict[str, Any], dict[str, Any]], ...] = (
+    ("fault.async", 60, {"seconds": 0.05}, {}),
+    ("fault.work", 6, {"seconds": 1.5 * LEASE}, {}),  # its lease is renewed
+    ("fault.fail", 6, {"until_attempt": 3}, {}),
+    ("fault.async", 6, {}, {"delay": 2.0}),
+    ("fault.work", 3, {"seconds": 60.0}, {"timeout": 1.0, "max_attempts": 1}),
+)
+
+Outcome = tuple[str, int, int, int]
+
+
+@pytest.fixture(scope="module")
+def library() -> str:
+    for found in Path("/").glob(LIBRARY):
+        return str(found)
+    pytest.skip("libfaketime is not installed: apt-get install faketime")
+
+
+def _loader(library: str, skew: int) -> dict[str, str]:
+    # The monotonic clock stays: it is the same for all wrong clocks of this world, and waits are measured by it.
+    return {"LD_PRELOAD": library, "FAKETIME": f"{skew:+d}s", "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
+
+
+@pytest.mark.long
+@pytest.mark.timeout(150)
+def test_clocks_wrong_by_an_hour_change_nothing(fleet: Fleet, library: str) -> None:
+    fleet.keep_a_journal()
+    without = _round(fleet, dict.fromkeys(SKEWS, 0), library, "without")
+    wrong = _round(fleet, SKEWS, library, "with")
+    assert wrong == without
+    _set_right(fleet)
+    found = replace(fleet.history(), lease_seconds=LEASE)
+    assert check(found) == []
+    kept = fleet.prove("clocks one hour ahead and behind", outcomes_changed=0, firings=len(found.firings))
+    late = [line.at - move.at for line, move in _begun(kept.lines, kept.moves)]
+    assert max(map(abs, late)) < 60, "a line was not set right: the test means nothing"
+    with fleet.database.read() as conn:
+        took = [row.finished_at - row.started_at for row in conn.execute(select(tasks))]
+        beats = [row.heartbeat_at - row.started_at for row in conn.execute(select(nodes))]
+    assert timedelta(0) <= min(took) <= max(took) < timedelta(seconds=60)
+    assert timedelta(0) <= min(beats) <= max(beats) < timedelta(seconds=60)
+
+
+def _round(fleet: Fleet, skews: Mapping[str, int], library: str, name: str) -> list[Outcome]:
+    """What became of the same work, in the order in which it was handed in; firings are looked at here."""
+    workers = [
+        fleet.worker("--node-name", f"{who} {name}", loader=_loader(library, skew)) for who, skew in skews.items()
+    ]
+    for worker in workers:
+        worker.wait_for_line(READY, 40)
+    data = {"ledger": str(fleet.ledger)}
+    with fleet.database.begin() as conn:
+        schedules.save(conn, name, every=1.0, task_type="fault.work", payload=data, allow_unknown=True)
+    ids = [one for task_type, count, told, how in WORK for one in fleet.submit(task_type, count, options=how, **told)]
+    shown = (tasks.c.status, tasks.c.attempt, tasks.c.failures, tasks.c.losses)
+    ended = tasks.c.status.in_(["completed", "failed"])
+
+    def outcomes() -> dict[str, Outcome]:
+        with fleet.database.read() as conn:
+            found = conn.execute(select(tasks.c.task_id, *shown).where(tasks.c.task_id.in_(ids), ended))
+            return {row[0]: (row[1], row[2], row[3], row[4]) for row in found}
+
+    begun = time.monotonic()
+    wait_for(lambda: len(outcomes()) == len(ids), "all of it ends", 40)
+    time.sleep(max(0.0, 10 - (time.monotonic() - begun)))
+    with fleet.database.begin() as conn:
+        schedules.pause(conn, name)
+    fleet.wait_until_ended()
+    assert [worker.stop() for worker in workers] == [0] * len(workers)
+    _prove_firings(fleet, name)
+    return [outcomes()[one] for one in ids]
+
+
+def _prove_firings(fleet: Fleet, name: str) -> None:
+    """Each instant was fired once and near its time, or counted as skipped; most were fired."""
+    with fleet.database.read() as conn:
+        found = conn.execute(select(firings).where(firings.c.schedule == name).order_by(firings.c.fire_at)).all()
+        made = {row.task_id: row.created_at for row in conn.execute(select(tasks.c.task_id, tasks.c.created_at))}
+    assert len(found) >= 6
+    for earlier, later in itertools.pairwise(found):
+        assert later.fire_at - earlier.fire_at == timedelta(seconds=1 + later.skipped), (earlier, later)
+    assert max(abs(made[row.task_id] - row.fire_at) for row in found) < timedelta(seconds=5)
+
+
+def _set_right(fleet: Fleet) -> None:
+    """Handlers told the time by their own clocks: take from each line what its node's was wrong by."""
+    with fleet.database.read() as conn:
+        skew_of = {
+            row.id: SKEWS[row.name.split()[0]] if row.name.endswith(" with") else 0 for row in conn.execute(select(nodes))
+        }
+    node_of = {(move.task_id, move.after.attempt): move.after.node_id for move in fleet.history().moves}
+    lines = [
+        replace(line, at=line.at - skew_of[str(node_of[line.task_id, line.attempt])]) for line in fleet.history().lines
+    ]
+    fleet.ledger.write_text("".join(json.dumps(asdict(line)) + "\n" for line in lines))
+
+
+def _begun(lines: Any, moves: Any) -> list[tuple[Any, Any]]:
+    claims = {(one.task_id, one.after.attempt): one for one in moves if one.after.status == "running"}
+    return [(line, claims[line.task_id, line.attempt]) for line in lines if line.what == "begin"]

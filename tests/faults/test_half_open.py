@@ -1,0 +1,79 @@
+"""One link goes silent just as one statement is sent on it: the others work on, and it is given up in time."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+import pytest
+
+from jobrunner.db.engine import DEADLINE
+from jobrunner.db.hints import RECONNECT
+from jobrunner.node.claims import OUTAGE_PAUSE
+from jobrunner.node.heartbeat import DEADLINE as BEAT_DEADLINE
+from jobrunner.node.heartbeat import RETRY
+from jobrunner.node.lane import RETRY_FIRST
+from tests.faults.fleet import READY, Fleet, wait_for
+from tests.faults.spoken import CLAIM, LISTEN, RENEW, SETTLE, Act, Trap
+from tests.faults.wire import Wire
+
+LEASE = 15.0  # seconds, as by default: longer than any deadline here
+POLL = 0.2  # seconds
+SLACK = 1.0  # seconds on a busy machine
+
+
+@dataclass(frozen=True)
+class Link:
+    """A statement that is cut in silence, what makes the worker send it, and the seconds until it is asked again."""
+
+    words: str
+    work: tuple[str, float]
+    within: float
+
+
+LINKS = {
+    "claim": Link(CLAIM, ("fault.async", 0.0), DEADLINE + OUTAGE_PAUSE + POLL),
+    "renew": Link(RENEW, ("fault.async", 14.0), BEAT_DEADLINE + RETRY),
+    "settle": Link(SETTLE, ("fault.async", 0.0), DEADLINE + RETRY_FIRST),
+    "listen": Link(LISTEN, ("fault.async", 0.0), DEADLINE + RECONNECT),
+}
+
+
+@pytest.mark.long
+@pytest.mark.timeout(150)
+@pytest.mark.parametrize("act", ["silence", "hush"])
+def test_a_link_that_dies_with_one_statement_is_given_up_in_time(fleet: Fleet, act: Act) -> None:
+    """A worker for each statement, all at once; each on a queue and behind a wire of its own."""
+    fleet.keep_a_journal()
+    traps = {name: Trap(act, link.words) for name, link in LINKS.items()}
+    with ExitStack() as opened:
+        workers = []
+        for name, trap in traps.items():
+            wire = opened.enter_context(Wire(fleet.url, asked=trap))
+            if name == "listen":
+                trap.set()
+            patient = {"lease_seconds": str(LEASE), "heartbeat_interval": "5"}
+            workers.append(fleet.worker("--queues", name, database_url=wire.url, max_workers="1", **patient))
+        for worker in workers:
+            worker.wait_for_line(READY)
+        for name, trap in traps.items():
+            if name != "listen":
+                trap.set()
+        for name, link in LINKS.items():
+            task_type, seconds = link.work
+            fleet.submit(task_type, 3, options={"queue": name}, seconds=seconds)
+        fleet.wait_until_ended(60)
+        regained = {}
+        for name, trap in traps.items():
+            wait_for(lambda trap=trap: trap.again_at is not None, f"{name} is asked again", 5)  # type: ignore[misc]
+            assert trap.again_at is not None
+            assert trap.sprung_at is not None
+            regained[name] = trap.again_at - trap.sprung_at
+        found = fleet.prove(f"links gone silent one by one, {act}", **regained)
+        late = {name: took for name, took in regained.items() if took > LINKS[name].within + SLACK}
+        assert late == {}
+        assert min(regained["claim"], regained["settle"]) > 5, "it was no dead link: the test means nothing"
+        lost = {one.task_id for one in found.ended if one.outcome == "lost"}
+        assert all(fleet.row(task_id).queue == "claim" for task_id in lost), "only a claim that was not heard is lost"
+        assert found.runs == 3 * len(LINKS)
+        assert [worker.stop() for worker in workers] == [0] * len(workers)
