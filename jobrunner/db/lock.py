@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import IO, Any
 
-from jobrunner.errors import DatabaseLocked
+from jobrunner.errors import DatabaseLocked, SettingsError
 
 PATIENCE = 5.0  # seconds to wait for a command that works on the same file
 LOOK = 0.05  # seconds between two looks
@@ -26,7 +26,7 @@ class FileLock:
         self._file: IO[str] | None = None
 
     def take(self, url: str | None = None, *, patience: float = 0.0) -> None:
-        """Take the lock or raise :class:`DatabaseLocked` naming the owner.
+        """Take the lock or raise :class:`DatabaseLocked` naming the owner; SettingsError where its file cannot be made.
 
         A command of the command line holds it for an instant, and tells no URL: such an owner is waited for, up to
         ``patience`` seconds. One that serves keeps it, and is not.
@@ -46,8 +46,14 @@ class FileLock:
         import portalocker  # which a process on PostgreSQL has no use for
 
         path = lock_path(self.database)
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # payloads and results are its owner's
-        handle = path.open("a+", encoding="utf-8")
+        try:
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # payloads and results are its owner's
+            handle = path.open("a+", encoding="utf-8")
+        except OSError as error:
+            raise SettingsError(
+                f"{path} cannot be written, and stands beside every database file: {error.strerror}; "
+                "JOBRUNNER_DATA_DIR and JOBRUNNER_DATABASE_URL name another place"
+            ) from error
         try:
             portalocker.lock(handle, portalocker.LockFlags.EXCLUSIVE | portalocker.LockFlags.NON_BLOCKING)
         except (portalocker.LockException, portalocker.AlreadyLocked):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import time
 from pathlib import Path
@@ -23,6 +24,7 @@ def open_file(url: URL, *, read_only: bool) -> Engine:
     path = Path(url.database or "").absolute()
     if not read_only:
         _make_folder(path.parent)
+        _check_writable(path)
     target = f"{path.as_uri()}?mode={'ro' if read_only else 'rwc'}"  # as a URI: a path may hold # and ?
     engine = create_engine(
         url,
@@ -54,3 +56,13 @@ def _make_folder(folder: Path) -> None:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # payloads and results are its owner's
     except OSError as error:
         raise SettingsError(f"data_dir: {folder} cannot be made: {error.strerror}; set JOBRUNNER_DATA_DIR") from error
+
+
+def _check_writable(path: Path) -> None:
+    """SQLite itself says so with the first write, as it does of a full disk: that would be waited out."""
+    for place in (path.parent, path):  # the folder as well: the log and the lock stand beside the file
+        if place.exists() and not os.access(place, os.W_OK):
+            raise SettingsError(
+                f"{place} cannot be written, and the database file must be; its owner may change that, or "
+                "JOBRUNNER_DATA_DIR and JOBRUNNER_DATABASE_URL name another place"
+            )

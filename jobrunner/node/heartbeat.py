@@ -22,6 +22,7 @@ from jobrunner.settings.failpoints import hit
 
 RETRY = 1.0  # seconds until the next try after a failure
 DEADLINE = 5.0  # seconds for one statement: far under any sensible lease
+MEASURING = 0.5  # seconds for the node's figures, before its row is written without new ones
 
 log = get_logger(__name__)
 
@@ -56,11 +57,12 @@ class Heartbeat:
         self._wake = threading.Event()
         self._stopping = False
         self._look_now = False
+        self._measuring: threading.Thread | None = None
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
 
     def start(self) -> None:
         """Register the node and publish its types, then beat. Raises DatabaseUnavailable."""
-        self._state.figures = self._host.sample()
+        self._measure()
         self._register()
         self._thread.start()
 
@@ -124,8 +126,22 @@ class Heartbeat:
         hit("renew-after")
         self._renewed(renewal)
 
+    def _measure(self) -> None:
+        """New figures, where they come in time. A mount that hangs once kept every lease from being renewed."""
+        if self._measuring is None or not self._measuring.is_alive():
+            self._measuring = threading.Thread(target=self._sample, name="figures", daemon=True)
+            self._measuring.start()
+            self._measuring.join(MEASURING)
+
+    def _sample(self) -> None:
+        try:
+            hit("sample-before")
+            self._state.figures = self._host.sample()
+        except Exception:
+            log.exception("figures cannot be had; the last ones stand")
+
     def _beat(self) -> None:
-        self._state.figures = self._host.sample()
+        self._measure()
         with self._database.begin(deadline=DEADLINE) as conn:
             alive = store.beat(conn, self._identity.id, self._state.columns(), sample=True)
         if not alive:  # its row was pruned during an outage

@@ -14,6 +14,17 @@ from jobrunner.runtime.protocol import Protocol
 from jobrunner.settings import Settings
 
 STOP_WITHIN = 5  # seconds for open requests at the end
+WAITING = 2048  # connections that the system keeps until they are taken
+AT_ONCE = 4  # taken before the first of them is looked at: as many as may wait would be all the files there are
+
+
+class _Uvicorn(uvicorn.Server):
+    """For asyncio both are one number, and it tells the system of it when it begins."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        for one in sockets or []:
+            one.listen(WAITING)
 
 
 class Server:
@@ -24,7 +35,7 @@ class Server:
         self._secure = bool(settings.ssl_certfile)
         family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
         try:
-            self._socket = socket.create_server((settings.host, port), family=family, backlog=2048)
+            self._socket = socket.create_server((settings.host, port), family=family, backlog=WAITING)
         except OSError as error:
             raise SettingsError(
                 f"cannot listen on {settings.host}:{port}: {error.strerror or error}; choose another port with --port"
@@ -32,7 +43,7 @@ class Server:
         # Accepted sockets inherit it. Without, a second small answer waited 40 ms for the client's delayed ACK.
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.port: int = self._socket.getsockname()[1]
-        self._server: uvicorn.Server | None = None
+        self._server: _Uvicorn | None = None
         self._thread: threading.Thread | None = None
 
     @property
@@ -54,10 +65,11 @@ class Server:
             server_header=False,
             lifespan="off",
             timeout_graceful_shutdown=STOP_WITHIN,
+            backlog=AT_ONCE,
             ssl_keyfile=self._settings.ssl_keyfile,
             ssl_certfile=self._settings.ssl_certfile,
         )
-        self._server = server = uvicorn.Server(config)
+        self._server = server = _Uvicorn(config)
 
         def serve() -> None:
             try:

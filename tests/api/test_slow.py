@@ -1,4 +1,4 @@
-"""Bodies that come too slowly or are announced too large, over a bare socket."""
+"""Bodies that come too slowly or are announced too large, and clients who say nothing, over a bare socket."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ from collections.abc import Iterator
 from contextlib import suppress
 from urllib.parse import urlsplit
 
+import httpx2
 import pytest
 
 from jobrunner.api import bodies, create_app
 from jobrunner.db.engine import Database
+from jobrunner.runtime import protocol
 from tests.api.asking import stored
 from tests.api.conftest import Api
 from tests.api.serving import serving
@@ -118,3 +120,24 @@ def test_a_wish_for_another_protocol_is_passed_over(url: str, database: Database
     last = HEAD + b"Connection: close\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
     heard, _ = talk(url, iter([one, last]))
     assert heard.count(b"HTTP/1.1 202") == 2
+
+
+def test_connections_that_say_nothing_leave_files_for_the_rest(
+    url: str, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The one too many is closed at once, and there is room again when another goes."""
+    monkeypatch.setattr(protocol, "_connections_most", lambda: 3)
+    place = urlsplit(url)
+    silent = [socket.create_connection((place.hostname or "", place.port or 80), timeout=5) for _ in range(3)]
+    with pytest.raises(httpx2.TransportError):
+        httpx2.get(f"{url}/healthz")
+    silent.pop().close()
+    deadline = time.monotonic() + 5
+    while time.monotonic() < deadline:
+        with suppress(httpx2.TransportError):
+            assert httpx2.get(f"{url}/healthz").status_code == 200
+            break
+    else:
+        pytest.fail("nobody is heard any more")
+    for one in silent:
+        one.close()

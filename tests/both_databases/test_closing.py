@@ -11,6 +11,7 @@ import pytest
 
 from jobrunner.db import migrate
 from jobrunner.db.engine import Database, open_database
+from jobrunner.db.lock import FileLock
 from jobrunner.errors import DatabaseUnavailable, SettingsError
 from tests.both_databases.moves import add, row
 
@@ -70,6 +71,12 @@ def test_a_folder_that_cannot_be_made_is_told_as_a_setting(tmp_path: Path) -> No
     (tmp_path / "file").write_text("")
     with pytest.raises(SettingsError, match=r"data_dir.*JOBRUNNER_DATA_DIR"):
         open_database(f"sqlite:///{tmp_path / 'file' / 'jobrunner.db'}")
+
+
+def test_a_lock_that_cannot_be_written_is_told_as_a_setting(tmp_path: Path) -> None:
+    (tmp_path / "jobrunner.db.lock").mkdir()
+    with pytest.raises(SettingsError, match=r"jobrunner\.db\.lock cannot be written.*JOBRUNNER_DATABASE_URL"):
+        FileLock(tmp_path / "jobrunner.db").take()
 
 
 def test_a_statement_that_does_not_end_is_ended_at_the_deadline(sqlite_url: str) -> None:

@@ -37,10 +37,12 @@ def test_a_late_renewal_with_the_current_token_succeeds(database: Database) -> N
 def test_a_renewal_with_another_token_is_lost(database: Database) -> None:
     add(database, task_id="t")
     lease = replace(take(database)[0].lease, token="f" * 32)
+    until = row(database, "t").lease_until
     with database.begin() as conn:
-        told = store.renew(conn, [lease], LEASE)
+        told = store.renew(conn, [lease], 2 * LEASE)
     assert not told.renewed
     assert told.lost == {lease}
+    assert row(database, "t").lease_until == until, "a dead owner would keep what a stranger renews"
 
 
 def test_a_renewal_tells_of_a_cancel(database: Database) -> None:

@@ -12,6 +12,8 @@ from jobrunner.db import engine
 from jobrunner.db.engine import Database
 from jobrunner.errors import DatabaseUnavailable
 from jobrunner.queue import views
+from jobrunner.runtime.run import Plan, _prepare_schema
+from jobrunner.settings import Settings
 from tests.both_databases.moves import add, age_lease, row, take
 
 LEASE, BEAT = 30.0, 10.0
@@ -85,6 +87,15 @@ def test_after_its_own_absence_it_waits_as_long(database: Database, clock: list[
     assert not _wait(fresh, clock, LEASE + BEAT - 2)
     assert _wait(fresh, clock, 2)
     fresh.dispose()
+
+
+def test_a_process_that_starts_takes_leases_only_where_no_other_can_live(database: Database) -> None:
+    """On a file, whose lock it holds; on a server others are at work."""
+    add(database, task_id="t")
+    take(database)
+    settings = Settings(database_url=database.url.render_as_string(hide_password=False))
+    _prepare_schema(database, settings, Plan("worker", lambda _process: None))
+    assert row(database, "t").status == ("pending" if database.is_sqlite else "running")
 
 
 def test_a_sweep_that_may_not_touches_nothing(database: Database, clock: list[float]) -> None:

@@ -44,7 +44,7 @@ MUTANTS = (
         "queue/store/lease.py",
         "return among(_t.id, select(_HELD.c.id)), among(_t.token, select(_HELD.c.token).distinct())",
         "return among(_t.id, select(_HELD.c.id)), _t.token.is_not(None)",
-        f"{LEASE}::test_renewing_prolongs_only_what_is_still_held",
+        f"{LEASE}::test_a_renewal_with_another_token_is_lost",
     ),
     Mutant(
         "a sweep takes leases that have not run out",
@@ -171,5 +171,49 @@ MUTANTS = (
         "FULL_EVERY = 0.1",
         "FULL_EVERY = 1e9",
         "tests/node/test_lookout.py::test_an_urgent_task_in_a_new_lane_is_found_while_the_known_lane_never_runs_dry",
+    ),
+    Mutant(
+        "what a node lost goes on there",
+        "node/worker.py",
+        "for lease in renewal.lost:",
+        "for lease in renewal.lost & renewal.renewed:",
+        "tests/node/test_batches.py::test_what_did_not_begin_can_be_cancelled_and_lost_unharmed",
+    ),
+    Mutant(
+        "a paused queue is claimed from",
+        "db/due.py",
+        "where(queues.c.paused_at.is_not(None))",
+        "where(queues.c.paused_at.is_(None))",
+        f"{CLAIM}::test_a_paused_queue_is_left_alone",
+    ),
+    Mutant(
+        "an outage ends what went well",
+        "node/settler.py",
+        "        except DatabaseUnavailable:\n            raise\n        except Exception as error:\n"
+        '            log.error("outcome refused by the database"',
+        '        except Exception as error:\n            log.error("outcome refused by the database"',
+        "tests/node/test_settler.py::test_an_outage_costs_no_outcome",
+    ),
+    Mutant(
+        "submissions whose answer was lost are made again under new ids",
+        "api/intake.py",
+        "(len(batch) > 1 and not isinstance(error, DatabaseUnavailable))",
+        "len(batch) > 1",
+        "tests/api/test_intake.py::test_an_outage_is_told_to_all_and_the_next_are_served",
+    ),
+    Mutant(
+        "who starts takes the leases of all others",
+        "runtime/run.py",
+        "    if settings.is_sqlite:\n        reclaim_all(database)",
+        "    if settings:\n        reclaim_all(database)",
+        "tests/both_databases/test_patience.py::"
+        "test_a_process_that_starts_takes_leases_only_where_no_other_can_live[postgres]",
+    ),
+    Mutant(
+        "two processes hold the lock of one file",
+        "db/lock.py",
+        "portalocker.LockFlags.EXCLUSIVE |",
+        "portalocker.LockFlags.SHARED |",
+        "tests/both_databases/test_migrations.py::test_a_sqlite_file_in_use_is_not_migrated",
     ),
 )

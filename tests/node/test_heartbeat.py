@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -9,12 +10,16 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from jobrunner.db.engine import open_database
+from jobrunner.db.engine import Database, open_database
 from jobrunner.db.tables import nodes
+from jobrunner.execution.inline import AsyncPool
+from jobrunner.node import heartbeat
 from jobrunner.node.heartbeat import Heartbeat
-from jobrunner.node.held import Held
+from jobrunner.node.held import Held, Holding
 from jobrunner.node.host import Figures, Host
 from jobrunner.node.state import Identity, State
+from jobrunner.queue.store import Renewal
+from tests.both_databases.moves import add, take
 
 
 class _Odd(Host):
@@ -49,6 +54,46 @@ def test_a_surprise_does_not_end_the_heartbeat(
     with database.read() as conn:
         assert conn.execute(select(nodes.c.state)).scalar_one() == "stopped"
     database.close()
+
+
+class _Hung(Host):
+    """A host with a mount that does not answer, until somebody lets it."""
+
+    def __init__(self, data_dir: Path) -> None:
+        super().__init__(data_dir)
+        self.free = threading.Event()
+        self.asked = 0
+
+    def sample(self) -> Figures:
+        self.asked += 1
+        self.free.wait(30)
+        return replace(super().sample(), load=42.0)
+
+
+def test_figures_that_do_not_come_hold_up_no_lease(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They come in a thread of their own, one at a time, and are shown as soon as they are there."""
+    monkeypatch.setattr(heartbeat, "MEASURING", 0.05)
+    add(database, task_id="t")
+    held, state, host = Held(), State(), _Hung(tmp_path)
+    held.add(Holding(take(database)[0], AsyncPool(1)))
+    told: list[Renewal] = []
+    identity = Identity("n", slots=1, types=(), queues=None, address=None, heartbeat_interval=0.05)
+    beating = Heartbeat(database, identity, state, held, host, lease_seconds=0.3, types=[], renewed=told.append)
+    beating.start()
+    first = len(told)
+    deadline = time.monotonic() + 10
+    while len(told) < first + 3:
+        assert time.monotonic() < deadline, "no lease is renewed"
+        time.sleep(0.02)
+    assert (state.figures, host.asked) == (Figures(), 1)
+    host.free.set()
+    while state.figures.load != 42.0:
+        assert time.monotonic() < deadline, "figures that come late are not taken"
+        time.sleep(0.02)
+    beating.stop("test")
+    assert all(len(renewal.renewed) == 1 for renewal in told)
 
 
 def _beat_at(url: str) -> object:

@@ -136,6 +136,19 @@ def test_an_outcome_that_cannot_be_stored_blocks_no_other(database: Database) ->
     assert row(database, tasks[1].task_id).status != "running"
 
 
+def test_an_outage_costs_no_outcome(postgres_url: str) -> None:
+    """The connection is gone at the first try: the attempt went well all the same, and is recorded so."""
+    database = Database(postgres_url, pool_size=1)
+    [task] = _claimed(database, 1)
+    with database.begin() as conn:
+        pid = conn.execute(text("SELECT pg_backend_pid()")).scalar_one()
+    with database.begin(free=True) as conn:
+        conn.execute(text(f"SELECT pg_terminate_backend({pid}, 5000)"))
+    assert _settle(database, [(task, DONE)])["t0"][1:] == (DONE, Status.COMPLETED)
+    assert (row(database, "t0").status, left(database, "t0")) == ("completed", [])
+    database.dispose()
+
+
 def test_lines_that_cannot_be_stored_cost_no_outcome(database: Database) -> None:
     [task] = _claimed(database, 1)
     fates: list[Fate] = []
