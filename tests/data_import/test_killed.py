@@ -14,8 +14,15 @@ from jobrunner.data_import.sample import SESSIONS, write_sample
 from jobrunner.db.market import import_loads, import_outcomes, import_rejects, market_bars
 from jobrunner.testing import Report, survive
 
+pytestmark = pytest.mark.timeout(600)  # a process for each attempt
+
 TIMES = ("updated_at", "started_at", "at", "seconds", "attempt")  # when, for how long, and in which attempt
-PRELOAD = ("jobrunner.data_import.run", "jobrunner.data_import.sources.tongdaxin")
+PRELOAD = (
+    "jobrunner.data_import.run",
+    "jobrunner.data_import.sources.tongdaxin",
+    "jobrunner.settings.loading",
+    "numpy.ma",
+)
 SYMBOLS = ["609999.SH", "009999.SZ"]
 
 

@@ -20,6 +20,7 @@ def _found(report: Report) -> dict[str, tuple[str, ...]]:
     return {step.name: step.differences for step in report.unclean}
 
 
+pytestmark = pytest.mark.timeout(600)  # a process for each attempt
 ci = pytest.mark.ci
 
 
