@@ -20,7 +20,11 @@ def applied(conn: Connection, effect: str, rows: list[Any]) -> Any:
     Raises HandlerError where the value is no JSON: before the COMMIT, since what cannot be told to the handler
     afterwards would stand although its ``ctx.apply`` failed.
     """
-    value = run_effect(conn, effect, rows)
+    return checked(effect, run_effect(conn, effect, rows))
+
+
+def checked(effect: str, value: Any) -> Any:
+    """The value that an effect of this name returned; raises HandlerError where it is no JSON."""
     try:
         codec.check(value, max_bytes=VALUE_MAX_BYTES)
     except InvalidInput as error:

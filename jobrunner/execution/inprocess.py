@@ -9,7 +9,7 @@ from abc import abstractmethod
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NoReturn
 
 from jobrunner.errors import HandlerError, LeaseLost
 from jobrunner.execution import capture
@@ -22,6 +22,22 @@ from jobrunner.handlers.declare import Handler
 from jobrunner.queue.task import Ending, LogLine, Outcome, Task
 
 _MAKING = threading.Lock()  # a handler's threads may say its first words at once
+
+
+def refuse_in_loop() -> NoReturn:
+    """What an ``async`` handler hears that would apply an effect in the worker's own loop."""
+    raise HandlerError(
+        "ctx.apply waits for the database and would hold up every task of this worker: "
+        "in an async handler, await asyncio.to_thread(ctx.apply, ...)"
+    )
+
+
+def refuse_transaction(context: Context) -> NoReturn:
+    """What a handler inside the worker hears that would have a transaction of its own."""
+    raise HandlerError(
+        f"{context.task_type}: ctx.transaction() is for plain handlers in a child process on PostgreSQL; "
+        "this one runs inside the worker: use ctx.on_complete or ctx.apply"
+    )
 
 
 class InProcessChannel:
@@ -63,20 +79,14 @@ class InProcessChannel:
     def apply(self, effect: str, rows: list[Any]) -> Any:
         """Let the worker run the effect."""
         if threading.get_ident() == self._loop_thread:
-            raise HandlerError(
-                "ctx.apply waits for the database and would hold up every task of this worker: "
-                "in an async handler, await asyncio.to_thread(ctx.apply, ...)"
-            )
+            refuse_in_loop()
         if self._over:
             raise LeaseLost("this attempt was given up")
         return self._reports.apply(self._lease, effect, rows)
 
     def transaction(self, context: Context) -> AbstractContextManager[Transaction]:
         """Refused: a transaction left open by a handler that cannot be stopped would stop everybody else."""
-        raise HandlerError(
-            f"{context.task_type}: ctx.transaction() is for plain handlers in a child process on PostgreSQL; "
-            "this one runs inside the worker: use ctx.on_complete or ctx.apply"
-        )
+        refuse_transaction(context)
 
     def close(self) -> None:
         """The attempt is over: pass on what was held back, and nothing from now on."""

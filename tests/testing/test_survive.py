@@ -1,0 +1,165 @@
+"""``survive``: what is sound survives, and each fault is found at its step."""
+
+from __future__ import annotations
+
+import pytest
+from sqlalchemy import text
+
+from jobrunner.db import schema
+from jobrunner.db.engine import open_database
+from jobrunner.errors import HandlerError, InvalidInput
+from jobrunner.testing import RehearsalError, Report, survive
+from tests.testing import shop
+
+
+def _survive(task_type: str, payload: dict[str, object], url: str | None = None, **options: object) -> Report:
+    return survive(task_type, payload, database_url=url, prepare=shop.prepare, fakes=shop.use_fakes, **options)  # type: ignore[arg-type]
+
+
+def _found(report: Report) -> dict[str, tuple[str, ...]]:
+    return {step.name: step.differences for step in report.unclean}
+
+
+pytestmark = pytest.mark.timeout(600)  # a process for each attempt
+ci = pytest.mark.ci
+
+
+@pytest.mark.parametrize("server", [False, pytest.param(True, marks=ci)])
+def test_what_is_sound_survives(request: pytest.FixtureRequest, *, server: bool) -> None:
+    url = request.getfixturevalue("postgres_url") if server else None
+    report = _survive("shop sound", {"names": ["tea"]}, url)
+    report.check()
+    assert report.clean
+    assert report.result == {"names": 1}
+    assert [str(one) for one in report.calls] == ["mail('ann') with key 'one'"]
+    names = [step.name for step in report.steps]
+    for part in (
+        "before the handler",
+        "ctx.progress 0.0 tea",
+        "ctx.apply shop add once: before it",
+        "ctx.apply shop add once: after COMMIT",
+        "ctx.log added",
+        "after call mail('ann') with key 'one'",
+        "after the handler",
+        "settle: before COMMIT",
+        "settle: after COMMIT",
+    ):
+        assert names.count(part) == 1, names
+    assert [name for name in names if name.startswith("ctx.apply shop add once: before SQL INSERT INTO lines")]
+    assert all(step.reached for step in report.steps)
+
+
+def test_an_async_task_survives() -> None:
+    report = _survive("shop sound async", {"name": "tea"}, at=[2, 9, 10, 16])
+    report.check()
+    assert [step.name for step in report.steps][:3] == [
+        "ctx.apply shop add once: before it",
+        "ctx.apply shop add once: before COMMIT",
+        "ctx.apply shop add once: after COMMIT",
+    ]
+
+
+@ci
+def test_a_transaction_of_its_own_survives(postgres_url: str) -> None:
+    report = _survive("shop sound transaction", {"name": "tea"}, postgres_url)
+    report.check()
+    names = [step.name for step in report.steps]
+    assert {"ctx.transaction: before COMMIT", "ctx.transaction: after COMMIT"} <= set(names)
+    with pytest.raises(RehearsalError, match="give survive a database_url"):
+        _survive("shop sound transaction", {"name": "tea"}, max_attempts=1)
+
+
+def test_what_is_written_beside_the_task_is_there_twice() -> None:
+    report = _survive("shop writes beside", {"name": "tea"}, environ=lambda url: {"SHOP_URL": url})
+    found = _found(report)
+    assert set(found) >= {"after COMMIT", "after the handler", "settle: before COMMIT"}
+    assert set(found.values()) == {('lines: row there twice instead of once: {"name": "tea"}',)}
+    assert not {"before the handler", "before COMMIT", "settle: after COMMIT"} & set(found)
+    with pytest.raises(AssertionError, match='killed at "after COMMIT":\n    lines: row there twice'):
+        report.check()
+
+
+def test_a_mail_before_the_commit_is_sent_twice() -> None:
+    report = _survive("shop mails early", {"to": "ann"})
+    found = _found(report)
+    assert next(iter(found)) == "after call mail('ann')"
+    assert {"after the handler", "settle: before COMMIT"} < set(found)
+    assert set(found.values()) == {("call made twice instead of once: mail('ann')",)}
+
+
+def test_a_mail_after_the_commit_is_never_sent() -> None:
+    found = _found(_survive("shop marks before it mails", {"to": "ann"}))
+    assert found == {"ctx.apply shop mark: after COMMIT": ("call missing: mail('ann')",)}
+
+
+def test_an_effect_apart_from_the_completion_is_there_twice(database_url: str) -> None:
+    report = _survive("shop completes apart", {"name": "tea"}, database_url)
+    found = _found(report)
+    assert next(iter(found)) == "ctx.apply shop add: after COMMIT"
+    assert list(found)[-1] == "settle: before COMMIT"
+    assert set(found.values()) == {('lines: row there twice instead of once: {"name": "tea"}',)}
+
+
+def test_a_task_added_twice_is_found() -> None:
+    found = _found(_survive("shop follows up twice", {}, at=[8, 9, 10]))
+    assert [each for each in found["after the handler"] if "tasks added: row there twice instead of once" in each]
+
+
+def test_a_result_that_tells_the_attempt_is_another() -> None:
+    assert _found(_survive("shop tells its attempt", {}, at=[1, 2]))["ctx.log here"] == ("result 2 instead of 1",)
+
+
+def test_its_own_retries_belong_to_the_run_and_are_not_waited_for() -> None:
+    report = _survive("shop tries again", {}, at=[1, 9, 17])
+    report.check()
+    assert report.result == "done"
+    assert [step.name for step in report.steps] == ["before the handler"] * 3
+
+
+def test_steps_can_be_picked() -> None:
+    report = _survive("shop completes apart", {"name": "tea"}, at=[1, 2, 99])
+    assert [(step.number, step.clean, step.reached) for step in report.steps] == [
+        (1, True, True),
+        (2, True, True),
+        (99, True, False),
+    ]
+    assert "not reached" in str(report)
+
+
+def test_what_is_not_alike_cannot_be_compared() -> None:
+    with pytest.raises(RehearsalError, match="two undisturbed runs are not alike"):
+        _survive("shop never the same", {})
+    _survive("shop never the same", {}, ignore=["name"], at=[1]).check()
+
+
+def test_the_state_is_what_the_test_says() -> None:
+    names = "SELECT DISTINCT name FROM lines"
+    found = {"at": [8], "state": lambda conn: {"names": conn.execute(text(names))}}
+    report = _survive("shop completes apart", {"name": "tea"}, **found)
+    assert report.steps[0].name == "ctx.apply shop add: after COMMIT"
+    report.check()
+
+
+def test_a_process_that_breaks_off_is_told_with_its_last_step() -> None:
+    with pytest.raises(RehearsalError, match="exit code 7; its last step: before the handler"):
+        _survive("shop leaves", {})
+
+
+def test_what_cannot_be_rehearsed_is_refused() -> None:
+    with pytest.raises(HandlerError, match="no handler 'shop unknown'"):
+        _survive("shop unknown", {})
+    with pytest.raises(InvalidInput, match="names"):
+        _survive("shop sound", {})
+    with pytest.raises(RehearsalError, match="no function of a module"):
+        survive("shop sound", {"names": []}, fakes=lambda: None)
+    with pytest.raises(RehearsalError, match=r"ends as failed, not completed: .*no such table"):
+        survive("shop completes apart", {"name": "tea"}, max_attempts=1)
+
+
+def test_the_database_of_the_user_is_not_touched(sqlite_url: str, empty_postgres_url: str) -> None:
+    for url in (sqlite_url, empty_postgres_url):
+        _survive("shop completes apart", {"name": "tea"}, url, at=[1])
+    database = open_database(empty_postgres_url)
+    with database.read() as conn:
+        assert schema.current(conn) is None
+    database.close()
