@@ -14,8 +14,12 @@ def run() -> None:
         from jobrunner.settings import load
 
         url = context.config.get_main_option("sqlalchemy.url") or load().settings.url
-        with migrate.exclusive(url) as connection:
-            _migrate(connection)
+
+        def once() -> None:
+            with migrate.exclusive(url) as own:
+                _migrate(own)
+
+        migrate.until_free(once)
     else:
         _migrate(connection)
 

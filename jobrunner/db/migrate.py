@@ -6,7 +6,8 @@ whether the schema fits ask :mod:`jobrunner.db.schema`, and import this where th
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,11 +19,26 @@ from sqlalchemy import Connection, text
 from jobrunner.db.engine import Database, open_database
 from jobrunner.db.lock import PATIENCE, FileLock
 from jobrunner.db.schema import SCHEMA, check, current
-from jobrunner.errors import SchemaMismatch
+from jobrunner.errors import DatabaseBusy, SchemaMismatch
 
-__all__ = ["SCHEMA", "check", "current", "downgrade", "exclusive", "head", "own_connection", "upgrade", "upgrade_owned"]
+__all__ = [
+    "SCHEMA",
+    "check",
+    "current",
+    "downgrade",
+    "exclusive",
+    "head",
+    "own_connection",
+    "until_free",
+    "upgrade",
+    "upgrade_owned",
+]
 
 MIGRATION_DEADLINE = 3600.0  # seconds
+# Seconds for which one waits for a table that somebody's open transaction holds: all that comes after it waits behind
+# it. Without this an idle transaction of 5 s kept every worker and client from the queue for as long.
+LOCK_PATIENCE = 1
+AGAIN = 2.0  # seconds until it is tried again, from its beginning
 _LOCK_ID = 0x6A6F6272756E  # "jobrun": one migration at a time per database
 
 
@@ -66,7 +82,20 @@ def own_connection(database: Database) -> Iterator[Connection]:
         if not database.is_sqlite:
             # Ends with the transaction: a session's lock would stay behind in a pooler and block every later one.
             conn.execute(text("SELECT pg_advisory_xact_lock(:id)"), {"id": _LOCK_ID})
+            conn.execute(text(f"SET LOCAL lock_timeout = '{LOCK_PATIENCE}s'"))
         yield conn
+
+
+def until_free(migrate: Callable[[], None]) -> None:
+    """Do it, and do it again while others hold what it needs."""
+    until = time.monotonic() + MIGRATION_DEADLINE
+    while True:
+        try:
+            return migrate()
+        except DatabaseBusy:
+            if time.monotonic() > until:
+                raise
+            time.sleep(AGAIN)
 
 
 def _run(conn: Connection, revision: str, *, down: bool = False) -> None:
@@ -77,17 +106,29 @@ def _run(conn: Connection, revision: str, *, down: bool = False) -> None:
 
 def upgrade(url: str) -> None:
     """Bring the database at ``url`` to the newest schema. Harmless when it is there already."""
-    with exclusive(url) as conn:
-        _run(conn, "head")
+
+    def once() -> None:
+        with exclusive(url) as conn:
+            _run(conn, "head")
+
+    until_free(once)
 
 
 def upgrade_owned(database: Database) -> None:
     """The same on a database that this process has open (and, on SQLite, locked)."""
-    with own_connection(database) as conn:
-        _run(conn, "head")
+
+    def once() -> None:
+        with own_connection(database) as conn:
+            _run(conn, "head")
+
+    until_free(once)
 
 
 def downgrade(url: str, revision: str = "-1") -> None:
     """Take the newest migrations back, down to ``revision``; ``base`` removes every table."""
-    with exclusive(url) as conn:
-        _run(conn, revision, down=True)
+
+    def once() -> None:
+        with exclusive(url) as conn:
+            _run(conn, revision, down=True)
+
+    until_free(once)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+
+import psycopg
 import pytest
 from sqlalchemy import insert, select, text
 from sqlalchemy.exc import IntegrityError
@@ -10,6 +13,7 @@ from jobrunner.db import migrate
 from jobrunner.db.engine import Database, open_database
 from jobrunner.db.tables import tasks
 from jobrunner.db.types import db_now
+from jobrunner.errors import DatabaseBusy
 
 
 def _add(database: Database, task_id: str, key: str | None, status: str = "pending") -> None:
@@ -63,3 +67,29 @@ def test_pages_leave_room_for_the_next_version_and_are_vacuumed_early(empty_post
     with database.read() as conn:
         assert not conn.execute(asked).scalar_one()
     database.dispose()
+
+
+def test_a_migration_does_not_wait_for_a_table_while_all_others_wait_behind_it(postgres_url: str) -> None:
+    database = open_database(postgres_url)
+    with psycopg.connect(postgres_url.replace("+psycopg", "")) as stranger:
+        stranger.execute("SELECT 1 FROM tasks")
+        began = time.monotonic()
+        with pytest.raises(DatabaseBusy), migrate.own_connection(database) as conn:
+            conn.execute(text("LOCK TABLE tasks IN ACCESS EXCLUSIVE MODE"))
+        assert time.monotonic() - began < migrate.LOCK_PATIENCE + 2
+    database.dispose()
+
+
+def test_a_migration_that_others_are_in_the_way_of_is_begun_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(migrate, "AGAIN", 0.0)
+    tries = iter([DatabaseBusy("locked"), DatabaseBusy("locked"), None])
+    done = []
+
+    def once() -> None:
+        error = next(tries)
+        if error is not None:
+            raise error
+        done.append(True)
+
+    migrate.until_free(once)
+    assert done == [True]

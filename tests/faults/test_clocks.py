@@ -110,7 +110,8 @@ def _set_right(fleet: Fleet) -> None:
     """Handlers told the time by their own clocks: take from each line what its node's was wrong by."""
     with fleet.database.read() as conn:
         skew_of = {
-            row.id: SKEWS[row.name.split()[0]] if row.name.endswith(" with") else 0 for row in conn.execute(select(nodes))
+            row.id: SKEWS[row.name.split()[0]] if row.name.endswith(" with") else 0
+            for row in conn.execute(select(nodes))
         }
     node_of = {(move.task_id, move.after.attempt): move.after.node_id for move in fleet.history().moves}
     lines = [

@@ -104,7 +104,9 @@ def test_a_full_disk_is_waited_out(small: str, processes: Processes, tmp_path: P
     assert wait_for(lambda: _post(door.url, "after", fleet.ledger).status_code < 300, "it takes tasks again", 20) < 20
     fleet.accepted.append("after")
     fleet.wait_until_ended(40)
-    found = fleet.prove(f"disk full for {FULL:g} s, {refused} of {len(codes)} refused", waited=waiting, went_on_after=on)
+    found = fleet.prove(
+        f"disk full for {FULL:g} s, {refused} of {len(codes)} refused", waited=waiting, went_on_after=on
+    )
     assert found.lost == 0, "who cannot write cannot tell silence from a full disk"
     assert found.runs == len(found.accepted)
     assert other.exit_code is None

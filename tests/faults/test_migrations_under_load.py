@@ -1,0 +1,84 @@
+"""The schema goes back and forth while workers drain: by several commands at once, one of them killed in the middle."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+
+import psycopg
+import pytest
+
+from jobrunner.db import migrate
+from jobrunner.queue import store
+from jobrunner.queue.request import new_task
+from tests.faults.fleet import READY, Fleet
+from tests.processes import Process, Processes
+
+HELD = 5.0  # seconds for which a stranger's transaction holds the table that is migrated
+ROUNDS = 6
+STALL = 2.0  # seconds for which nobody may be kept from the queue: a second's patience, and a busy machine
+
+
+class Client(threading.Thread):
+    """Submits a task fifty times a second; ``longest`` is what one of them took, in seconds."""
+
+    def __init__(self, fleet: Fleet) -> None:
+        super().__init__(name="client")
+        self._fleet = fleet
+        self.enough = threading.Event()
+        self.longest = 0.0
+
+    def run(self) -> None:
+        while not self.enough.wait(0.02):
+            began = time.monotonic()
+            with self._fleet.database.begin() as conn:
+                told = store.enqueue(conn, new_task("fault.async", {"ledger": str(self._fleet.ledger)}))
+            self.longest = max(self.longest, time.monotonic() - began)
+            self._fleet.accepted.append(told.task_id)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(180)
+def test_migrations_under_load_keep_nobody_waiting_and_lose_nothing(fleet: Fleet, processes: Processes) -> None:
+    chance = random.Random(7)
+    fleet.keep_a_journal()
+    told = {"JOBRUNNER_DATABASE_URL": fleet.url}
+
+    def start(*command: str) -> Process:
+        return processes.start("db", *command, env=told)
+
+    workers = [fleet.worker("--node-name", f"n{number}") for number in range(2)]
+    for worker in workers:
+        worker.wait_for_line(READY)
+    client = Client(fleet)
+    client.start()
+    killed = 0
+    for _ in range(ROUNDS):
+        assert start("downgrade", "--yes").wait(60) == 0
+        several = [start("upgrade") for _ in range(3)]
+        time.sleep(chance.uniform(0.05, 0.5))
+        victim = several.pop()
+        victim.kill()
+        killed += victim.exit_code == -9
+        assert [one.wait(60) for one in several] == [0, 0]
+    without = client.longest
+    assert start("downgrade", "--yes").wait(60) == 0
+    client.longest = 0.0
+    with psycopg.connect(fleet.url.replace("+psycopg", "")) as stranger:
+        stranger.execute("SELECT 1 FROM tasks LIMIT 1")
+        late = start("upgrade")
+        time.sleep(HELD)
+        assert late.exit_code is None, "nobody was in its way: the test means nothing"
+    assert late.wait(60) == 0
+    client.enough.set()
+    client.join()
+    fleet.wait_until_ended(60)
+    with fleet.database.read() as conn:
+        assert migrate.current(conn) == migrate.head()
+    longest = {"stalled_ms": without * 1_000, "stalled_ms_behind_a_stranger": client.longest * 1_000}
+    found = fleet.prove(f"{ROUNDS + 1} migrations there and back, {killed} killed", **longest)
+    assert found.lost == 0
+    assert killed > 0
+    assert [worker.stop() for worker in workers] == [0, 0]
+    assert max(without, client.longest) < STALL
