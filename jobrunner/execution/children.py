@@ -231,8 +231,10 @@ class ChildPool(Pool):
 
     def _failed(self, error: SpawnFailed) -> None:
         log.warning("no child process", error=str(error))
-        self._pause = min(LONGEST_PAUSE, self._pause * 2 or FIRST_PAUSE)
-        self._paused_until = time.monotonic() + self._pause
+        moment = time.monotonic()
+        if not self._pause or moment >= self._paused_until:  # ten that were started together once made it 30 s
+            self._pause = min(LONGEST_PAUSE, self._pause * 2 or FIRST_PAUSE)
+            self._paused_until = moment + self._pause
         for attempt in self._waiting:
             if attempt.ending is None:
                 attempt.finish(Outcome(Ending.RELEASED, error=str(error), delay=self._pause))

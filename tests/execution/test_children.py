@@ -133,6 +133,16 @@ def test_a_child_that_cannot_be_started_gives_the_task_back(monkeypatch: pytest.
     assert after.ending is Ending.COMPLETED
 
 
+def test_children_that_fail_together_are_one_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def run() -> list[Outcome]:
+        async with opened(ChildPool(6, grace=QUICK)) as pool:
+            asked = [pool.run(make_task("noop", row=row), get("noop"), Told()) for row in range(6)]
+            return await asyncio.wait_for(asyncio.gather(*asked), 10)
+
+    monkeypatch.setattr(sys, "executable", "/no/such/python")
+    assert [(one.ending, one.delay) for one in go(run())] == [(Ending.RELEASED, 1.0)] * 6
+
+
 async def _until_refused(pool: ChildPool) -> Outcome:
     """Use up what was started before there was no python any more."""
     while True:

@@ -16,7 +16,7 @@ from tests.faults.mutants import MUTANTS, Mutant
 ROOT = Path(__file__).parents[2]
 PARTS = ("jobrunner", "migrations", "tests", "web", "alembic.ini", "pyproject.toml")
 FAILED = 1  # pytest's exit code where tests failed, and nothing else went wrong
-PATIENCE = 100  # seconds
+PATIENCE = 100  # seconds for one of them
 # A mutant that cannot even run is killed by any test, and proves nothing about this one.
 BROKEN = re.compile(r"^E +(Syntax|Name|Import|ModuleNotFound|Attribute|Type)Error\b", re.MULTILINE)
 
@@ -45,7 +45,9 @@ def _own(path: Path, root: Path) -> None:
     path.write_text(text)
 
 
-def _run(tree: Path, server: str, killers: Iterable[str]) -> subprocess.CompletedProcess[str]:
+def _run(
+    tree: Path, server: str, killers: Iterable[str], patience: float = PATIENCE
+) -> subprocess.CompletedProcess[str]:
     env = {**os.environ, "JOBRUNNER_TEST_DATABASE_URL": server, "PYTHONDONTWRITEBYTECODE": "1"}
     env["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # they cost as much again as the test itself
     plugins = ("-p", "pytest_timeout", "-p", "no:cacheprovider")
@@ -55,7 +57,7 @@ def _run(tree: Path, server: str, killers: Iterable[str]) -> subprocess.Complete
         env=env,
         capture_output=True,
         text=True,
-        timeout=PATIENCE,
+        timeout=patience,
     )
 
 
@@ -72,6 +74,8 @@ def test_a_mutant_is_killed(mutant: Mutant, tree: Path, postgres_server_url: str
 
 
 @pytest.mark.ci
+@pytest.mark.timeout(5 * PATIENCE)
 def test_their_killers_pass_where_nothing_is_broken(tree: Path, postgres_server_url: str) -> None:
-    told = _run(tree, postgres_server_url, dict.fromkeys(mutant.killer for mutant in MUTANTS))
+    killers = dict.fromkeys(mutant.killer for mutant in MUTANTS)
+    told = _run(tree, postgres_server_url, killers, 4 * PATIENCE)
     assert told.returncode == 0, told.stdout[-2000:]
