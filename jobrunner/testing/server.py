@@ -14,6 +14,7 @@ import signal
 import sys
 import time
 import traceback
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any, NoReturn
 
@@ -48,12 +49,16 @@ def _answer(order: dict[str, Any], answers: IO[str]) -> int:
     if pid == 0:
         answers.close()
         _carry_out(order)
-    return _exit_code(pid, order["timeout"])
+    code = _exit_code(pid, order["timeout"])
+    with suppress(ProcessLookupError):
+        os.killpg(pid, signal.SIGKILL)  # what it started ends with it, as with a worker's child
+    return code
 
 
 def _carry_out(order: dict[str, Any]) -> NoReturn:
     code = BROKEN
     try:
+        os.setsid()
         output = os.open(order["output"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         for number, file in ((0, os.open(os.devnull, os.O_RDONLY)), (1, output), (2, output)):
             os.dup2(file, number)
