@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import IO, Any, NoReturn
 
 from jobrunner.db import migrate  # noqa: F401  as the others: an attempt finds it imported
-from jobrunner.testing.attempt import BROKEN, LATE, attempt
+from jobrunner.testing.attempt import BROKEN, LATE, attempt, claimed
+from jobrunner.testing.warm import warm
 
 LOOKS = 0.002  # seconds between two looks whether it has ended
 
@@ -41,6 +42,8 @@ def _answer(order: dict[str, Any], answers: IO[str]) -> int:
     try:
         for module in order["preload"]:
             importlib.import_module(module)
+        if (task := claimed(order["task"])) is not None:
+            warm(order["url"], task)
     except Exception:  # noqa: BLE001  whatever a module of the user's raises
         Path(order["output"]).write_text(traceback.format_exc(), "utf-8")
         return BROKEN
