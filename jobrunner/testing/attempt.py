@@ -25,6 +25,7 @@ from jobrunner.testing.calls import Call, heard, write_call
 from jobrunner.testing.channel import SteppedChannel
 from jobrunner.testing.errors import RehearsalError
 from jobrunner.testing.steps import Steps
+from jobrunner.testing.warm import known
 
 # Exit codes:
 ENDED = 0
@@ -56,8 +57,8 @@ def attempt(order: Mapping[str, Any]) -> int:
         if order["fakes"] is not None:
             module, name = order["fakes"]
             getattr(import_module(module), name)()
-        database = open_database(order["url"])
-        task = _known(order["task"]) or _next(database, order["task_id"], order["task_type"])
+        database = known(order["url"]) or open_database(order["url"])
+        task = claimed(order["task"]) or _next(database, order["task_id"], order["task_type"])
         if task is None:  # the process before was killed after it had settled
             return ENDED
         return _run(database, task, steps)
@@ -72,7 +73,7 @@ def claim(conn: Connection, task_id: str, task_type: str) -> Task | None:
     return found[0] if found else None
 
 
-def _known(facts: list[Any] | None) -> Task | None:
+def claimed(facts: list[Any] | None) -> Task | None:
     """The task that the prepared database has claimed already: to claim takes half of a short attempt's time."""
     return None if facts is None else Task(Lease(*facts[0]), *facts[1:])
 

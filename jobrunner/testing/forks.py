@@ -28,25 +28,28 @@ class Forks:
             stdout=subprocess.PIPE,
             env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
             text=True,
+            start_new_session=True,  # Ctrl-C is the test's; this ends when the test's process hangs up
         )
         atexit.register(self.close)
 
     def carry_out(self, order: Mapping[str, Any]) -> int:
         """The exit code of the process that carried out this order; raises RehearsalError where the server is gone."""
         with self._asking:
-            assert self._process.stdin is not None
-            assert self._process.stdout is not None
             try:
-                self._process.stdin.write(json.dumps(order) + "\n")
-                self._process.stdin.flush()
-                answer = self._process.stdout.readline()
-            except OSError:
-                answer = ""
-        if not answer.strip():
-            forks.cache_clear()
-            self.close()
-            raise RehearsalError("the program that forks the processes of rehearsals has ended; its output says why")
-        return int(answer)
+                return int(self._answer(json.dumps(order)))
+            except BaseException as error:  # an interrupted test's too: its answer would be taken for the next one's
+                forks.cache_clear()
+                self.close()
+                if isinstance(error, OSError | ValueError):
+                    raise RehearsalError("the program that forks the processes of rehearsals has ended") from error
+                raise
+
+    def _answer(self, order: str) -> str:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(order + "\n")
+        self._process.stdin.flush()
+        return self._process.stdout.readline()
 
     def close(self) -> None:
         """End it, and wait for its end."""

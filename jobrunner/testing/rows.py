@@ -43,7 +43,8 @@ def users_rows(conn: Connection, ignore: Collection[str]) -> State:
             }
             left_out = {*ignore, *made_up[name], *references}
             kept = [each["name"] for each in looker.get_columns(name) if each["name"] not in left_out]
-            columns = [column(each) for each in kept] or [literal_column("1").label("row")]  # it counts all the same
+            columns: list[Any] = [column(each) for each in kept]
+            columns = columns or [literal_column("1").label("row")]  # it counts all the same
             found[name] = _texts(conn.execute(select(*columns).select_from(table(name))), ignore)
     return found
 

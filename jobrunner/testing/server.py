@@ -14,11 +14,13 @@ import signal
 import sys
 import time
 import traceback
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any, NoReturn
 
 from jobrunner.db import migrate  # noqa: F401  as the others: an attempt finds it imported
-from jobrunner.testing.attempt import BROKEN, LATE, attempt
+from jobrunner.testing.attempt import BROKEN, LATE, attempt, claimed
+from jobrunner.testing.warm import warm
 
 LOOKS = 0.002  # seconds between two looks whether it has ended
 
@@ -40,6 +42,8 @@ def _answer(order: dict[str, Any], answers: IO[str]) -> int:
     try:
         for module in order["preload"]:
             importlib.import_module(module)
+        if (task := claimed(order["task"])) is not None:
+            warm(order["url"], task)
     except Exception:  # noqa: BLE001  whatever a module of the user's raises
         Path(order["output"]).write_text(traceback.format_exc(), "utf-8")
         return BROKEN
@@ -48,12 +52,16 @@ def _answer(order: dict[str, Any], answers: IO[str]) -> int:
     if pid == 0:
         answers.close()
         _carry_out(order)
-    return _exit_code(pid, order["timeout"])
+    code = _exit_code(pid, order["timeout"])
+    with suppress(ProcessLookupError):
+        os.killpg(pid, signal.SIGKILL)  # what it started ends with it, as with a worker's child
+    return code
 
 
 def _carry_out(order: dict[str, Any]) -> NoReturn:
     code = BROKEN
     try:
+        os.setsid()
         output = os.open(order["output"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         for number, file in ((0, os.open(os.devnull, os.O_RDONLY)), (1, output), (2, output)):
             os.dup2(file, number)

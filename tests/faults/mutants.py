@@ -100,7 +100,7 @@ MUTANTS = (
         "db/due.py",
         ".limit(rooms.c.wanted)\n        .with_for_update(skip_locked=True)",
         ".limit(rooms.c.wanted)",
-        f"{RACES}::test_threads_share_the_work_without_a_double",
+        f"{RACES}::test_threads_share_the_work_without_a_double[postgres]",
     ),
     Mutant(
         "what expired is claimed",

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import subprocess
+import time
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, text
@@ -132,6 +135,17 @@ def follows_up_twice(ctx: Context) -> None:
 @task("shop never the same")
 def never_the_same(ctx: Context) -> None:
     ctx.on_complete(add, [os.urandom(8).hex()])
+
+
+@task("shop sleeps")
+def sleeps(seconds: float) -> None:
+    time.sleep(seconds)
+
+
+@task("shop leaves a child")
+def leaves_a_child(path: str) -> None:
+    child = subprocess.Popen(["sleep", "60"])
+    Path(path).write_text(str(child.pid), "utf-8")
 
 
 @task("shop leaves")

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import threading
+from pathlib import Path
+
+import psutil
 import pytest
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 
 from jobrunner.db import schema
 from jobrunner.db.engine import open_database
@@ -24,12 +30,17 @@ pytestmark = pytest.mark.timeout(600)  # a process for each attempt
 ci = pytest.mark.ci
 
 
-@pytest.mark.parametrize("server", [False, pytest.param(True, marks=ci)])
-def test_what_is_sound_survives(request: pytest.FixtureRequest, *, server: bool) -> None:
-    url = request.getfixturevalue("postgres_url") if server else None
-    report = _survive("shop sound", {"names": ["tea"]}, url)
+def test_what_is_sound_survives() -> None:
+    report = _survive("shop sound", {"names": ["tea"]}, at=range(2, 19, 4))
     report.check()
     assert report.clean
+    assert all(step.reached for step in report.steps)
+
+
+@ci
+def test_what_is_sound_survives_at_every_step(database_url: str) -> None:
+    report = _survive("shop sound", {"names": ["tea"]}, database_url)
+    report.check()
     assert report.result == {"names": 1}
     assert [str(one) for one in report.calls] == ["mail('ann') with key 'one'"]
     names = [step.name for step in report.steps]
@@ -88,12 +99,14 @@ def test_a_mail_before_the_commit_is_sent_twice() -> None:
 
 
 def test_a_mail_after_the_commit_is_never_sent() -> None:
-    found = _found(_survive("shop marks before it mails", {"to": "ann"}))
+    found = _found(_survive("shop marks before it mails", {"to": "ann"}, at=[2, 9, 10, 11, 12]))
     assert found == {"ctx.apply shop mark: after COMMIT": ("call missing: mail('ann')",)}
 
 
-def test_an_effect_apart_from_the_completion_is_there_twice(database_url: str) -> None:
-    report = _survive("shop completes apart", {"name": "tea"}, database_url)
+@pytest.mark.parametrize("server", [False, pytest.param(True, marks=ci)])
+def test_an_effect_apart_from_the_completion_is_there_twice(request: pytest.FixtureRequest, *, server: bool) -> None:
+    url = request.getfixturevalue("postgres_url") if server else None
+    report = _survive("shop completes apart", {"name": "tea"}, url)
     found = _found(report)
     assert next(iter(found)) == "ctx.apply shop add: after COMMIT"
     assert list(found)[-1] == "settle: before COMMIT"
@@ -134,8 +147,11 @@ def test_what_is_not_alike_cannot_be_compared() -> None:
 
 def test_the_state_is_what_the_test_says() -> None:
     names = "SELECT DISTINCT name FROM lines"
-    found = {"at": [8], "state": lambda conn: {"names": conn.execute(text(names))}}
-    report = _survive("shop completes apart", {"name": "tea"}, **found)
+
+    def state(conn: Connection) -> dict[str, object]:
+        return {"names": conn.execute(text(names))}
+
+    report = _survive("shop completes apart", {"name": "tea"}, at=[8], state=state)
     assert report.steps[0].name == "ctx.apply shop add: after COMMIT"
     report.check()
 
@@ -143,6 +159,34 @@ def test_the_state_is_what_the_test_says() -> None:
 def test_a_process_that_breaks_off_is_told_with_its_last_step() -> None:
     with pytest.raises(RehearsalError, match="exit code 7; its last step: before the handler"):
         _survive("shop leaves", {})
+
+
+def test_a_process_that_takes_too_long_is_ended() -> None:
+    with pytest.raises(RehearsalError, match=r"did not end within 0\.5 s; its last step: before the handler"):
+        _survive("shop sleeps", {"seconds": 60}, timeout=0.5)
+
+
+def test_after_an_interrupted_rehearsal_the_next_one_is_right() -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    former = signal.signal(signal.SIGUSR1, interrupt)
+    alarm = threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGUSR1))
+    alarm.start()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            _survive("shop sleeps", {"seconds": 60})
+    finally:
+        alarm.join()
+        signal.signal(signal.SIGUSR1, former)
+    assert _survive("shop tells its attempt", {}, at=[]).result == 1
+
+
+def test_what_a_task_starts_ends_with_its_process(tmp_path: Path) -> None:
+    path = tmp_path / "pid"
+    _survive("shop leaves a child", {"path": str(path)}, at=[])
+    pid = int(path.read_text("utf-8"))
+    assert not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
 
 
 def test_what_cannot_be_rehearsed_is_refused() -> None:
@@ -158,7 +202,8 @@ def test_what_cannot_be_rehearsed_is_refused() -> None:
 
 def test_the_database_of_the_user_is_not_touched(sqlite_url: str, empty_postgres_url: str) -> None:
     for url in (sqlite_url, empty_postgres_url):
-        _survive("shop completes apart", {"name": "tea"}, url, at=[1])
+        report = _survive("shop completes apart", {"name": "tea"}, url, at=[7, 8])
+        assert [step.name for step in report.unclean] == ["ctx.apply shop add: after COMMIT"]
     database = open_database(empty_postgres_url)
     with database.read() as conn:
         assert schema.current(conn) is None
