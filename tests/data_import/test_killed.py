@@ -39,6 +39,7 @@ def _state(conn: Connection) -> Mapping[str, Any]:
 
 
 def _rehearse(root: Path, monkeypatch: pytest.MonkeyPatch, *others: str, **options: Any) -> Report:
+    root = root / "vipdoc"
     write_sample(root)
     damaged = root / "sz" / "lday" / "sz009999.day"
     damaged.write_bytes(damaged.read_bytes() + b"tail")
