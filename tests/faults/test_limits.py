@@ -35,6 +35,13 @@ def _set(fleet: Fleet, **settings: str) -> Iterator[None]:
     fleet.close()
 
 
+def _end_sessions(fleet: Fleet) -> None:
+    """So that the workers' next ones begin under the new settings."""
+    with psycopg.connect(fleet.url.replace("+psycopg", ""), autocommit=True) as conn:
+        conn.execute(f"{END} AND datname = current_database() AND pid <> pg_backend_pid()".encode())
+    fleet.close()
+
+
 def _work(fleet: Fleet, count: int) -> None:
     fleet.submit("fault.async", count)
     fleet.submit("fault.async", 40, seconds=1.0, effect="fault.row")
@@ -48,9 +55,10 @@ def test_time_outs_of_50_ms_are_lived_with(fleet: Fleet) -> None:
     fleet.make_ledger_table()
     fleet.keep_a_journal()
     plain = fleet.url.replace("+psycopg", "")
+    workers = [fleet.ready("--node-name", f"n{number}", **PATIENT) for number in range(3)]  # a start may be refused
     _work(fleet, 3_000)
     with _set(fleet, statement_timeout="50ms", lock_timeout="50ms"):
-        workers = [fleet.worker("--node-name", f"n{number}", **PATIENT) for number in range(3)]
+        _end_sessions(fleet)
         begun = time.monotonic()
         locked = 0
         with psycopg.connect(plain, autocommit=True, options="-c statement_timeout=0 -c lock_timeout=0") as other:
