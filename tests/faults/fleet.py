@@ -88,7 +88,7 @@ class Fleet:
 
     def ready(self, *args: str, port: int | None = None, **env: str) -> Process:
         """Start one and wait until it works."""
-        process = self.worker(*args, port=port, **env)
+        process = self.worker(*args, port=port, loader=None, **env)
         process.wait_for_line(READY)
         return process
 

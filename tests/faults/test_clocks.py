@@ -22,12 +22,13 @@ from tests.faults.fleet import LEASE, READY, Fleet, wait_for
 HOUR = 3600  # seconds
 SKEWS = {"ahead": HOUR, "behind": -HOUR, "right": 0}
 LIBRARY = "usr/lib/*/faketime/libfaketimeMT.so.1"
+# No handler calls time.sleep: under libfaketime 0.9.10 it now and then fails with EINVAL.
 WORK: tuple[tuple[str, int, dict[str, Any], dict[str, Any]], ...] = (
     ("fault.async", 60, {"seconds": 0.05}, {}),
-    ("fault.work", 6, {"seconds": 1.5 * LEASE}, {}),  # its lease is renewed
+    ("fault.async", 6, {"seconds": 1.5 * LEASE}, {}),  # its lease is renewed
     ("fault.fail", 6, {"until_attempt": 3}, {}),
     ("fault.async", 6, {}, {"delay": 2.0}),
-    ("fault.work", 3, {"seconds": 60.0}, {"timeout": 1.0, "max_attempts": 1}),
+    ("fault.async", 3, {"seconds": 60.0}, {"timeout": 1.0, "max_attempts": 1}),
 )
 
 Outcome = tuple[str, int, int, int]
@@ -68,13 +69,14 @@ def test_clocks_wrong_by_an_hour_change_nothing(fleet: Fleet, library: str) -> N
 def _round(fleet: Fleet, skews: Mapping[str, int], library: str, name: str) -> list[Outcome]:
     """What became of the same work, in the order in which it was handed in; firings are looked at here."""
     workers = [
-        fleet.worker("--node-name", f"{who} {name}", loader=_loader(library, skew)) for who, skew in skews.items()
+        fleet.worker("--node-name", f"{who} {name}", loader=_loader(library, skew) if skew else None)
+        for who, skew in skews.items()
     ]
     for worker in workers:
         worker.wait_for_line(READY, 40)
     data = {"ledger": str(fleet.ledger)}
     with fleet.database.begin() as conn:
-        schedules.save(conn, name, every=1.0, task_type="fault.work", payload=data, allow_unknown=True)
+        schedules.save(conn, name, every=1.0, task_type="fault.async", payload=data, allow_unknown=True)
     ids = [one for task_type, count, told, how in WORK for one in fleet.submit(task_type, count, options=how, **told)]
     shown = (tasks.c.status, tasks.c.attempt, tasks.c.failures, tasks.c.losses)
     ended = tasks.c.status.in_(["completed", "failed"])

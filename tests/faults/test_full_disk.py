@@ -81,7 +81,7 @@ def test_a_full_disk_is_waited_out(small: str, processes: Processes, tmp_path: P
     fleet.submit("fault.async", 500, options={"delay": 2.0})
     fleet.close()
     _fill(small)
-    codes = []
+    codes: list[int] = []
     full = time.monotonic()
     while time.monotonic() - full < FULL:
         _fill(small)  # what was freed inside it meanwhile

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
@@ -52,7 +53,7 @@ def test_a_link_that_dies_with_one_statement_is_given_up_in_time(fleet: Fleet, a
             wire = opened.enter_context(Wire(fleet.url, asked=trap))
             if name == "listen":
                 trap.set()
-            patient = {"lease_seconds": str(LEASE), "heartbeat_interval": "5"}
+            patient: dict[str, Any] = {"lease_seconds": str(LEASE), "heartbeat_interval": "5"}
             workers.append(fleet.worker("--queues", name, database_url=wire.url, max_workers="1", **patient))
         for worker in workers:
             worker.wait_for_line(READY)
@@ -63,7 +64,7 @@ def test_a_link_that_dies_with_one_statement_is_given_up_in_time(fleet: Fleet, a
             task_type, seconds = link.work
             fleet.submit(task_type, 3, options={"queue": name}, seconds=seconds)
         fleet.wait_until_ended(60)
-        regained = {}
+        regained: dict[str, Any] = {}
         for name, trap in traps.items():
             wait_for(lambda trap=trap: trap.again_at is not None, f"{name} is asked again", 5)  # type: ignore[misc]
             assert trap.again_at is not None

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -14,11 +15,13 @@ from sqlalchemy import text
 from jobrunner.db import migrate
 from tests.faults.fleet import READY, Fleet, wait_for
 from tests.postgres import PrivateServer
+from tests.postgres.standby import ask
 from tests.processes import Processes
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(150)]
 
-PATIENT = {"lease_seconds": "4", "max_workers": "2", "max_async": "50"}
+END = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = 'jobrunner'"
+PATIENT: dict[str, Any] = {"lease_seconds": "4", "max_workers": "2", "max_async": "50"}
 
 
 @contextmanager
@@ -29,6 +32,13 @@ def _set(fleet: Fleet, **settings: str) -> Iterator[None]:
             conn.execute(f"ALTER DATABASE {conn.info.dbname} SET {setting} = '{value}'".encode())
         yield
         conn.execute(f"ALTER DATABASE {conn.info.dbname} RESET ALL".encode())
+    fleet.close()
+
+
+def _end_sessions(fleet: Fleet) -> None:
+    """So that the workers' next ones begin under the new settings."""
+    with psycopg.connect(fleet.url.replace("+psycopg", ""), autocommit=True) as conn:
+        conn.execute(f"{END} AND datname = current_database() AND pid <> pg_backend_pid()".encode())
     fleet.close()
 
 
@@ -45,9 +55,10 @@ def test_time_outs_of_50_ms_are_lived_with(fleet: Fleet) -> None:
     fleet.make_ledger_table()
     fleet.keep_a_journal()
     plain = fleet.url.replace("+psycopg", "")
+    workers = [fleet.ready("--node-name", f"n{number}", **PATIENT) for number in range(3)]  # a start may be refused
     _work(fleet, 3_000)
     with _set(fleet, statement_timeout="50ms", lock_timeout="50ms"):
-        workers = [fleet.worker("--node-name", f"n{number}", **PATIENT) for number in range(3)]
+        _end_sessions(fleet)
         begun = time.monotonic()
         locked = 0
         with psycopg.connect(plain, autocommit=True, options="-c statement_timeout=0 -c lock_timeout=0") as other:
@@ -89,7 +100,7 @@ def test_connections_that_others_hold_are_waited_for(processes: Processes, tmp_p
     """Of fifteen twelve are held: the workers cannot open another one, and keep what they hold alive."""
     with PrivateServer(settings={"max_connections": "15", "superuser_reserved_connections": "3"}) as server:
         migrate.upgrade(server.url)
-        ask = [
+        granted = [
             "CREATE ROLE worker LOGIN",
             "GRANT ALL ON ALL TABLES IN SCHEMA public TO worker",
             "GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO worker",
@@ -97,7 +108,7 @@ def test_connections_that_others_hold_are_waited_for(processes: Processes, tmp_p
         with psycopg.connect(server.url, autocommit=True) as owner:
             fleet = Fleet(processes, server.url, tmp_path)
             fleet.keep_a_journal()
-            for one in ask:
+            for one in granted:
                 owner.execute(one.encode())
             told = server.url.replace("postgres@", "worker@")
             workers = [fleet.worker("--node-name", f"n{n}", database_url=told, lease_seconds="4") for n in range(2)]
@@ -117,9 +128,7 @@ def test_connections_that_others_hold_are_waited_for(processes: Processes, tmp_p
                     except psycopg.OperationalError:
                         time.sleep(0.02)
                     if holding and time.monotonic() < ended - 6:  # who is cut off has to come back among strangers
-                        owner.execute(
-                            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'jobrunner'"
-                        )
+                        ask(server, [END])
             wait_for(lambda: fleet.open_tasks() == 0, "all of it ends", 40)
             found = fleet.prove("connections exhausted for 8 s", held=holding)
             assert holding >= 10, "there were connections for all: the test means nothing"

@@ -1,4 +1,4 @@
-"""Outages at length: one of four leases, crash after crash, backends that end twice a second, a slow and broken line."""
+"""Outages at length: one of four leases, crash after crash, a backend ended each half second, a slow broken line."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import threading
 import time
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import psycopg
@@ -30,7 +31,7 @@ def test_an_outage_of_four_leases_runs_nothing_twice(
     migrate.upgrade(private_server.url)
     fleet = Fleet(processes, private_server.url, tmp_path)
     fleet.keep_a_journal()
-    patient = {"lease_seconds": "15", "heartbeat_interval": "5"}
+    patient: dict[str, Any] = {"lease_seconds": "15", "heartbeat_interval": "5"}
     workers = [fleet.ready("--node-name", f"n{number}", **patient) for number in range(2)]
     fleet.submit("fault.async", 16, options=ONCE, seconds=75.0)
     fleet.submit("fault.work", 4, options=ONCE, seconds=75.0)
@@ -146,7 +147,7 @@ def test_a_slow_line_that_breaks_at_each_hundredth_statement_loses_no_lease(flee
         return act
 
     with Wire(fleet.url, asked=asked, late=lambda: chance.uniform(0.0, 0.2) * bad.is_set()) as wire:
-        slow = {"lease_seconds": "15", "heartbeat_interval": "5", "database_url": wire.url}
+        slow: dict[str, Any] = {"lease_seconds": "15", "heartbeat_interval": "5", "database_url": wire.url}
         workers = [fleet.worker("--node-name", f"n{number}", **slow) for number in range(2)]
         for worker in workers:
             worker.wait_for_line(READY)

@@ -21,9 +21,11 @@ from tests.processes import free_port
 ACTS: tuple[Act, ...] = ("before", "told", "answered")
 TASKS = 20
 
-pytestmark = [pytest.mark.long, pytest.mark.timeout(120)]
+LONG = [pytest.mark.long, pytest.mark.timeout(120)]
 
 
+@pytest.mark.long
+@pytest.mark.timeout(120)
 def test_an_enqueue_that_is_asked_again_under_its_id_is_one_row(fleet: Fleet) -> None:
     fleet.keep_a_journal()
     known = {}
@@ -55,6 +57,8 @@ def _ask_twice(client: Database, trap: Trap, fleet: Fleet, task_id: str) -> bool
     return bool(again.created)
 
 
+@pytest.mark.long
+@pytest.mark.timeout(120)
 @pytest.mark.parametrize("act", ACTS)
 def test_a_submission_over_rest_that_is_sent_again_is_one_row(fleet: Fleet, act: Act) -> None:
     fleet.keep_a_journal()
@@ -80,7 +84,14 @@ def test_a_submission_over_rest_that_is_sent_again_is_one_row(fleet: Fleet, act:
         assert door.stop() == 0
 
 
-@pytest.mark.parametrize("act", ACTS)
+@pytest.mark.parametrize(
+    "act",
+    [
+        pytest.param("before", marks=LONG),
+        pytest.param("told", marks=LONG),
+        pytest.param("answered", marks=pytest.mark.ci),
+    ],
+)
 def test_an_end_whose_commit_was_not_heard_is_recorded_once(fleet: Fleet, act: Act) -> None:
     """Of what went well, of a failure, and of an end that commits together with its effect."""
     fleet.make_ledger_table()
@@ -117,6 +128,8 @@ def _first(*acts: Act) -> Act:
     return next((act for act in acts if act != "pass"), "pass")
 
 
+@pytest.mark.long
+@pytest.mark.timeout(120)
 def test_a_claim_that_was_not_heard_is_taken_back_and_run_once(fleet: Fleet) -> None:
     fleet.keep_a_journal()
     trap = Trap("answered", CLAIM)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import threading
 import time
+from typing import Any
 
 import psycopg
 import pytest
@@ -76,7 +77,7 @@ def test_migrations_under_load_keep_nobody_waiting_and_lose_nothing(fleet: Fleet
     fleet.wait_until_ended(60)
     with fleet.database.read() as conn:
         assert migrate.current(conn) == migrate.head()
-    longest = {"stalled_ms": without * 1_000, "stalled_ms_behind_a_stranger": client.longest * 1_000}
+    longest: dict[str, Any] = {"stalled_ms": without * 1_000, "stalled_ms_behind_a_stranger": client.longest * 1_000}
     found = fleet.prove(f"{ROUNDS + 1} migrations there and back, {killed} killed", **longest)
     assert found.lost == 0
     assert killed > 0

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -122,7 +123,7 @@ def test_a_promoted_standby_goes_on_with_what_was_acknowledged(pair: Pair, synch
     assert ask(pair.first, ["SELECT pg_is_in_recovery()"]) == [(True,)]
     assert ask(pair.first, [CONNECTED]) == [(0,)], "somebody stays with a server that takes no writes"
     fleet.accepted = client.accepted
-    figures = {"promoted_after": promoted - died, "first_claim_after_promotion": claimed - promoted}
+    figures: dict[str, Any] = {"promoted_after": promoted - died, "first_claim_after_promotion": claimed - promoted}
     if synchronous:
         found = fleet.prove("promotion of a synchronous standby", **figures)
         assert found.lost == 0

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 import psycopg
 
@@ -27,7 +28,14 @@ class Standby(PrivateServer):
         super()._make_data()
         for entry in self.data.iterdir():
             shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
-        command = [self._programs / "pg_basebackup", "-D", self.data, "-R", "--checkpoint=fast", "--no-sync"]
+        command: list[str | Path] = [
+            self._programs / "pg_basebackup",
+            "-D",
+            self.data,
+            "-R",
+            "--checkpoint=fast",
+            "--no-sync",
+        ]
         made = subprocess.run(
             [*command, "-d", f"{self._via}?application_name={NAME}"],
             user=self._user,
