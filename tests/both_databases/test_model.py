@@ -40,6 +40,7 @@ OFTEN = st.sampled_from([True, True, True, True, False])
 SELDOM = st.sampled_from([False, False, False, False, True])
 COUNTERS = ("failures", "crashes", "losses", "releases", "snoozes")
 COMPARED = ("task_id", "status", "generation", "attempt", *COUNTERS, "token", "cancel_requested_at")
+LEASES = select(tasks.c.task_id, tasks.c.lease_until)
 ROWS = select(*(tasks.c[name] for name in COMPARED))
 LEFT = (
     select(tasks.c.task_id, attempts.c.attempt, attempts.c.outcome)
@@ -224,10 +225,14 @@ class Queue(RuleBasedStateMachine):
     def _renew(self, node: str) -> None:
         leases = [task.lease for task in self.held[node]]
         with self.database.begin() as conn:
+            before = dict(conn.execute(LEASES).all())
             told = store.renew(conn, leases, LEASE)
+            after = dict(conn.execute(LEASES).all())
         mine = [task for task in self.held[node] if self._owns(task)]
         for task in mine:
             self.tasks[task.task_id].stale = False  # a late renewal with the current token succeeds
+        prolonged = {task_id for task_id, until in after.items() if until != before[task_id]}
+        assert prolonged == {task.task_id for task in mine}, "a stranger's lease was prolonged"
         assert told.renewed == {task.lease for task in mine}
         assert told.cancelled == {task.lease for task in mine if self.tasks[task.task_id].cancel_asked}
         assert told.lost == set(leases) - told.renewed
