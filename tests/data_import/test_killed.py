@@ -54,6 +54,7 @@ def _rehearse(root: Path, monkeypatch: pytest.MonkeyPatch, *others: str, **optio
     return report
 
 
+@pytest.mark.ci
 def test_an_import_killed_at_each_of_its_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _rehearse(tmp_path, monkeypatch).check()
 
@@ -74,7 +75,7 @@ def test_an_import_that_forgets_what_is_done_is_found(tmp_path: Path, monkeypatc
     assert [step.name for step in report.unclean] == ["ctx.apply import_symbol: after COMMIT"]
 
 
-@pytest.mark.ci
+@pytest.mark.long
 def test_an_import_of_some_that_fail_killed_at_each_of_its_steps(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, database_url: str
 ) -> None:

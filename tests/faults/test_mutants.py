@@ -61,7 +61,7 @@ def _run(
     )
 
 
-@pytest.mark.ci
+@pytest.mark.long
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
 def test_a_mutant_is_killed(mutant: Mutant, tree: Path, postgres_server_url: str) -> None:
     _own(tree / "jobrunner" / mutant.file, tree)
@@ -73,7 +73,7 @@ def test_a_mutant_is_killed(mutant: Mutant, tree: Path, postgres_server_url: str
     print("\n".join(line for line in told.stdout.splitlines() if line.startswith("E  ")))
 
 
-@pytest.mark.ci
+@pytest.mark.long
 @pytest.mark.timeout(5 * PATIENCE)
 def test_their_killers_pass_where_nothing_is_broken(tree: Path, postgres_server_url: str) -> None:
     killers = dict.fromkeys(mutant.killer for mutant in MUTANTS)
