@@ -54,7 +54,7 @@ def _rehearse(root: Path, monkeypatch: pytest.MonkeyPatch, *others: str, **optio
     return report
 
 
-@pytest.mark.ci
+@pytest.mark.long
 def test_an_import_killed_at_each_of_its_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _rehearse(tmp_path, monkeypatch).check()
 

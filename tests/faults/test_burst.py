@@ -40,7 +40,7 @@ class Watch(threading.Thread):
 @pytest.mark.parametrize(
     "count",
     [
-        pytest.param(5_000, marks=pytest.mark.ci),
+        pytest.param(5_000, marks=pytest.mark.long),
         pytest.param(100_000, marks=[pytest.mark.long, pytest.mark.timeout(600)]),
     ],
 )

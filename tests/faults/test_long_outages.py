@@ -55,7 +55,7 @@ def test_an_outage_of_four_leases_runs_nothing_twice(
 @pytest.mark.parametrize(
     "seconds",
     [
-        pytest.param(6, marks=pytest.mark.ci),
+        pytest.param(6, marks=pytest.mark.long),
         pytest.param(600, marks=[pytest.mark.long, pytest.mark.timeout(900)]),
     ],
 )

@@ -41,7 +41,7 @@ def _storm(worker: Any) -> None:
     [
         pytest.param(_once, marks=pytest.mark.long, id="SIGTERM"),
         pytest.param(_twice, marks=pytest.mark.long, id="SIGTERM twice"),
-        pytest.param(_storm, marks=pytest.mark.ci, id="a storm of SIGINT"),
+        pytest.param(_storm, marks=pytest.mark.long, id="a storm of SIGINT"),
     ],
 )
 @pytest.mark.timeout(120)

@@ -21,7 +21,7 @@ Report.check = shown
 """
 
 
-@pytest.mark.ci
+@pytest.mark.long
 @pytest.mark.timeout(600)
 def test_the_examples_pass_and_say_what_they_are_said_to_say(tmp_path: Path) -> None:
     text = PAGE.read_text("utf-8")

@@ -27,7 +27,7 @@ def _found(report: Report) -> dict[str, tuple[str, ...]]:
 
 
 pytestmark = pytest.mark.timeout(600)  # a process for each attempt
-ci = pytest.mark.ci
+long = pytest.mark.long
 
 
 def test_what_is_sound_survives() -> None:
@@ -37,7 +37,7 @@ def test_what_is_sound_survives() -> None:
     assert all(step.reached for step in report.steps)
 
 
-@ci
+@long
 def test_what_is_sound_survives_at_every_step(database_url: str) -> None:
     report = _survive("shop sound", {"names": ["tea"]}, database_url)
     report.check()
@@ -60,7 +60,7 @@ def test_what_is_sound_survives_at_every_step(database_url: str) -> None:
     assert all(step.reached for step in report.steps)
 
 
-@ci
+@long
 def test_an_async_task_survives() -> None:
     report = _survive("shop sound async", {"name": "tea"}, at=[2, 9, 10, 16])
     report.check()
@@ -71,7 +71,7 @@ def test_an_async_task_survives() -> None:
     ]
 
 
-@ci
+@long
 def test_a_transaction_of_its_own_survives(postgres_url: str) -> None:
     report = _survive("shop sound transaction", {"name": "tea"}, postgres_url)
     report.check()
@@ -99,13 +99,13 @@ def test_a_mail_before_the_commit_is_sent_twice() -> None:
     assert set(found.values()) == {("call made twice instead of once: mail('ann')",)}
 
 
-@ci
+@long
 def test_a_mail_after_the_commit_is_never_sent() -> None:
     found = _found(_survive("shop marks before it mails", {"to": "ann"}, at=[2, 9, 10, 11, 12]))
     assert found == {"ctx.apply shop mark: after COMMIT": ("call missing: mail('ann')",)}
 
 
-@pytest.mark.parametrize("server", [False, pytest.param(True, marks=ci)])
+@pytest.mark.parametrize("server", [False, pytest.param(True, marks=long)])
 def test_an_effect_apart_from_the_completion_is_there_twice(request: pytest.FixtureRequest, *, server: bool) -> None:
     url = request.getfixturevalue("postgres_url") if server else None
     report = _survive("shop completes apart", {"name": "tea"}, url)
@@ -115,7 +115,7 @@ def test_an_effect_apart_from_the_completion_is_there_twice(request: pytest.Fixt
     assert set(found.values()) == {('lines: row there twice instead of once: {"name": "tea"}',)}
 
 
-@ci
+@long
 def test_a_task_added_twice_is_found() -> None:
     found = _found(_survive("shop follows up twice", {}, at=[8, 9, 10]))
     assert [each for each in found["after the handler"] if "tasks added: row there twice instead of once" in each]
@@ -125,7 +125,7 @@ def test_a_result_that_tells_the_attempt_is_another() -> None:
     assert _found(_survive("shop tells its attempt", {}, at=[1, 2]))["ctx.log here"] == ("result 2 instead of 1",)
 
 
-@ci
+@long
 def test_its_own_retries_belong_to_the_run_and_are_not_waited_for() -> None:
     report = _survive("shop tries again", {}, at=[1, 9, 17])
     report.check()
@@ -149,7 +149,7 @@ def test_what_is_not_alike_cannot_be_compared() -> None:
     _survive("shop never the same", {}, ignore=["name"], at=[1]).check()
 
 
-@ci
+@long
 def test_the_state_is_what_the_test_says() -> None:
     names = "SELECT DISTINCT name FROM lines"
 
