@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from alembic import context
 
 from jobrunner.db import migrate
@@ -14,12 +16,7 @@ def run() -> None:
         from jobrunner.settings import load
 
         url = context.config.get_main_option("sqlalchemy.url") or load().settings.url
-
-        def once() -> None:
-            with migrate.exclusive(url) as own:
-                _migrate(own)
-
-        migrate.until_free(once)
+        migrate.until_free(partial(migrate.exclusive, url), _migrate)
     else:
         _migrate(connection)
 

@@ -42,7 +42,7 @@ class Database:
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         self._broken_at: float | None = None
         self._closed = False
-        self.moves = 0  # how often the server was found to take no writes any more
+        self.demotions = 0  # how often the server was found to take no writes any more
         self._first_used = self._asked_at = _clock()
         if self.is_sqlite:
             self._own = self._free = Pool(open_file(self.url, read_only=False), 1)
@@ -155,9 +155,9 @@ class Database:
         for pool in (self._own, self._free, self._reading):
             pool.close_idle()
 
-    def _move(self) -> None:
+    def _leave(self) -> None:
         """Leave a demoted server with every connection: to those that only read it gave old answers for ever."""
-        self.moves += 1
+        self.demotions += 1
         for pool in (self._own, self._free):
             pool.give_up()
 
@@ -168,7 +168,7 @@ class Database:
     def _raise(self, error: BaseException) -> NoReturn:
         """The error as those who use a database know it."""
         if is_demoted(error):
-            self._move()
+            self._leave()
         if isinstance(error, OperationalError | InterfaceError | PoolTimeout):
             if is_mistake(error):
                 raise error

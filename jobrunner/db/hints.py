@@ -150,9 +150,9 @@ class Hints:
         link.add_notify_handler(noted)
         listening: set[str] = set()
         spoken = time.monotonic()
-        moves = self._database.moves
+        demotions = self._database.demotions
         while not self._done():
-            if self._database.moves != moves:  # a demoted server lets us listen, and nobody speaks there any more
+            if self._database.demotions != demotions:  # such a server lets us listen, and nobody speaks there any more
                 return
             link.pgconn.consume_input()  # first of all: what has come is somebody's work
             while note := link.pgconn.notifies():

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from pathlib import Path
 
 from alembic import command
@@ -20,6 +21,7 @@ from jobrunner.db.engine import Database, open_database
 from jobrunner.db.lock import PATIENCE, FileLock
 from jobrunner.db.schema import SCHEMA, check, current
 from jobrunner.errors import DatabaseBusy, SchemaMismatch
+from jobrunner.logs import get_logger
 
 __all__ = [
     "SCHEMA",
@@ -40,6 +42,8 @@ MIGRATION_DEADLINE = 3600.0  # seconds
 LOCK_PATIENCE = 1
 AGAIN = 2.0  # seconds until it is tried again, from its beginning
 _LOCK_ID = 0x6A6F6272756E  # "jobrun": one migration at a time per database
+
+log = get_logger(__name__)
 
 
 def _config() -> Config:
@@ -86,15 +90,17 @@ def own_connection(database: Database) -> Iterator[Connection]:
         yield conn
 
 
-def until_free(migrate: Callable[[], None]) -> None:
-    """Do it, and do it again while others hold what it needs."""
+def until_free(own: Callable[[], AbstractContextManager[Connection]], act: Callable[[Connection], None]) -> None:
+    """Act on such a connection, and from the beginning again while others hold what it needs."""
     until = time.monotonic() + MIGRATION_DEADLINE
     while True:
         try:
-            return migrate()
-        except DatabaseBusy:
+            with own() as conn:
+                return act(conn)
+        except DatabaseBusy as error:
             if time.monotonic() > until:
                 raise
+            log.warning("a migration waits for an open transaction to end", error=str(error))
             time.sleep(AGAIN)
 
 
@@ -106,29 +112,14 @@ def _run(conn: Connection, revision: str, *, down: bool = False) -> None:
 
 def upgrade(url: str) -> None:
     """Bring the database at ``url`` to the newest schema. Harmless when it is there already."""
-
-    def once() -> None:
-        with exclusive(url) as conn:
-            _run(conn, "head")
-
-    until_free(once)
+    until_free(partial(exclusive, url), partial(_run, revision="head"))
 
 
 def upgrade_owned(database: Database) -> None:
     """The same on a database that this process has open (and, on SQLite, locked)."""
-
-    def once() -> None:
-        with own_connection(database) as conn:
-            _run(conn, "head")
-
-    until_free(once)
+    until_free(partial(own_connection, database), partial(_run, revision="head"))
 
 
 def downgrade(url: str, revision: str = "-1") -> None:
     """Take the newest migrations back, down to ``revision``; ``base`` removes every table."""
-
-    def once() -> None:
-        with exclusive(url) as conn:
-            _run(conn, revision, down=True)
-
-    until_free(once)
+    until_free(partial(exclusive, url), partial(_run, revision=revision, down=True))

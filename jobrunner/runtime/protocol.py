@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 import sys
+from typing import Any
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -25,7 +25,7 @@ class Protocol(HttpToolsProtocol):
     _since = 0
     _data = b""
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+    def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
         if len(self.connections) > _connections_most():
             transport.abort()

@@ -80,7 +80,7 @@ class Steps:
             commit(connection)
             self.reach("after COMMIT")
 
-        setattr(dialect, "do_commit", do_commit)  # noqa: B010  SQLAlchemy tells of a COMMIT only before it
+        setattr(dialect, "do_commit", do_commit)  # noqa: B010  no event comes after a COMMIT, and a method may not be assigned to plainly
 
 
 def _shown(text: str) -> str:

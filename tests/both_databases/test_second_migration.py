@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 
 import psycopg
 import pytest
-from sqlalchemy import insert, select, text
+from sqlalchemy import Connection, insert, select, text
 from sqlalchemy.exc import IntegrityError
 
 from jobrunner.db import migrate
@@ -80,16 +81,19 @@ def test_a_migration_does_not_wait_for_a_table_while_all_others_wait_behind_it(p
     database.dispose()
 
 
-def test_a_migration_that_others_are_in_the_way_of_is_begun_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(migrate, "AGAIN", 0.0)
-    tries = iter([DatabaseBusy("locked"), DatabaseBusy("locked"), None])
-    done = []
+def test_a_migration_that_others_are_in_the_way_of_is_begun_again(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(migrate, "AGAIN", 0.1)
+    tries = []
 
-    def once() -> None:
-        error = next(tries)
-        if error is not None:
-            raise error
-        done.append(True)
+    def lock(conn: Connection) -> None:
+        tries.append(time.monotonic())
+        if len(tries) == 2:
+            stranger.rollback()
+        conn.execute(text("LOCK TABLE tasks IN ACCESS EXCLUSIVE MODE"))
 
-    migrate.until_free(once)
-    assert done == [True]
+    with psycopg.connect(postgres_url.replace("+psycopg", "")) as stranger:
+        stranger.execute("SELECT 1 FROM tasks")
+        migrate.until_free(partial(migrate.exclusive, postgres_url), lock)
+    assert len(tries) == 2

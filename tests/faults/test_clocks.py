@@ -38,6 +38,7 @@ Outcome = tuple[str, int, int, int]
 def library() -> str:
     for found in Path("/").glob(LIBRARY):
         return str(found)
+    # A Debian package, which no wheel brings.
     pytest.skip("libfaketime is not installed: apt-get install faketime")
 
 
