@@ -108,6 +108,7 @@ def _untouched(url: str) -> None:
     assert _schemas(url) == []
 
 
+@pytest.mark.ci
 def test_on_sqlite(processes: Processes) -> None:
     _report(processes, SOON)
     assert not list(processes.home.glob("**/*.db")), "the file of measurements is gone, and the user's was never made"
