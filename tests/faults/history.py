@@ -117,5 +117,6 @@ def read(
 
 
 def lines(ledger: Path) -> list[Line]:
-    """The ledger's lines so far."""
-    return [Line(**json.loads(line)) for line in ledger.read_text().splitlines()] if ledger.exists() else []
+    """The ledger's whole lines so far: not what is being written just now, nor what a kill left half written."""
+    written = ledger.read_text().split("\n") if ledger.exists() else []
+    return [Line(**json.loads(line)) for line in written if line.endswith("}")]

@@ -18,11 +18,14 @@ QUICKLY = Retry(base=0.05, factor=1.0)
 
 
 def note(ledger: str, ctx: Context, what: str) -> None:
-    """Append one line. One write to a file in append mode is never torn by another process."""
+    """Append one line. No other process tears it, but a SIGKILL may, where the write crosses a page of the file.
+
+    So each begins with the line's end: what a kill left of the last one stays on a line of its own.
+    """
     line = {"task_id": ctx.task_id, "attempt": ctx.attempt, "what": what, "at": time.time(), "pid": os.getpid()}
     number = os.open(ledger, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     try:
-        os.write(number, (json.dumps(line) + "\n").encode())
+        os.write(number, ("\n" + json.dumps(line)).encode())
     finally:
         os.close(number)
 

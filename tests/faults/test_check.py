@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from tests.faults.check import check
-from tests.faults.history import Call, Ended, History, Line, Row, Stop
+from tests.faults.history import Call, Ended, History, Line, Row, Stop, lines
 from tests.faults.journal import Move, State
 
 ASKS = "asks for its effect"
@@ -142,3 +143,9 @@ def test_a_clean_run_is_not_accused() -> None:
 )
 def test_every_broken_promise_is_seen(broken: History, told: str) -> None:
     assert any(str(one).startswith(told) for one in check(broken)), check(broken)
+
+
+def test_a_line_that_a_kill_left_half_written_says_nothing(tmp_path: Path) -> None:
+    whole = '{"task_id": "a", "attempt": 1, "what": "begin", "at": 1.0, "pid": 1}'
+    (tmp_path / "ledger").write_text(f"\n{whole[:30]}\n{whole}\n{whole[:50]}")
+    assert lines(tmp_path / "ledger") == [Line("a", 1, "begin", 1.0, 1)]
