@@ -54,7 +54,8 @@ def test_a_change_is_seen_within_about_a_second(database: Database) -> None:
         submit(conn, "ship", {"a": 1})
 
 
-def test_what_was_seen_just_now_is_not_looked_up_again(database: Database) -> None:
+def test_what_was_seen_just_now_is_not_looked_up_again(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("jobrunner.handlers.published.FRESH", 60.0)  # a busy machine may stand still for a second
     publish(database, "ship")
     publish(database, "sail")
     asked: list[str] = []
