@@ -51,6 +51,7 @@ def _documents(text: str) -> list[dict[str, Any]]:
     return found
 
 
+@pytest.mark.ci
 def test_the_tour(tmp_path: Path, processes: Processes) -> None:
     start, shell, curls = _blocks("A minute's tour", "bash")
     write_sample(tmp_path / ".jobrunner" / "sample-vipdoc")
@@ -71,6 +72,7 @@ def test_the_tour(tmp_path: Path, processes: Processes) -> None:
     assert stats["data"]["node_info"]["max_workers"] == 4
 
 
+@pytest.mark.ci
 def test_the_task_of_six_lines_and_its_effect(tmp_path: Path, processes: Processes) -> None:
     task, effect = _blocks("Your own task", "python")
     assert len([line for line in task.splitlines() if line]) == 6
@@ -101,6 +103,7 @@ def test_both_ways_to_migrate(command: str, empty_postgres_url: str, tmp_path: P
     assert worker.wait() == 0, worker.tail()
 
 
+@pytest.mark.ci
 def test_the_procfile_starts_with_a_key_and_says_what_is_missing_without(tmp_path: Path, processes: Processes) -> None:
     lines = dict(line.split(": ", 1) for line in (ROOT / "Procfile").read_text().splitlines())
     assert list(lines) == ["release", "web", "worker"]

@@ -171,7 +171,10 @@ MILLION = 1_000_000
 
 @pytest.mark.parametrize(
     ("pending", "ended"),
-    [(CI, CI), pytest.param(MILLION, 2 * MILLION, marks=[pytest.mark.long, pytest.mark.timeout(1_200)])],
+    [
+        pytest.param(CI, CI, marks=pytest.mark.ci),
+        pytest.param(MILLION, 2 * MILLION, marks=[pytest.mark.long, pytest.mark.timeout(1_200)]),
+    ],
 )
 def test_no_statement_of_the_hot_path_ever_walks(postgres_url: str, pending: int, ended: int) -> None:
     database = open_database(postgres_url, pool_size=4)
@@ -201,6 +204,7 @@ def test_no_statement_of_the_hot_path_ever_walks(postgres_url: str, pending: int
     assert not complaints, "\n".join(complaints)
 
 
+@pytest.mark.ci
 def test_statistics_of_a_drained_queue_mislead_nobody(postgres_url: str) -> None:
     """Analysed while nothing was pending or running, as autovacuum may: no plan may then count on that."""
     database = open_database(postgres_url, pool_size=4)

@@ -36,6 +36,7 @@ def _asked(fleet: Fleet) -> int:
         return int(conn.execute(text(f"SELECT count(*) FROM pg_stat_activity WHERE {others}")).scalar_one())
 
 
+@pytest.mark.ci
 def test_a_worker_killed_with_hundreds_of_completions_in_hand_is_made_up_for(fleet: Fleet) -> None:
     for point in AT_THE_WRITE:
         fleet.submit("fault.async", 1_500, options={"queue": point})

@@ -220,7 +220,7 @@ def test_clean_text_says_how_much_it_cut_and_keeps_both_ends() -> None:
     assert clean_text(text, 8) == "starté"
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(st.dictionaries(ANY_TEXT | st.integers(), st.recursive(ANY_TEXT | st.floats() | st.integers(), st.lists)))
 def test_clean_fields_can_always_be_stored(fields: dict[Any, Any]) -> None:
     text = clean_fields(fields, max_bytes=400)

@@ -148,7 +148,7 @@ EXPRESSIONS = st.builds(
     stretch=st.integers(0, len(STRETCHES) - 1),
     data=st.data(),
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_every_firing_is_the_one_that_counting_minutes_finds(
     expression: Expression, zone: str, stretch: int, data: st.DataObject
 ) -> None:

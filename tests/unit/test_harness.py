@@ -46,6 +46,7 @@ def test_a_stopped_server_refuses_connections(private_server: PrivateServer) -> 
         psycopg.connect(private_server.url, connect_timeout=2)
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("death", ["os.kill(os.getpid(), 9)", "os._exit(0)"])
 def test_a_server_ends_with_the_process_that_owns_it(processes: Processes, death: str) -> None:
     script = "import os\nfrom tests.postgres import PrivateServer\nserver = PrivateServer()\nserver.start()\n"

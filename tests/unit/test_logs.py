@@ -154,7 +154,7 @@ assert not structlog.is_configured() and not logging.getLogger().handlers
     assert stderr_of(code) == ""
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(st.dictionaries(st.text(), st.recursive(st.text() | st.floats() | st.integers(), st.lists), max_size=5))
 def test_whatever_is_logged_can_be_written(fields: dict[str, Any]) -> None:
     json.dumps(dict(redact(None, "info", dict(fields))), allow_nan=False)
