@@ -60,6 +60,7 @@ def test_down_and_up_again(empty_database_url: str) -> None:
     database.dispose()
 
 
+@pytest.mark.ci
 def test_two_migrating_at_once_do_not_hurt_each_other(empty_postgres_url: str) -> None:
     with ThreadPoolExecutor(4) as pool:
         commands = [

@@ -78,6 +78,7 @@ def test_on_postgresql_too(processes: Processes, empty_postgres_url: str) -> Non
     assert [one["bars"] for one in json.loads(demo.output)["bars"]] == [120, 120, 120]
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("no_color", ["", "1"])
 def test_on_a_terminal_it_stays_until_ctrl_c(tmp_path: Path, no_color: str) -> None:
     ours, theirs = pty.openpty()

@@ -6,7 +6,6 @@ import shutil
 import subprocess
 import time
 from collections.abc import Sequence
-from pathlib import Path
 
 import psycopg
 
@@ -17,7 +16,7 @@ NAME = "standby"  # what the first server calls it in synchronous_standby_names
 
 
 class Standby(PrivateServer):
-    """Made of a copy of ``source``, from where it streams; read-only until promoted. ``via`` is its URL on the way."""
+    """Made of a copy of ``source``, from where it streams by the URL ``via``; read-only until promoted."""
 
     def __init__(self, source: PrivateServer, via: str) -> None:
         self._source = source
@@ -28,16 +27,9 @@ class Standby(PrivateServer):
         super()._make_data()
         for entry in self.data.iterdir():
             shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
-        command: list[str | Path] = [
-            self._programs / "pg_basebackup",
-            "-D",
-            self.data,
-            "-R",
-            "--checkpoint=fast",
-            "--no-sync",
-        ]
+        options = ["-R", "--checkpoint=fast", "--no-sync"]
         made = subprocess.run(
-            [*command, "-d", f"{self._via}?application_name={NAME}"],
+            [self._programs / "pg_basebackup", "-D", self.data, *options, "-d", self._source.url],
             user=self._user,
             cwd=self.data,
             capture_output=True,
@@ -47,6 +39,8 @@ class Standby(PrivateServer):
         if made.returncode:
             told = f"{made.stderr.strip()}\n{self._source.log[-2000:]}"
             raise NoPostgres(f"pg_basebackup of {self.binaries} failed: {told}")
+        with (self.data / "postgresql.auto.conf").open("a") as settings:  # the last one counts
+            settings.write(f"primary_conninfo = '{self._via}?application_name={NAME}'\n")
 
     def promote(self) -> None:
         """Make it the first server, and wait until it takes writes."""

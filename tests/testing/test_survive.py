@@ -171,6 +171,7 @@ def test_a_process_that_takes_too_long_is_ended() -> None:
         _survive("shop sleeps", {"seconds": 60}, timeout=0.5)
 
 
+@pytest.mark.ci
 def test_after_an_interrupted_rehearsal_the_next_one_is_right() -> None:
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt

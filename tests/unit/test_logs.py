@@ -127,6 +127,7 @@ log.info("x", bad=Bad(), nan=float("nan"), kind=int, loop=loop, long="a" * 100_0
     assert "characters cut]" in event["long"]
 
 
+@pytest.mark.ci
 def test_the_file_is_rotated_and_a_second_setup_replaces_the_first(tmp_path: Path) -> None:
     path = tmp_path / "logs" / "deep" / "node.log"
     code = """
