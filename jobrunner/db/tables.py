@@ -22,6 +22,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    and_,
     literal_column,
     text,
 )
@@ -105,7 +106,10 @@ tasks = Table(
     Index("ix_tasks_ended", "finished_at", **_where(NOT_FAILED)),
     Index("ix_tasks_failed", "finished_at", **_where(FAILED)),
     Index("ix_tasks_unwell", "status", "id", **_where("status IN ('failed', 'cancelled')")),
-    Index("ix_tasks_expiring", "expires_at", **_where("status = 'pending' AND expires_at IS NOT NULL")),
+    # Pending in other words, or ix_tasks_due would serve as well, and be taken where little was pending lately.
+    Index(
+        "ix_tasks_expiring", "expires_at", **_where("expires_at IS NOT NULL AND token IS NULL AND finished_at IS NULL")
+    ),
     # NULL needs no uniqueness, and each of its entries would be made again by every claim.
     Index(
         "uq_tasks_open_unique_key",
@@ -119,6 +123,7 @@ tasks = Table(
 # Spelled out, not bound: a plan that serves all values does not see that a partial index serves this one.
 PENDING = tasks.c.status == literal_column("'pending'")
 RUNNING = tasks.c.status == literal_column("'running'")
+MAY_EXPIRE = and_(tasks.c.expires_at.is_not(None), tasks.c.token.is_(None), tasks.c.finished_at.is_(None))
 
 attempts = Table(
     "attempts",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from jobrunner.background.retention import prune
-from jobrunner.background.tending import LOOK_EVERY, tend
+from jobrunner.background.tending import LOOK_EVERY, Tending
 from jobrunner.db.engine import Database
 from jobrunner.errors import DatabaseUnavailable
 from jobrunner.logs import get_logger
@@ -20,10 +20,9 @@ log = get_logger(__name__)
 def start(database: Database, settings: Settings, wake: Callable[[], None]) -> Clock:
     """Do the duties until the returned clock is stopped. ``wake`` hears when one of them made work."""
 
-    def look() -> float:
-        return tend(
-            database, wake, lease_seconds=settings.lease_seconds, heartbeat_interval=settings.heartbeat_interval
-        )
+    tending = Tending(
+        database, wake, lease_seconds=settings.lease_seconds, heartbeat_interval=settings.heartbeat_interval
+    )
 
     def forget() -> None:
         try:
@@ -31,6 +30,6 @@ def start(database: Database, settings: Settings, wake: Callable[[], None]) -> C
         except DatabaseUnavailable as error:
             log.debug("pruning waits for the database", error=str(error))
 
-    ticking = Clock([Duty(look, LOOK_EVERY), Duty(forget, PRUNE_EVERY)])
+    ticking = Clock([Duty(tending.look, LOOK_EVERY), Duty(forget, PRUNE_EVERY)])
     ticking.start()
     return ticking

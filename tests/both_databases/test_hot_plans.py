@@ -88,6 +88,7 @@ HOT: dict[str, Hot] = {
     "prune": Hot(
         lambda conn, _: store.prune_tasks(conn, completed_days=7, failed_days=7, limit=BATCH), "ix_tasks_ended", 2_000
     ),
+    "the duties' look": Hot(lambda conn, _: views.due(conn), "ix_tasks_expiring", 50),
     "the page: oldest due": Hot(lambda conn, _: views.oldest_due(conn), "ix_tasks_due", 1_000, looks=True),
     "the page: running": Hot(lambda conn, _: views.running(conn), "ix_tasks_leases", 1_000, looks=True),
     "the page: last ended": Hot(lambda conn, _: views.last_ended(conn), "ix_tasks_ended", 300, looks=True),

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import event, update
 
 from jobrunner.background import schedules, tending
-from jobrunner.background.tending import LOOK_EVERY, SPREAD, tend
+from jobrunner.background.tending import LATE, LOOK_EVERY, SPREAD, Tending
 from jobrunner.db import engine
 from jobrunner.db.engine import Database
 from jobrunner.db.tables import schedules as table
@@ -32,9 +32,13 @@ def grown_up(database: Database, monkeypatch: pytest.MonkeyPatch) -> Database:
     return fresh
 
 
-def _tend(database: Database, woken: list[str] | None = None) -> float:
+def _tending(database: Database, woken: list[str] | None = None) -> Tending:
     heard = [] if woken is None else woken
-    return tend(database, lambda: heard.append("woken"), lease_seconds=LEASE, heartbeat_interval=BEAT)
+    return Tending(database, lambda: heard.append("woken"), lease_seconds=LEASE, heartbeat_interval=BEAT)
+
+
+def _tend(database: Database, woken: list[str] | None = None) -> float:
+    return _tending(database, woken).look()
 
 
 def _schedule(database: Database, seconds_ago: float, **wish: Any) -> None:
@@ -52,7 +56,8 @@ def test_nothing_is_due(database: Database) -> None:
     add(database, task_id="waits")
     take(database)
     add(database, task_id="waits too")
-    assert _look(database) == views.Due(firing_in=None, stale=False, expired=False)
+    look = _look(database)
+    assert look == views.Due(firing_in=None, stale=False, expired=False, now=look.now)
 
 
 def test_an_idle_look_is_one_statement(database: Database) -> None:
@@ -95,6 +100,50 @@ def test_a_stale_lease_is_taken_back_and_wakes(grown_up: Database) -> None:
     woken: list[str] = []
     _tend(grown_up, woken)
     assert (row(grown_up, "t").status, woken) == ("pending", ["woken"])
+    grown_up.dispose()
+
+
+def test_where_a_full_look_is_dear_short_ones_find_what_runs_out(
+    grown_up: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They begin where the last one found nothing; what was committed late under an older time waits for a full one."""
+    monkeypatch.setattr(tending, "FULL_SHARE", 1e9)
+    add(grown_up, task_id="t")
+    take(grown_up)
+    duties = _tending(grown_up)
+    duties.look()
+    age_lease(grown_up, "t", 100)
+    duties.look()
+    assert row(grown_up, "t").status == "running"
+    age_lease(grown_up, "t", LATE / 2)
+    duties.look()
+    assert row(grown_up, "t").status == "pending"
+
+    take(grown_up)
+    age_lease(grown_up, "t", 100)
+    monkeypatch.setattr(duties, "_full_at", 0.0)
+    duties.look()
+    assert row(grown_up, "t").status == "pending"
+    grown_up.dispose()
+
+
+def test_what_ran_out_while_nobody_could_judge_is_taken_back_later(
+    grown_up: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tending, "FULL_SHARE", 1e9)
+    monkeypatch.setattr(tending, "LATE", 0.0)
+    add(grown_up, task_id="t")
+    take(grown_up)
+    duties = _tending(grown_up)
+    duties.look()
+    age_lease(grown_up, "t", 0)
+    with monkeypatch.context() as outage:
+        outage.setattr(tending, "saw_no_outage", lambda *_, **__: False)
+        for _ in range(2):
+            duties.look()
+    assert row(grown_up, "t").status == "running"
+    duties.look()
+    assert row(grown_up, "t").status == "pending"
     grown_up.dispose()
 
 

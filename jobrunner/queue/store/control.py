@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import Connection, null, select, update
 from sqlalchemy.exc import IntegrityError
 
-from jobrunner.db.tables import PENDING, tasks
+from jobrunner.db.tables import MAY_EXPIRE, tasks
 from jobrunner.db.types import among, db_now
 from jobrunner.errors import StateConflict, TaskNotFound
 from jobrunner.queue.task import MOVES, Status
@@ -79,7 +79,7 @@ def expire(conn: Connection, limit: int = 500) -> int:
     """pending -> cancelled: tasks that were not claimed by their ``expires_at``. Returns how many."""
     late = (
         select(_t.id)
-        .where(PENDING, _t.expires_at.is_not(None), _t.expires_at <= db_now())
+        .where(MAY_EXPIRE, _t.expires_at <= db_now())
         .order_by(_t.expires_at)
         .limit(limit)
         .with_for_update(skip_locked=True)
