@@ -3,8 +3,9 @@
 A lane is a (queue, task type, priority). Each is probed at the head of its own stretch of ``ix_tasks_due``, so that
 tasks that are not due, of a paused or another queue, or of a type that this worker does not know are never walked
 over. A full look finds the lanes by itself. A short look is told them, each with the place of the last task that was
-taken there, and begins at that place: index entries of tasks that were taken before it stay as long as anybody holds
-an old transaction open, and walking over them made a claim six times dearer within a minute.
+taken there, and begins at that place, or ``since`` where that is earlier: index entries of tasks that were taken before
+it stay as long as anybody holds an old transaction open, and walking over them made a claim six times dearer within a
+minute.
 
 The two databases share the rule and the tests; only PostgreSQL has row locks and LATERAL.
 """
@@ -13,13 +14,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import CTE, Integer, Select, Text, case, func, or_, select, true, tuple_
+from sqlalchemy import CTE, Integer, Select, Text, bindparam, case, func, or_, select, true, tuple_
 from sqlalchemy.sql.elements import ColumnElement
 
 from jobrunner.db.tables import PENDING, queues, tasks
 from jobrunner.db.types import Id, Name, UTCDateTime, db_now, rowset
-
-LATE = 0.25  # seconds by which a commit may come after its task's run_at and still be found by a short look
 
 _t = tasks.c
 
@@ -28,8 +27,8 @@ def due_ids(dialect: str, *, every_queue: bool, known_lanes: bool) -> CTE:
     """The ids of due tasks in the order priority, run_at, id, locked where the database has row locks.
 
     Bound parameters: ``rooms``, rows of (kind, wanted), how many tasks to find of each kind; and for a short look
-    (``known_lanes``) ``lanes``, rows of (kind, queue, task_type, priority, run_at, id), else ``types``, rows of (kind,
-    name), and (unless ``every_queue``) ``listened``, rows with a ``name``.
+    (``known_lanes``) ``lanes``, rows of (kind, queue, task_type, priority, run_at, id), and ``since``, in seconds from
+    now, else ``types``, rows of (kind, name), and (unless ``every_queue``) ``listened``, rows with a ``name``.
     """
     lanes = _known_lanes() if known_lanes else _lanes(every_queue)
     return (_locked if dialect == "postgresql" else _plain)(lanes).cte("due")
@@ -88,8 +87,9 @@ def _in_lane(lanes: CTE, priority: ColumnElement[int]) -> tuple[ColumnElement[bo
 
 def _after(lanes: CTE) -> ColumnElement[bool]:
     # Tasks commit a little later than the clock says, so that one may appear before the last that was taken.
-    settled = lanes.c.run_at <= db_now(-LATE)
-    place = case((settled, lanes.c.run_at), else_=db_now(-LATE)), case((settled, lanes.c.id), else_=0)
+    since = db_now(bindparam("since"))
+    settled = lanes.c.run_at <= since
+    place = case((settled, lanes.c.run_at), else_=since), case((settled, lanes.c.id), else_=0)
     return tuple_(_t.run_at, _t.id) > tuple_(*place)
 
 

@@ -105,6 +105,7 @@ def _far_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(feed, "QUICK", 0.0)
     for name in ("FULL_SHARE", "FULL_EVERY"):
         monkeypatch.setattr(looking, name, 0)
+    monkeypatch.setattr(looking, "DEAR", 60.0)
 
 
 def _ahead(node: Working, database: Database, monkeypatch: pytest.MonkeyPatch) -> list[str]:

@@ -3,7 +3,7 @@
 Each takes a Connection and never opens, commits or sleeps: the caller owns the transaction.
 """
 
-from jobrunner.queue.store.claim import Claimed, Place, Room, claim, claim_into
+from jobrunner.queue.store.claim import LATE, Claimed, Place, Room, claim, claim_into
 from jobrunner.queue.store.control import cancel, expire, retry
 from jobrunner.queue.store.enqueue import Submitted, enqueue, enqueue_many
 from jobrunner.queue.store.lease import Reclaimed, Renewal, holds, reclaim, release, renew
@@ -22,6 +22,7 @@ from jobrunner.queue.store.schedules import (
 from jobrunner.queue.store.settle import Settled, settle
 
 __all__ = [
+    "LATE",
     "Claimed",
     "Place",
     "Reclaimed",

@@ -20,6 +20,8 @@ from jobrunner.queue.task import Lease, Status, Task
 
 _t = tasks.c
 
+LATE = 0.25  # seconds by which a commit may come after its task's run_at and still be found by a short look
+
 
 @dataclass(frozen=True, slots=True)
 class Room:
@@ -77,14 +79,16 @@ def claim_into(
     queues: Sequence[str] | None,
     lease_seconds: float,
     after: Sequence[Place] | None = None,
+    late: float = LATE,
 ) -> Claimed:
     """pending -> running: for each room up to ``wanted`` due tasks, most urgent first, each with a fresh lease.
 
     One statement. ``queues`` None means every queue. The attempt is counted here, so that a task that kills its worker
     must end. One random token serves all tasks of one call; it proves this claim, and no other claim ever has it.
 
-    ``after`` makes it a short look: only into these lanes, and only behind these places. What it cannot see (a new
-    lane, a task that was committed late or put back) is left for a full look.
+    ``after`` makes it a short look: only into these lanes, and only behind these places, or behind ``late`` seconds ago
+    where that is earlier. What it cannot see (a new lane, a task that was committed later or put back) is left for a
+    full look.
     """
     rooms = [room for room in rooms if room.types and room.wanted > 0]
     if not rooms or (after is not None and not after):
@@ -103,6 +107,7 @@ def claim_into(
             given["listened"] = [{"name": name} for name in queues]
     else:
         given["lanes"] = [{name: getattr(place, name) for name in Place.__slots__} for place in after]
+        given["since"] = -late
     found = direct.fetch(conn, _statement(conn.dialect.name, queues is None, after is not None), given)
     taken = dict.fromkeys((room.kind for room in rooms), 0)
     last: dict[tuple[str, str, int], Any] = {}
