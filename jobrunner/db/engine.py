@@ -129,6 +129,10 @@ class Database:
         """Whether this process ever saw the database unavailable, or was itself away."""
         return self._broken_at is not None
 
+    def saw_outage(self) -> None:
+        """Somebody noticed one in another way than by an error of the link."""
+        self._broken_at = _clock()
+
     def close(self) -> bool:
         """Let no transaction begin any more, and wait for SQLite's writer. False where it does not let go in time.
 

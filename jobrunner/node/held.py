@@ -19,6 +19,7 @@ class Runner(Protocol):
 class Holding:
     """One claimed task, who has it, and when its attempt began (by the monotonic clock; None while it waits).
 
+    ``lost`` where a renewal found another owner.
     ``next`` is the same task claimed again while the end of this attempt is on its way into the database and back.
     """
 
@@ -26,6 +27,7 @@ class Holding:
     pool: Runner
     began: float | None = None
     over: bool = False
+    lost: bool = False
     next: Task | None = None
 
 

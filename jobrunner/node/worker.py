@@ -7,11 +7,13 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from jobrunner.db.ends import Ends
 from jobrunner.db.engine import Database
+from jobrunner.errors import LeaseLost
+from jobrunner.execution.attempt import class_name, with_delay
 from jobrunner.execution.pool import Pool
 from jobrunner.handlers import Handler, run_hooks
 from jobrunner.logs import get_logger
@@ -174,6 +176,7 @@ class Worker:
         holding = self._held.get(lease.id)
         if holding is None or holding.task.lease != lease:  # settled since, and perhaps claimed anew
             return
+        holding.lost = holding.lost or ending is Ending.LOST
         if holding.pool.stop(lease.id, ending):
             log.info("stopping an attempt", task_id=holding.task.task_id, why=ending)
 
@@ -265,10 +268,14 @@ class Worker:
             self._last_work = time.monotonic()
             self._idle.set()
             self._wakeup.set()
+        holding = None
         if outcome.ending is not Ending.COMPLETED and (holding := self._held.get(task.lease.id)) is not None:
             holding.over = True
-        if outcome.ending is Ending.LOST:
+        if outcome.ending is Ending.LOST and (holding is None or holding.lost):
             self._recorded(task, outcome, None)
+        elif outcome.ending is Ending.LOST:  # a handler may raise it for a reason of its own: the token decides
+            failure = replace(outcome, ending=Ending.ERROR, error_class=class_name(LeaseLost()))
+            self._settler.add(task, with_delay(failure, task, self._handlers[task.task_type]))
         elif outcome.settled:
             self._recorded(task, outcome, Status.COMPLETED)
         else:

@@ -128,7 +128,8 @@ def _run(
         )
         process.identity, process.state = work.identity, work.state
         works.append(work)
-        work.start()
+        if not _patiently(work.start, inbox):
+            return 0
     hints.start()
     ticking = duties.start(database, settings, process.wake)
     if server is not None:
@@ -146,8 +147,10 @@ def _run(
     if work is not None:
         code = work.close(reason) or code
         if work.alive():
-            _end_by_force(code)
+            _end_by_force(code, "a handler would not end")
     log.info("stopped", reason=reason, code=code)
+    if work is not None and work.writes():
+        _end_by_force(code, "a write does not come back")
     return code
 
 
@@ -262,9 +265,9 @@ def _patiently(prepare: Callable[[], None], inbox: queue.SimpleQueue[str]) -> bo
             return True
 
 
-def _end_by_force(code: int) -> None:
-    """A handler that never yields holds a thread that nothing in this process can end."""
-    log.warning("a handler would not end; leaving it behind", code=code)
+def _end_by_force(code: int, why: str) -> None:
+    """A handler that never yields, or a dead link, holds a thread that nothing in this process can end."""
+    log.warning("leaving a thread behind", why=why, code=code)
     logging.shutdown()
     sys.stdout.flush()
     sys.stderr.flush()

@@ -6,6 +6,7 @@ import asyncio
 import gc
 import json
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -28,6 +29,7 @@ from jobrunner.settings import Settings
 from jobrunner.settings.children import child_environment
 
 GARBAGE_EVERY = 10_000  # new objects between two looks for cycles; at Python's 700 they took a fifth of a drain
+WRITERS = ("settle", "effects")  # what their threads' names begin with
 STALLED = 3.0  # seconds without a sign of life after which a loop is taken for held
 CONNECTIONS = 2  # claim, settle and duties take turns, an effect opens one more; heartbeat and hints have one each
 
@@ -104,6 +106,17 @@ class Work:
     def alive(self) -> bool:
         """Whether the worker's loop still runs."""
         return self._thread.is_alive()
+
+    def writes(self) -> bool:
+        """Whether outcomes or effects are still on their way into the database, on a link that is dead for all we know.
+
+        Python would wait for their threads: 60 s for an effect's.
+        """
+        until = time.monotonic() + 1.0
+        for thread in threading.enumerate():
+            if thread.name.startswith(WRITERS):
+                thread.join(max(0.0, until - time.monotonic()))
+        return any(thread.name.startswith(WRITERS) for thread in threading.enumerate())
 
     def stalled(self) -> bool:
         """Whether a handler holds the worker's loop, so that nothing in it can be asked to end."""

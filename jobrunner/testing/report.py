@@ -40,8 +40,8 @@ class Report:
 
     @property
     def clean(self) -> bool:
-        """Whether it is at every step as if the task had run once."""
-        return not self.unclean
+        """Whether every step was reached, and is as if the task had run once."""
+        return not self.unclean and all(step.reached for step in self.steps)
 
     @property
     def unclean(self) -> tuple[Step, ...]:

@@ -34,13 +34,27 @@ def test_a_late_writer_is_refused(database: Database) -> None:
     assert [(one.attempt, one.outcome) for one in left(database, "t")] == [(1, "lost")]
 
 
-@pytest.mark.parametrize("wrong", ["token", "attempt of another claim"])
-def test_neither_id_nor_status_is_enough(database: Database, wrong: str) -> None:
+def test_neither_id_nor_status_is_enough(database: Database) -> None:
     add(database, task_id="t")
     task = take(database)[0]
     forged = replace(task, lease=replace(task.lease, token="0" * 32))
     assert end(database, forged) is None
-    assert row(database, "t").status == "running", wrong
+    assert row(database, "t").status == "running"
+
+
+@pytest.mark.parametrize("outcome", [DONE, BROKEN])
+def test_both_ends_of_a_task_that_was_lost_and_claimed_again_may_come_in_one_batch(
+    database: Database, outcome: Outcome
+) -> None:
+    add(database, task_id="t")
+    first = take(database)[0]
+    age_lease(database, "t", 1)
+    reclaim(database)
+    second = take(database)[0]
+    with database.begin() as conn:
+        told = store.settle(conn, [(first, outcome), (second, outcome)])
+    assert [one.accepted for one in told] == [False, True]
+    assert [one.attempt for one in left(database, "t") if one.outcome != "lost"] == [2] * (outcome is BROKEN)
 
 
 def test_failures_are_retried_up_to_max_attempts(database: Database) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,7 @@ from jobrunner.node.claims import OUTAGE_PAUSE
 from jobrunner.node.heartbeat import DEADLINE as BEAT_DEADLINE
 from jobrunner.node.heartbeat import RETRY
 from jobrunner.node.lane import RETRY_FIRST
+from jobrunner.node.worker import RELEASE_DEADLINE
 from tests.faults.fleet import READY, Fleet, wait_for
 from tests.faults.spoken import CLAIM, LISTEN, RENEW, SETTLE, Act, Trap
 from tests.faults.wire import Wire
@@ -78,3 +80,23 @@ def test_a_link_that_dies_with_one_statement_is_given_up_in_time(fleet: Fleet, a
         assert all(fleet.row(task_id).queue == "claim" for task_id in lost), "only a claim that was not heard is lost"
         assert found.runs == 3 * len(LINKS)
         assert [worker.stop() for worker in workers] == [0] * len(workers)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(120)
+def test_a_worker_whose_effect_waits_on_a_dead_link_stops_all_the_same(fleet: Fleet) -> None:
+    """Python would wait at its exit for the thread that writes it: 60 s."""
+    fleet.make_ledger_table()
+    trap = Trap("silence", "INSERT INTO ledger")
+    with Wire(fleet.url, asked=trap) as wire:
+        worker = fleet.ready(database_url=wire.url, grace="2")
+        fleet.submit("fault.async", 1)
+        fleet.wait_until_ended()
+        trap.set()
+        fleet.submit("fault.async", 1, effect="fault.row")
+        wait_for(lambda: trap.sprung_at is not None, "the effect is being written", 10)
+        begun = time.monotonic()
+        assert worker.stop() == 0
+        took = time.monotonic() - begun
+        print(f"FIGURE a stop with an effect on a dead link, grace 2 s: {took:.1f} s")
+        assert took < 2 + RELEASE_DEADLINE + 3

@@ -36,6 +36,15 @@ def test_claimed_anew_before_the_word_of_its_record_it_begins_after_that(
         until(lambda: len(node.held) == 0, "nothing is held")
 
 
+def test_a_handler_that_says_its_lease_is_lost_where_it_is_not_has_failed(database: Database) -> None:
+    with working(database, poll_interval=0.05):
+        [task_id] = submit(database, 1, "node.says_lost")
+        until(lambda: row(database, task_id).status == "failed", "its attempts end")
+    assert [(one.outcome, one.error_class) for one in left(database, task_id)] == [
+        ("error", "jobrunner.errors.LeaseLost")
+    ] * 3
+
+
 def test_claimed_anew_while_its_worker_stops_it_goes_back_to_the_queue(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:

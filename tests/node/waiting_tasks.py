@@ -6,6 +6,7 @@ import asyncio
 import threading
 import time
 
+from jobrunner.errors import LeaseLost
 from jobrunner.handlers import Context, Retry, effect, task
 
 _gates: dict[str, threading.Event] = {}
@@ -54,6 +55,11 @@ async def fails_once(ctx: Context) -> None:
     _begun.append(ctx.task_id)
     if _begun.count(ctx.task_id) == 1:
         raise RuntimeError("once")
+
+
+@task("node.says_lost", retry=Retry(base=0))
+async def says_lost(ctx: Context) -> None:
+    raise LeaseLost("somebody else's lease")
 
 
 @task("node.nap")

@@ -48,9 +48,14 @@ def settle(
     if notes is not None:
         given |= bound(notes)
     found = direct.fetch(conn, _statement(well=not unwell, tells=notes is not None), given)
-    done = {row[0]: _STATUSES[row[1]] for row in found}
-    ended(conn, [_attempt(task, outcome) for task, outcome in unwell if task.lease.id in done])
-    return [Settled(task.lease, done.get(task.lease.id)) for task, _ in settlements]
+    # By attempt as well: of a task that was lost and claimed again here, both ends may come in one batch.
+    done = {(row[0], row[2]): _STATUSES[row[1]] for row in found}
+    ended(conn, [_attempt(task, outcome) for task, outcome in unwell if _key(task) in done])
+    return [Settled(task.lease, done.get(_key(task))) for task, _ in settlements]
+
+
+def _key(task: Task) -> tuple[int, int]:
+    return task.lease.id, task.lease.attempt
 
 
 _STATUSES = {status.value: status for status in Status}  # a look-up costs a tenth of Status(...)
@@ -114,5 +119,5 @@ def _statement(*, well: bool, tells: bool) -> Any:
             "progress": case((and_(~asked, told.status == Status.COMPLETED), 1.0), else_=_t.progress),
             **{counter: _t[counter] + func.coalesce(told[counter], 0) for counter in _COUNTERS},
         }
-    statement = update(tasks).where(*held_rows(rows)).values(values).returning(_t.id, _t.status)
+    statement = update(tasks).where(*held_rows(rows)).values(values).returning(_t.id, _t.status, _t.attempt)
     return beside(statement) if tells else statement
