@@ -150,7 +150,6 @@ def test_a_child_that_dies_while_idle_is_replaced() -> None:
     assert [outcome.ending for outcome in go(run())] == [Ending.COMPLETED, Ending.COMPLETED]
 
 
-@pytest.mark.ci
 def test_a_handler_that_closes_every_file_cannot_be_heard_and_counts_as_dead() -> None:
     low, returning, staying, after = _several(
         ("close_everything", {}), ("close_the_line", {}), ("close_the_line", {"seconds": 60}), ("add", {"a": 1})

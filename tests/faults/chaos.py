@@ -24,7 +24,7 @@ import psycopg
 from sqlalchemy import delete
 
 from jobrunner.db import migrate
-from jobrunner.db.engine import DEADLINE, open_database
+from jobrunner.db.engine import open_database
 from jobrunner.db.tables import nodes
 from jobrunner.errors import DatabaseUnavailable, StateConflict
 from jobrunner.queue import store
@@ -40,6 +40,7 @@ from tests.processes import Process, Processes
 
 TASKS = 500
 GRACE = 2.0
+DEAD = 37.0  # seconds more behind a dead link: 15 to write outcomes, 6 and 5 to say goodbye, 10 to give back, and 1
 BUSY = 8.0  # seconds more that an end may take here, where six processes and their children share two cores
 DRAIN = 60.0  # seconds after the last fault in which every task has to end
 PAUSE = 0.05  # seconds between two tries of a client
@@ -195,12 +196,11 @@ class Chaos:
         self._workers.remove(victim)
         victim.signal(signal.SIGCONT)
         node, at, begun = _node(victim), time.time(), time.monotonic()
-        code = victim.stop()
+        code = victim.stop(GRACE + BUSY + DEAD)
         if code != 0:
             raise AssertionError(f"a drained worker ended with {code}: {victim.tail()}")
         if node:
-            # Behind a link that is dead, a call is given up at its deadline and not before.
-            dead = DEADLINE if victim is self._all[0] and self._silenced else 0.0
+            dead = DEAD if victim is self._all[0] and self._silenced else 0.0
             self._stops.append(Stop(node, at, time.monotonic() - begun, GRACE + BUSY + dead))
 
     def _child(self, fault: Fault) -> None:

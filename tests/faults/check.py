@@ -143,7 +143,7 @@ def _moves(task_id: str, moves: Sequence[Move]) -> Iterator[Violation]:
             continue
         if before.status != after.status and (before.status, after.status) not in LAWFUL:
             yield Violation("I7", task_id, f"{before.status} -> {after.status}")
-        if before.status in ENDED and after.status != before.status and after.generation != before.generation + 1:
+        if before.status in ENDED and after.generation != before.generation + 1:
             yield Violation("I6", task_id, f"it was {before.status}, and is {after.status} in the same generation")
         if (before.status, after.status) == (Status.PENDING, Status.RUNNING):
             if after.attempt != before.attempt + 1:
@@ -206,16 +206,19 @@ def _unique(moves: Sequence[Move]) -> Iterator[Violation]:
 
 
 def _cancels(history: History) -> Iterator[Violation]:
-    """I16: a cancel that was acknowledged is followed by no claim and no completion."""
+    """I16: no claim and no completion follows a cancel that was acknowledged, unless somebody asks for a retry."""
     by_task = _by_task(history.moves)
     for call in history.calls:
         if call.what != "cancel" or call.result != "ok":
             continue
-        for move in by_task.get(call.task_id, ()):
-            if move.at <= call.at or move.before is None or not move.before.cancel_asked:
+        moves = by_task.get(call.task_id, [])
+        cancelled = max((move.after.generation for move in moves if move.at <= call.at), default=0)
+        for move in moves:
+            before, after = move.before, move.after
+            if move.at <= call.at or before is None or after.generation != cancelled:
                 continue
-            if move.after.status in (Status.RUNNING, Status.COMPLETED) and move.after.status != move.before.status:
-                yield Violation("I16", call.task_id, f"{move.after.status} after its cancel was acknowledged")
+            if after.status in (Status.RUNNING, Status.COMPLETED) and after.status != before.status:
+                yield Violation("I16", call.task_id, f"{after.status} after its cancel was acknowledged")
 
 
 def _stops(history: History) -> Iterator[Violation]:

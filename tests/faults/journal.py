@@ -1,4 +1,4 @@
-"""Every change of a task's status, token or lease, as triggers in the test's own database saw it."""
+"""Every change of a task's status, token, lease or end, as triggers in the test's own database saw it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ CREATE TABLE journal (
     {", ".join(f"{one} text" for one in _COLUMNS[3:])}, {", ".join(f"{one} {{time}}" for one in _TIMES)}
 )"""
 
-_CHANGED = "(status, token, lease_until, cancel_requested_at)"
+_CHANGED = "(status, token, lease_until, cancel_requested_at, finished_at)"  # the last: an end that is written again
 
 _FUNCTION = """
 CREATE FUNCTION note_move() RETURNS trigger LANGUAGE plpgsql AS $$

@@ -128,13 +128,9 @@ def test_a_clean_run_is_not_accused() -> None:
         (replace(FIRED, due=frozenset({("s", "noon"), ("s", "one")})), "I13 s: one never fired"),
         (replace(FIRED, due=frozenset()), "I13 s: noon was not due"),
         (replace(CLEAN, moves=(replace(A[0], unique_key="k"), *B, *A[1:])), "I14 b: open with 'k', as ['a']"),
-        (
-            replace(
-                _changed(A[2], replace(RUNNING, cancel_asked=True), DONE),
-                calls=(*CLEAN.calls, Call("cancel", "a", "ok", 1.5)),
-            ),
-            "I16 a: completed after its cancel",
-        ),
+        (_moved(*A, Move("a", 3.0, DONE, DONE)), "I6 a: it was completed, and is completed"),
+        (replace(CLEAN, calls=(*CLEAN.calls, Call("cancel", "a", "ok", 1.5))), "I16 a: completed after its cancel"),
+        (replace(CLEAN, calls=(*CLEAN.calls, Call("cancel", "a", "ok", 0.7))), "I16 a: running after its cancel"),
         (_changed(A[1], PENDING, replace(RUNNING, lease_until=3631.0)), "I18 a: a lease of 30 s lasts 3630.00 s"),
         (replace(CLEAN, counts={"completed": 1}), "I20 -: the page counts"),
         (replace(CLEAN, stops=(Stop("m", 30.0, 1.0, 25.0),)), "I21 b: claimed 5.00 s after"),

@@ -75,6 +75,25 @@ def test_time_outs_of_50_ms_are_lived_with(fleet: Fleet) -> None:
     assert [worker.stop() for worker in workers] == [0] * 3
 
 
+def test_a_lock_that_outlasts_the_lease_costs_no_attempt(fleet: Fleet) -> None:
+    """As CREATE INDEX takes one: nobody can renew, and whoever would take back what looks stale waits just as long."""
+    fleet.keep_a_journal()
+    workers = [fleet.ready("--node-name", f"n{number}", **PATIENT) for number in range(2)]
+    held = 12.0
+    fleet.submit("fault.async", 16, seconds=held + 14)
+    fleet.submit("fault.work", 4, seconds=held + 14)
+    fleet.wait_for_lines("begin", 20, 40)
+    time.sleep(7.0)  # until each lease was renewed
+    with psycopg.connect(fleet.url.replace("+psycopg", "")) as other:
+        other.execute("LOCK TABLE tasks IN SHARE ROW EXCLUSIVE MODE")
+        time.sleep(held)
+    fleet.wait_until_ended(60)
+    found = fleet.prove("a lock of 12 s, a lease of 4 s")
+    assert found.lost == 0
+    assert found.runs == 20
+    assert [worker.stop() for worker in workers] == [0] * 2
+
+
 def test_serializable_by_default_is_lived_with(fleet: Fleet) -> None:
     fleet.make_ledger_table()
     fleet.keep_a_journal()

@@ -61,6 +61,14 @@ def _run(
     )
 
 
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
+def test_a_mutant_fits_the_code_of_today(mutant: Mutant) -> None:
+    """With each run, since the rest waits for a long one: what it breaks is there, and so is the test it is for."""
+    assert (ROOT / "jobrunner" / mutant.file).read_text().count(mutant.sound) == 1
+    path, _, test = mutant.killer.partition("::")
+    assert f"def {test.partition('[')[0]}(" in (ROOT / path).read_text()
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
 def test_a_mutant_is_killed(mutant: Mutant, tree: Path, postgres_server_url: str) -> None:
