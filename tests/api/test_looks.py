@@ -38,15 +38,16 @@ def test_nobody_gets_what_was_seen_before_the_asking() -> None:
 
 def test_many_at_once_share() -> None:
     looks = []
+    at_once = threading.Barrier(20)
 
     def look() -> int:
-        time.sleep(0.1)
+        time.sleep(0.3)
         looks.append(1)
         return len(looks)
 
     shared = Shared(look)
     with ThreadPoolExecutor(20) as threads:
-        told = list(threads.map(lambda _: shared.get(), range(20)))
+        told = list(threads.map(lambda _: (at_once.wait(), shared.get())[1], range(20)))
     assert max(told) == len(looks) <= 3
 
 
