@@ -372,7 +372,7 @@ def test_some_sequences(database: Database) -> None:
 @pytest.mark.ci
 @pytest.mark.timeout(600)
 def test_more_sequences(database: Database) -> None:
-    _run(database, 200 if database.is_sqlite else 25)
+    _run(database, 100 if database.is_sqlite else 25)
 
 
 @pytest.mark.long
