@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from jobrunner.db.engine import Database
-from jobrunner.errors import DatabaseUnavailable
+from jobrunner.errors import DatabaseBusy, DatabaseUnavailable
 from jobrunner.logs import get_logger
 from jobrunner.queue import store, views
 from jobrunner.queue.store import Reclaimed
@@ -40,9 +40,9 @@ def saw_no_outage(database: Database, *, lease_seconds: float, heartbeat_interva
 def reclaim_stale(database: Database, *, lease_seconds: float, heartbeat_interval: float) -> list[Reclaimed]:
     """Return tasks whose lease went stale to the queue, all of them, batch by batch.
 
-    Who has to wait for that counts it as an outage: what keeps this one from writing, a lock on the table or an effect
-    that takes all of a SQLite file's lease, keeps others from renewing. Behind a lock of 12 s, with a lease of 4, all
-    that ran was run again.
+    Who has to wait for that counts it as an outage, and raises DatabaseBusy: what keeps this one from writing, a lock
+    on the table or an effect that takes all of a SQLite file's lease, keeps others from renewing. Behind a lock of
+    12 s, with a lease of 4, all that ran was run again.
     """
     if not may_reclaim(database, lease_seconds=lease_seconds, heartbeat_interval=heartbeat_interval):
         return []
@@ -51,16 +51,14 @@ def reclaim_stale(database: Database, *, lease_seconds: float, heartbeat_interva
         began = time.monotonic()
         try:
             with database.begin(patience=PATIENCE) as conn:
-                hindered = time.monotonic() - began > PATIENCE
-                batch = [] if hindered else store.reclaim(conn, BATCH)
+                if time.monotonic() - began > PATIENCE:
+                    raise DatabaseBusy("another's transaction kept this one waiting")
+                batch = store.reclaim(conn, BATCH)
                 if batch:
                     hit("reclaim-before-commit")
         except DatabaseUnavailable:
-            hindered = True
+            database.saw_outage()
             raise
-        finally:
-            if hindered:
-                database.saw_outage()
         if batch:
             hit("reclaim-after-commit")
         for task in batch:

@@ -268,8 +268,8 @@ class Worker:
             self._last_work = time.monotonic()
             self._idle.set()
             self._wakeup.set()
-        holding = None
-        if outcome.ending is not Ending.COMPLETED and (holding := self._held.get(task.lease.id)) is not None:
+        holding = None if outcome.ending is Ending.COMPLETED else self._held.get(task.lease.id)
+        if holding is not None:
             holding.over = True
         if outcome.ending is Ending.LOST and (holding is None or holding.lost):
             self._recorded(task, outcome, None)

@@ -13,7 +13,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from jobrunner.background import reaper
 from jobrunner.background.reaper import may_reclaim, reclaim_stale
 from jobrunner.db import engine
-from jobrunner.db.engine import Database, open_database
+from jobrunner.db.engine import Database
 from jobrunner.errors import DatabaseBusy, DatabaseUnavailable
 from jobrunner.queue import views
 from jobrunner.runtime.run import Plan, _prepare_schema
@@ -118,48 +118,28 @@ def test_a_sweep_that_may_not_touches_nothing(database: Database, clock: list[fl
     fresh.dispose()
 
 
-def test_who_waits_for_a_lock_takes_nothing_when_it_is_gone(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It kept others from renewing as well: what they hold only looks as if they were dead."""
-    monkeypatch.setattr(reaper, "PATIENCE", 0.2)
-    database = _grown_up(postgres_url, monkeypatch)
-    with psycopg.connect(postgres_url.replace("+psycopg", "")) as stranger:
-        stranger.execute("LOCK TABLE tasks IN SHARE MODE")
-        with pytest.raises(DatabaseBusy):
-            reclaim_stale(database, lease_seconds=LEASE, heartbeat_interval=BEAT)
-    assert reclaim_stale(database, lease_seconds=LEASE, heartbeat_interval=BEAT) == []
-    assert row(database, "t").status == "running"
-    database.dispose()
-
-
-def test_who_waits_for_a_files_writer_takes_nothing_when_it_is_done(
-    sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+def test_who_had_to_wait_to_write_takes_nothing_when_he_may(
+    grown_up: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An effect that took all of a lease kept this process's own renewals from the file."""
+    """A lock on the tasks, or an effect that takes a file for long, kept others from renewing as well."""
     monkeypatch.setattr(reaper, "PATIENCE", 0.2)
-    database = _grown_up(sqlite_url, monkeypatch)
+    add(grown_up, task_id="t")
+    take(grown_up)
+    age_lease(grown_up, "t", 100)
     begun = threading.Event()
 
     def write() -> None:
-        with database.begin():
+        with grown_up.begin() as conn:
+            if not grown_up.is_sqlite:
+                conn.exec_driver_sql("LOCK TABLE tasks IN SHARE MODE")
             begun.set()
             time.sleep(0.5)
 
-    effect = threading.Thread(target=write)
-    effect.start()
+    other = threading.Thread(target=write)
+    other.start()
     begun.wait()
-    for _ in range(2):
-        assert reclaim_stale(database, lease_seconds=LEASE, heartbeat_interval=BEAT) == []
-    effect.join()
-    assert row(database, "t").status == "running"
-    database.dispose()
-
-
-def _grown_up(url: str, monkeypatch: pytest.MonkeyPatch) -> Database:
-    """Who has seen no outage for long, and a task whose lease has run out."""
-    monkeypatch.setattr(views, "server_uptime", lambda conn: 1e9)
-    database = open_database(url)
-    add(database, task_id="t")
-    take(database)
-    age_lease(database, "t", 100)
-    monkeypatch.setattr(database, "_first_used", -1e9)
-    return database
+    with pytest.raises(DatabaseBusy):
+        reclaim_stale(grown_up, lease_seconds=LEASE, heartbeat_interval=BEAT)
+    other.join()
+    assert reclaim_stale(grown_up, lease_seconds=LEASE, heartbeat_interval=BEAT) == []
+    assert row(grown_up, "t").status == "running"

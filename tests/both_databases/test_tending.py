@@ -10,7 +10,6 @@ from sqlalchemy import event, update
 
 from jobrunner.background import schedules, tending
 from jobrunner.background.tending import LATE, LOOK_EVERY, SPREAD, Tending
-from jobrunner.db import engine
 from jobrunner.db.engine import Database
 from jobrunner.db.tables import schedules as table
 from jobrunner.db.types import db_now
@@ -20,18 +19,6 @@ from tests.both_databases.moves import add, age_lease, row, take
 LEASE, BEAT = 30.0, 10.0
 
 
-@pytest.fixture
-def grown_up(database: Database, monkeypatch: pytest.MonkeyPatch) -> Database:
-    """This process and its server have run for long enough to judge others."""
-    monkeypatch.setattr(views, "server_uptime", lambda conn: 1e9)
-    told = [1_000.0]
-    monkeypatch.setattr(engine, "_clock", lambda: told[0])
-    fresh = engine.open_database(database.url.render_as_string(hide_password=False))
-    fresh.unbroken_for(absence=1e9)
-    told[0] += BEAT
-    return fresh
-
-
 def _tending(database: Database, woken: list[str] | None = None) -> Tending:
     heard = [] if woken is None else woken
     return Tending(database, lambda: heard.append("woken"), lease_seconds=LEASE, heartbeat_interval=BEAT)
@@ -39,6 +26,16 @@ def _tending(database: Database, woken: list[str] | None = None) -> Tending:
 
 def _tend(database: Database, woken: list[str] | None = None) -> float:
     return _tending(database, woken).look()
+
+
+def _dear(database: Database, monkeypatch: pytest.MonkeyPatch) -> Tending:
+    """Somebody runs a task, and the one full look that there will be has found nothing."""
+    monkeypatch.setattr(tending, "FULL_SHARE", 1e9)
+    add(database, task_id="t")
+    take(database)
+    duties = _tending(database)
+    duties.look()
+    return duties
 
 
 def _schedule(database: Database, seconds_ago: float, **wish: Any) -> None:
@@ -100,18 +97,13 @@ def test_a_stale_lease_is_taken_back_and_wakes(grown_up: Database) -> None:
     woken: list[str] = []
     _tend(grown_up, woken)
     assert (row(grown_up, "t").status, woken) == ("pending", ["woken"])
-    grown_up.dispose()
 
 
 def test_where_a_full_look_is_dear_short_ones_find_what_runs_out(
     grown_up: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """They begin where the last one found nothing; what was committed late under an older time waits for a full one."""
-    monkeypatch.setattr(tending, "FULL_SHARE", 1e9)
-    add(grown_up, task_id="t")
-    take(grown_up)
-    duties = _tending(grown_up)
-    duties.look()
+    duties = _dear(grown_up, monkeypatch)
     age_lease(grown_up, "t", 100)
     duties.look()
     assert row(grown_up, "t").status == "running"
@@ -124,18 +116,13 @@ def test_where_a_full_look_is_dear_short_ones_find_what_runs_out(
     monkeypatch.setattr(duties, "_full_at", 0.0)
     duties.look()
     assert row(grown_up, "t").status == "pending"
-    grown_up.dispose()
 
 
 def test_what_ran_out_while_nobody_could_judge_is_taken_back_later(
     grown_up: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tending, "FULL_SHARE", 1e9)
     monkeypatch.setattr(tending, "LATE", 0.0)
-    add(grown_up, task_id="t")
-    take(grown_up)
-    duties = _tending(grown_up)
-    duties.look()
+    duties = _dear(grown_up, monkeypatch)
     age_lease(grown_up, "t", 0)
     with monkeypatch.context() as outage:
         outage.setattr(tending, "saw_no_outage", lambda *_, **__: False)
@@ -144,7 +131,6 @@ def test_what_ran_out_while_nobody_could_judge_is_taken_back_later(
     assert row(grown_up, "t").status == "running"
     duties.look()
     assert row(grown_up, "t").status == "pending"
-    grown_up.dispose()
 
 
 def test_who_cannot_judge_takes_nothing(database: Database) -> None:
