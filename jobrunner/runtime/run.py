@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 API_CONNECTIONS = 4
 DUTY_CONNECTIONS = 1  # where nothing but the duties needs one: they take turns
 DATABASE_WITHIN = 30.0  # seconds that a starting process waits for its database
-LOOK_EVERY = 0.5  # seconds between two looks at a drain
+LOOK_EVERY = 0.5  # seconds after which the main thread wakes: only then does it see a signal that another one caught
 WORKER_ENDED, SERVER_ENDED, SIGNAL = "worker ended", "server ended", "signal"
 
 log = logs.get_logger(__name__)
@@ -160,7 +160,7 @@ def _supervise(process: Process, work: Work | None) -> str:
     grace_ends = deadline = float("inf")
     while True:
         try:
-            told = process.inbox.get(timeout=LOOK_EVERY if reason else None)
+            told = process.inbox.get(timeout=LOOK_EVERY)
         except queue.Empty:
             moment = time.monotonic()
             if moment > deadline or (moment > grace_ends and work is not None and work.stalled()):

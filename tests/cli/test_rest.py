@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import sqlite3
+import time
 from pathlib import Path
 
 import pytest
@@ -30,7 +31,9 @@ def test_equal_answers_at_the_database_and_over_rest(
     port = free_port()
     env = {"JOBRUNNER_DATABASE_URL": postgres_url}
     words = ("worker", "--port", str(port), "--handlers", chores, "--node-name", "Worker-1", "--max-workers", "3")
-    worker = processes.start(*words, env={**env, "JOBRUNNER_API_KEY": KEY}, port=port)
+    worker = processes.start(
+        *words, env={**env, "JOBRUNNER_API_KEY": KEY, "JOBRUNNER_HEARTBEAT_INTERVAL": "1"}, port=port
+    )
     worker.wait_healthy()
     monkeypatch.setenv("JOBRUNNER_DATABASE_URL", postgres_url)
     there = ("--url", worker.url)
@@ -48,6 +51,7 @@ def test_equal_answers_at_the_database_and_over_rest(
     assert jr(*later, *there).json == jr(*later).json == {"task_id": "one", "status": "pending", "created": False}
     added = ["schedules", "add", "nightly", "add", "x:=1", "--cron", "30 17 * * 7", "--timezone", "Asia/Shanghai"]
     assert jr(*added, "--json", *there).json == jr(*added, "--json").json
+    _wait_for_beat(jr, completed=1)
     worker.signal(signal.SIGSTOP)  # so that no heartbeat falls between the two looks
     directly = {look: jr(*look.split(), "--json") for look in LOOKS}
     refused = {wish: jr(*wish.split()) for wish in REFUSALS}
@@ -76,6 +80,13 @@ def test_equal_answers_at_the_database_and_over_rest(
     assert jr("submit", "broken", "--wait", *there).code == Exit.TASK_FAILED
     assert worker.stop() == 0
     assert jr("status", *there).code == Exit.UNREACHABLE
+
+
+def _wait_for_beat(jr: Jr, completed: int) -> None:
+    deadline = time.monotonic() + 10
+    while jr("nodes", "--json").json["nodes"][0]["completed"] != completed:
+        assert time.monotonic() < deadline, "its row does not tell what the node has done"
+        time.sleep(0.1)
 
 
 _CHANGING = frozenset(

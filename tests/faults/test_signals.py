@@ -1,12 +1,14 @@
-"""Signals while twenty tasks run: one, a second, and a storm of them to the whole group of processes."""
+"""Signals: to a thread that is not the first, and while twenty tasks run: one, two, and a storm of them."""
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import time
 from typing import Any
 
+import psutil
 import pytest
 from sqlalchemy import select
 
@@ -83,3 +85,11 @@ def test_twenty_that_run_end_or_go_back_uncharged(fleet: Fleet, sent: Any) -> No
         fleet.cancel(task_id)
     assert fleet.worker("--until-empty").wait(60) == 0
     fleet.prove("and the rest afterwards", effects=True)
+
+
+def test_a_signal_that_another_thread_catches_is_heard(fleet: Fleet) -> None:
+    """The kernel may choose any thread, and Python's handlers run in the first one alone, when it next runs at all."""
+    worker = fleet.ready()
+    others = [thread.id for thread in psutil.Process(worker.pid).threads() if thread.id != worker.pid]
+    assert ctypes.CDLL(None).tgkill(worker.pid, others[-1], signal.SIGTERM) == 0
+    assert worker.wait(10) == 0
