@@ -25,7 +25,7 @@ from jobrunner.queue.task import Ending, Outcome, Task
 
 BATCH = 100
 LEASE = 60.0  # seconds
-FILLED = 60_000  # rows a second that a fill makes at least, for saying what is to come
+FILLED = 15_000  # rows a second that a fill makes at least, on a busy machine: for saying what is to come
 LOOK_ON = 2.0  # seconds in which a started worker ends its first task
 
 
@@ -35,7 +35,7 @@ def growth(stage: Stage) -> Measured:
     scratch.clear()
     measured = Measured()
     rows = scale.many + scale.ended
-    stage.told.say(f"growth: {rows:,} rows are filled in, which takes up to {rows / FILLED / 60:.0f} minutes")
+    stage.told.say(f"growth: {rows:,} rows are filled in, which takes up to {rows / FILLED / 60:.0f} min")
     with stage.told.steps(f"growth: {scale.rounds} rounds", 2 * scale.rounds + 2), scratch.twin() as small:
         with scratch.database() as many, small.database() as few:
             sides = ((scratch, many), (small, few))

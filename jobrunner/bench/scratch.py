@@ -17,7 +17,7 @@ from sqlalchemy import URL, make_url
 from jobrunner.db import migrate
 from jobrunner.db.engine import Database, open_database
 from jobrunner.db.postgresql import CONNECT_TIMEOUT
-from jobrunner.errors import DatabaseUnavailable
+from jobrunner.errors import DatabaseUnavailable, SettingsError
 from jobrunner.settings import Settings
 
 PREFIX = "jobrunner_bench_"
@@ -124,7 +124,13 @@ class Scratch:
             raise DatabaseUnavailable(str(error).strip().splitlines()[0]) from error
         old = self.admin.execute("SELECT nspname FROM pg_namespace WHERE starts_with(nspname, %s)", [PREFIX])
         self.leftovers = [str(name) for (name,) in old]
-        self.admin.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(self.schema)))
+        try:
+            self.admin.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(self.schema)))
+        except psycopg.errors.InsufficientPrivilege as error:
+            what = f"GRANT CREATE ON DATABASE {url.database} TO {url.username}"
+            raise SettingsError(
+                f"database_url: a bench makes a schema of its own; {error}. Its owner can say {what}"
+            ) from error
         self.admin.execute(sql.SQL("SET search_path = {}").format(sql.Identifier(self.schema)))
         given = url.query.get("options", "")
         options = " ".join([*([given] if isinstance(given, str) else given), f"-csearch_path={self.schema}"]).strip()

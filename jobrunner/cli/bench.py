@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 NAMES = ("drain", "latency", "roundtrip", "enqueue", "children", "api", "growth", "snapshot", "idle")
 _ON_POSTGRESQL = ("snapshot",)
+_STOPS = tuple(
+    getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)
+)  # HUP: a closed terminal
 
 Names = Annotated[list[str] | None, typer.Argument(metavar="[NAMES]...", help=f"Some of: {', '.join(NAMES)}.")]
 Tasks = Annotated[int | None, typer.Option(min=1, help="Tasks to drain, requests to post (default: 20000, 10000).")]
@@ -28,7 +31,9 @@ def bench(
         int | None, typer.Option(min=1, help="Tasks to drain, requests to post (default: 20000, 10000).")
     ] = None,
     workers: Counts = None,
-    seconds: Annotated[float | None, typer.Option(min=1, help="How long an old snapshot stays (default: 60).")] = None,
+    seconds: Annotated[
+        float | None, typer.Option(min=1, max=86_400, help="How long an old snapshot stays (default: 60).")
+    ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Tiny sizes, one round: shows that all of it works.")] = False,
     database_url: Annotated[
         str | None, typer.Option(metavar="URL", help="Measure on this server (default: the configured one).")
@@ -46,7 +51,8 @@ def bench(
     from jobrunner.bench.report import HEADERS, rows
     from jobrunner.bench.run import run
 
-    signal.signal(signal.SIGTERM, _interrupted)
+    for number in _STOPS:
+        signal.signal(number, _interrupted)
     report = run(settings, wanted, scale)
     if as_json:
         document(report)

@@ -30,7 +30,7 @@ from jobrunner.node.watch import Watch
 from jobrunner.queue.store import Renewal
 from jobrunner.queue.task import ENDED, Ending, Lease, Outcome, Status, Task
 
-RELEASE_DEADLINE = 15.0  # seconds for giving back what did not end within the grace
+RELEASE_DEADLINE = 10.0  # seconds for giving back what did not end within the grace
 
 log = get_logger(__name__)
 

@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 API_CONNECTIONS = 4
 DUTY_CONNECTIONS = 1  # where nothing but the duties needs one: they take turns
 DATABASE_WITHIN = 30.0  # seconds that a starting process waits for its database
+GOODBYE_AFTER = RELEASE_DEADLINE + 5.0  # seconds after the grace at which a loop that does not end is left to itself
+END_AFTER = GOODBYE_AFTER + 5.0  # ... at which the process ends, whatever it waits for: a dead link held one for 37 s
 LOOK_EVERY = 0.5  # seconds after which the main thread wakes: only then does it see a signal that another one caught
 WORKER_ENDED, SERVER_ENDED, SIGNAL = "worker ended", "server ended", "signal"
 
@@ -137,7 +139,9 @@ def _run(
     log.info("ready", role=plan.role, url=process.url, node=process.identity.id if process.identity else None)
     if plan.on_ready is not None:
         threading.Thread(target=plan.on_ready, args=(process,), name="on-ready", daemon=True).start()
-    reason = _supervise(process, work)
+    alarm = _Alarm(process)
+    parts.callback(alarm.cancel)
+    reason = _supervise(process, work, alarm)
     ticking.stop()
     code = process.exit_code
     process.draining = True  # for those who wait at the server: it ends when they have their answers
@@ -154,7 +158,25 @@ def _run(
     return code
 
 
-def _supervise(process: Process, work: Work | None) -> str:
+class _Alarm:
+    """Ends the process at the latest so many seconds after it was last set."""
+
+    def __init__(self, process: Process) -> None:
+        self._process = process
+        self._timer: threading.Timer | None = None
+
+    def set(self, seconds: float) -> None:
+        self.cancel()
+        self._timer = threading.Timer(seconds, lambda: _end_by_force(self._process.exit_code, "it would not end"))
+        self._timer.daemon = True
+        self._timer.start()
+
+    def cancel(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+
+
+def _supervise(process: Process, work: Work | None, alarm: _Alarm) -> str:
     """Wait for the end, and see to it that it comes. Returns the reason."""
     reason = ""
     grace_ends = deadline = float("inf")
@@ -169,15 +191,17 @@ def _supervise(process: Process, work: Work | None) -> str:
             continue
         if told == SERVER_ENDED and not reason:
             process.exit_code = 1
+        hurry = bool(reason) and told.startswith(SIGNAL)
+        if hurry or not reason:
+            alarm.set(END_AFTER + (0.0 if hurry or told == WORKER_ENDED else process.settings.grace))
         if told == WORKER_ENDED or work is None:
             return reason or told
-        hurry = bool(reason) and told.startswith(SIGNAL)
         reason = reason or told
         process.draining = True
         work.drain(reason, hurry=hurry)
         grace = 0.0 if hurry else process.settings.grace
         grace_ends = min(grace_ends, time.monotonic() + grace)
-        deadline = min(deadline, grace_ends + 2 * RELEASE_DEADLINE)
+        deadline = min(deadline, grace_ends + GOODBYE_AFTER)
 
 
 def _pass_on(topic: str, work: Work, here: bool) -> None:

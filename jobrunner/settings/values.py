@@ -98,6 +98,10 @@ def _several_hosts(rest: str) -> str:
     """``user@one:1,two:2/name`` is how libpq names several servers; SQLAlchemy wants each as ``host=`` at the end."""
     netloc, _, tail = rest.partition("/")
     user, at, hosts = netloc.rpartition("@")
+    for host in hosts.split("?")[0].split(","):
+        port = host.rpartition("]")[2].partition(":")[2]
+        if port and not (port.isascii() and port.isdigit() and 0 < int(port) <= 65_535):
+            raise ValueError("its port is not a number from 1 to 65535; in a password / is written %2F, and : %3A")
     if "," not in hosts:
         return rest
     name, _, query = tail.partition("?")

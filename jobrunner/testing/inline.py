@@ -23,6 +23,7 @@ from jobrunner.testing.calls import heard
 from jobrunner.testing.clock import Clock
 from jobrunner.testing.ran import Asked, Ran
 from jobrunner.testing.telling import Told, ToldChannel
+from jobrunner.testing.undo import undone_where_it_fails
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -53,7 +54,7 @@ def run(
     An effect that ``ctx.apply`` asks for is written down. It answers with what ``answers`` has for it, by name or as
     the effect itself: a JSON value, or a function that gets the rows and returns or raises; without any, None. With
     ``conn`` all other effects, those of a completed task's ``ctx.on_complete`` too, are run on that connection, in a
-    transaction that the caller ends; ``ctx.transaction()`` gives it to plain functions.
+    transaction that the caller ends, and undone where they fail; ``ctx.transaction()`` gives it to plain functions.
 
     Raises HandlerError where the handler or an effect of ``answers`` is not registered.
     """
@@ -145,9 +146,10 @@ def _ended(channel: ToldChannel, outcome: Outcome, answers: Mapping[str, Any], c
     if conn is None or outcome.ending is not Ending.COMPLETED:
         return outcome
     try:
-        for name, rows in outcome.effects:
-            if name not in answers:
-                run_effect(conn, name, rows)
+        with undone_where_it_fails(conn):
+            for name, rows in outcome.effects:
+                if name not in answers:
+                    run_effect(conn, name, rows)
     except Exception as error:  # noqa: BLE001  effects are the handler's code: theirs is the attempt's failure
         return failed(error)
     return replace(outcome, effects=())

@@ -20,6 +20,7 @@ from jobrunner.queue.task import LogLine, Outcome
 from jobrunner.testing.calls import Call
 from jobrunner.testing.clock import Clock
 from jobrunner.testing.ran import Asked, Progress
+from jobrunner.testing.undo import undone_where_it_fails
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -80,7 +81,10 @@ class ToldChannel:
         if effect in self._answers:
             answer = self._answers[effect]
             return checked(effect, answer(rows) if callable(answer) else answer)
-        return None if self._conn is None else applied(self._conn, effect, rows)
+        if self._conn is None:
+            return None
+        with undone_where_it_fails(self._conn):
+            return applied(self._conn, effect, rows)
 
     def transaction(self, context: Context) -> AbstractContextManager[Transaction]:
         """The test's connection, where a worker would have one to give."""
@@ -93,13 +97,13 @@ class ToldChannel:
     @contextmanager
     def _transaction(self, conn: Connection, context: Context) -> Iterator[Transaction]:
         opened = OwnTransaction(conn, context)
-        yield opened
-        if opened.outcome is None:
-            return
-        for name, rows in opened.outcome.effects:
-            if name not in self._answers:
-                run_effect(conn, name, rows)
-        self.settled = replace(opened.outcome, effects=())
+        with undone_where_it_fails(conn):
+            yield opened
+            for name, rows in opened.outcome.effects if opened.outcome is not None else ():
+                if name not in self._answers:
+                    run_effect(conn, name, rows)
+        if opened.outcome is not None:
+            self.settled = replace(opened.outcome, effects=())
 
 
 def in_loop() -> bool:

@@ -6,10 +6,12 @@ Never a time: a smoke on a busy machine knows none.
 from __future__ import annotations
 
 import json
+import secrets
 import signal
 import time
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import psycopg
 import pytest
@@ -134,7 +136,7 @@ def test_the_rest_on_postgres(processes: Processes, crowded_url: str, names: tup
 
 
 @pytest.mark.ci
-@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_bench_that_is_stopped_leaves_nothing(processes: Processes, crowded_url: str, stop: signal.Signals) -> None:
     process = _bench(processes, "drain", url=crowded_url)
     _wait_for_a_worker(crowded_url)
@@ -162,6 +164,7 @@ def test_what_cannot_be_measured_is_refused(processes: Processes, tmp_path: Path
         (("drian",), "drian is none of drain, latency"),
         (("snapshot",), "snapshot needs PostgreSQL"),
         (("drain", "--workers", "1,x"), "'1,x' is no list of numbers"),
+        (("drain", "--seconds", "inf"), "less than or equal to 86400"),
     ):
         process = _bench(processes, *args)
         assert process.wait(30) == 2
@@ -170,3 +173,18 @@ def test_what_cannot_be_measured_is_refused(processes: Processes, tmp_path: Path
     assert gone.wait(30) == 7
     assert "cannot be reached" in gone.errors
     assert list((tmp_path / "temporary").iterdir()) == []
+
+
+def test_who_may_make_no_schema_is_told_what_to_grant(processes: Processes, postgres_url: str) -> None:
+    name = f"guest_{secrets.token_hex(4)}"
+    with psycopg.connect(_plainly(postgres_url), autocommit=True) as conn:
+        conn.execute(f"CREATE ROLE {name} LOGIN".encode())
+        try:
+            host = urlsplit(_plainly(postgres_url))
+            guest = host._replace(netloc=f"{name}:topsecret@{host.netloc.rpartition('@')[2]}").geturl()
+            process = _bench(processes, "drain", "--quick", "--database-url", guest)
+            assert process.wait(30) == 2
+        finally:
+            conn.execute(f"DROP ROLE {name}".encode())
+    assert f"GRANT CREATE ON DATABASE {host.path[1:]} TO {name}" in process.errors
+    assert "topsecret" not in process.errors

@@ -14,28 +14,33 @@ import sys
 import tempfile
 import threading
 import time
+from collections import Counter
+from collections.abc import Callable
 from contextlib import ExitStack, redirect_stdout, suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import psutil
 import psycopg
 from sqlalchemy import delete
 
+from jobrunner.background import schedules
 from jobrunner.db import migrate
-from jobrunner.db.engine import open_database
 from jobrunner.db.tables import nodes
-from jobrunner.errors import DatabaseUnavailable, StateConflict
-from jobrunner.queue import store
+from jobrunner.errors import DatabaseUnavailable
 from jobrunner.queue.request import new_task
 from tests.faults.check import Violation, check
+from tests.faults.client import Client
 from tests.faults.figures import Happened, figures
 from tests.faults.fleet import LEASE, READY, Fleet, events
-from tests.faults.history import Call, History, Stop, lines
+from tests.faults.history import History, Stop, lines
 from tests.faults.plan import Fault, Plan, Request, plan
+from tests.faults.spoken import CLAIM, RENEW, SETTLE, Act, Asked, Trap
 from tests.faults.wire import Wire
 from tests.postgres import PrivateServer
+from tests.postgres.ending import end_connections
 from tests.processes import Process, Processes
 
 TASKS = 500
@@ -43,65 +48,43 @@ GRACE = 2.0
 DEAD = 37.0  # seconds more behind a dead link: 15 to write outcomes, 6 and 5 to say goodbye, 10 to give back, and 1
 BUSY = 8.0  # seconds more that an end may take here, where six processes and their children share two cores
 DRAIN = 60.0  # seconds after the last fault in which every task has to end
-PAUSE = 0.05  # seconds between two tries of a client
 
 
-class Client(threading.Thread):
-    """Hands in what the plan says, under its own ids, until it is told how each call went; and cancels some."""
+class Caller(threading.Thread):
+    """Asks for what the plan says, each thing at its moment or as soon after it as the one before is answered."""
 
     def __init__(self, url: str, requests: list[Request], ledger: Path) -> None:
-        super().__init__(name="client")
-        self._database = open_database(url)
-        self._ledger = ledger
-        told = [(one.at, "submit", one) for one in requests]
-        told += [(one.cancel_at, "cancel", one) for one in requests if one.cancel_at is not None]
-        self._plan = sorted(told, key=lambda each: each[0])
-        self.calls: list[Call] = []
-        self.accepted: list[str] = []
+        super().__init__(name="client", daemon=True)  # it would go on asking a server that is gone
+        self.client = Client(url)
         self.error: BaseException | None = None
+        self._acts: list[tuple[float, Callable[[], None]]] = []
+        for one in requests:
+            data = {"ledger": str(ledger), **one.data}
+            self._at(one.at, self.client.submit, new_task(one.task_type, data, task_id=one.task_id, **one.options))
+            self._at(one.cancel_at, self._if_accepted, self.client.cancel, one.task_id)
+            self._at(one.retry_at, self._if_accepted, self.client.retry, one.task_id)
+            other = new_task(one.task_type, {**data, "other": True}, task_id=one.task_id)
+            self._at(one.other_at, self._if_accepted, lambda _id, other=other: self.client.submit(other), one.task_id)
+        self._acts.sort(key=lambda act: act[0])
+
+    def _at(self, moment: float | None, act: Callable[..., None], *told: Any) -> None:
+        if moment is not None:
+            self._acts.append((moment, partial(act, *told)))
+
+    def _if_accepted(self, act: Callable[[str], None], task_id: str) -> None:
+        if task_id in self.client.accepted:
+            act(task_id)
 
     def run(self) -> None:
         start = time.monotonic()
         try:
-            for at, what, request in self._plan:
+            for at, act in self._acts:
                 time.sleep(max(0.0, start + at - time.monotonic()))
-                (self._submit if what == "submit" else self._cancel)(request)
+                act()
         except BaseException as error:
             self.error = error
         finally:
-            self._database.dispose()
-
-    def _submit(self, request: Request) -> None:
-        data = {"ledger": str(self._ledger), **request.data}
-        new = new_task(request.task_type, data, task_id=request.task_id, **request.options)
-        while True:
-            try:
-                with self._database.begin() as conn:
-                    told = store.enqueue(conn, new)
-            except DatabaseUnavailable:
-                self._told("submit", new.task_id, "unknown", new.request_hash)
-                time.sleep(PAUSE)
-                continue
-            if told.task_id == new.task_id:
-                self.accepted.append(new.task_id)
-                self._told("submit", new.task_id, "ok", new.request_hash)
-            return  # else an open task has its key: that one was accepted before
-
-    def _cancel(self, request: Request) -> None:
-        if request.task_id not in self.accepted:
-            return
-        try:
-            with self._database.begin() as conn:
-                store.cancel(conn, request.task_id)
-        except StateConflict:
-            self._told("cancel", request.task_id, "fail")
-        except DatabaseUnavailable:
-            self._told("cancel", request.task_id, "unknown")
-        else:
-            self._told("cancel", request.task_id, "ok")
-
-    def _told(self, what: str, task_id: str, result: str, request_hash: str | None = None) -> None:
-        self.calls.append(Call(what, task_id, result, time.time(), request_hash))
+            self.client.close()
 
 
 class Chaos:
@@ -119,6 +102,7 @@ class Chaos:
         self._stops: list[Stop] = []
         self._timers: list[threading.Timer] = []
         self._wires: dict[str, Wire] = {}
+        self._trap: Asked = lambda _statement: "pass"
         self._silenced = False
 
     def run(self) -> tuple[History, dict[str, Any]]:
@@ -126,24 +110,27 @@ class Chaos:
         fleet = self._fleet
         with ExitStack() as opened:
             opened.callback(self._end)
-            for name in ("worker", "client"):
-                self._wires[name] = opened.enter_context(Wire(self._url))
+            self._wires["client"] = opened.enter_context(Wire(self._url))
+            asked = Wire(self._url, asked=lambda statement: self._trap(statement))
+            self._wires["worker"] = opened.enter_context(asked)
             fleet.make_ledger_table()
-            fleet.keep_a_journal()
+            with fleet.database.begin() as conn:
+                told = {"ledger": str(fleet.ledger)}
+                schedules.save(conn, "tick", every=1.0, task_type="fault.async", payload=told, allow_unknown=True)
             for number in range(self.plan.workers):
                 self._start(self._wires["worker"].url if number == 0 else self._url)
             for worker in self._workers:
                 worker.wait_for_line(READY)
-            client = Client(self._wires["client"].url, self.plan.requests, fleet.ledger)
-            client.start()
+            caller = Caller(self._wires["client"].url, self.plan.requests, fleet.ledger)
+            caller.start()
             start = time.monotonic()
             for fault in self.plan.faults:
                 time.sleep(max(0.0, start + fault.at - time.monotonic()))
                 self._do(fault)
-            client.join()
-            if client.error is not None:
-                raise client.error
-            return self._settled(client)
+            caller.join()
+            if caller.error is not None:
+                raise caller.error
+            return self._settled(caller.client)
 
     def _settled(self, client: Client) -> tuple[History, dict[str, Any]]:
         """What faults are still under way end; then every task does, and every worker."""
@@ -151,37 +138,57 @@ class Chaos:
         for timer in self._timers:
             timer.join()
         fleet.close()
-        drained = fleet.wait_until_ended(DRAIN)
-        for worker in [*self._workers]:
+        with fleet.database.begin() as conn:
+            schedules.pause(conn, "tick")
+        self._start(self._url)  # each of the others may have a failpoint before it
+        drained = DRAIN
+        with suppress(TimeoutError):  # the checker says which did not end
+            drained = fleet.wait_until_ended(DRAIN)
+        for worker in self._living():
             self._drain(worker)
         fleet.accepted = client.accepted
         found = replace(fleet.history(effects=True), calls=client.calls, stops=self._stops, lease_seconds=LEASE)
         told = figures(found, self.happened, drained)
         late = sum(len(events(one, "late outcome refused")) for one in self._all)
-        return found, {**told, "late writes refused": late}
+        done = Counter([fault.what for fault in self.plan.faults])
+        done["failpoint"] = sum(one.what == "failpoint" for one in self.happened)
+        return found, {**told, "faults": dict(done), "late writes refused": late}
 
     # -- what is done to it ---------------------------------------------------------------------------------------
 
     def _do(self, fault: Fault) -> None:
         getattr(self, f"_{fault.what}")(fault)
 
-    def _start(self, url: str) -> Process:
-        worker = self._fleet.worker(database_url=url, max_workers=str(self.plan.slots), grace=str(GRACE))
+    def _start(self, url: str, failpoint: str = "") -> None:
+        slots = str(self.plan.slots)
+        worker = self._fleet.worker(database_url=url, max_workers=slots, grace=str(GRACE), failpoint=failpoint)
         self._workers.append(worker)
         self._all.append(worker)
-        return worker
+
+    def _living(self) -> list[Process]:
+        """Those who did not come to a failpoint; whoever ended otherwise is a fault of its own."""
+        for worker in [*self._workers]:
+            if worker.exit_code is not None:
+                if worker.exit_code != -signal.SIGKILL:
+                    raise AssertionError(f"a worker ended with {worker.exit_code}: {worker.tail()}")
+                self._workers.remove(worker)
+                self._note("failpoint", _node(worker))
+        if not self._workers:
+            self._start(self._url)
+        return [*self._workers]
 
     def _victim(self, fault: Fault) -> Process:
         """One that works; one that only just starts would teach nothing."""
-        ready = [worker for worker in self._workers if READY in worker.errors or _node(worker)]
-        return (ready or self._workers)[fault.who % len(ready or self._workers)]
+        living = self._living()
+        ready = [worker for worker in living if _node(worker)] or living
+        return ready[fault.who % len(ready)]
 
     def _kill(self, fault: Fault) -> None:
         victim = self._victim(fault)
         self._workers.remove(victim)
         self._note("kill", _node(victim))
         victim.kill()
-        self._start(self._url)
+        self._start(self._url, fault.how)
 
     def _freeze(self, fault: Fault) -> None:
         victim = self._victim(fault)
@@ -192,16 +199,22 @@ class Chaos:
     def _drain(self, told: Fault | Process) -> None:
         victim = told if isinstance(told, Process) else self._victim(told)
         if isinstance(told, Fault):
-            self._start(self._url)
+            self._start(self._url, told.how)
         self._workers.remove(victim)
         victim.signal(signal.SIGCONT)
         node, at, begun = _node(victim), time.time(), time.monotonic()
         code = victim.stop(GRACE + BUSY + DEAD)
+        if code == -signal.SIGKILL:
+            self._note("failpoint", node)
+            return
+        if code == -signal.SIGTERM and node is None:
+            return  # before it had so much as read its settings
         if code != 0:
             raise AssertionError(f"a drained worker ended with {code}: {victim.tail()}")
         if node:
-            dead = DEAD if victim is self._all[0] and self._silenced else 0.0
-            self._stops.append(Stop(node, at, time.monotonic() - begun, GRACE + BUSY + dead))
+            reaches = not (victim is self._all[0] and self._silenced)
+            took, within = time.monotonic() - begun, GRACE + BUSY + (0.0 if reaches else DEAD)
+            self._stops.append(Stop(node, at, took, within, reaches))
 
     def _child(self, fault: Fault) -> None:
         """One in which something runs, where there is one."""
@@ -220,11 +233,7 @@ class Chaos:
                 children[0].kill()
 
     def _backends(self, _fault: Fault) -> None:
-        with psycopg.connect(self._url.replace("+psycopg", ""), autocommit=True) as conn:
-            conn.execute(
-                "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
-                "WHERE datname = current_database() AND pid <> pg_backend_pid()"
-            )
+        end_connections(self._url)
         self._fleet.close()
 
     def _restart(self, _fault: Fault) -> None:
@@ -242,6 +251,12 @@ class Chaos:
 
     def _answers(self, _fault: Fault) -> None:
         self._wires["client"].cut()
+
+    def _commit(self, fault: Fault) -> None:
+        act, _, what = fault.how.partition(" ")
+        trap = Trap(cast(Act, act), "COMMIT", {"claim": CLAIM, "renewal": RENEW, "end": SETTLE}[what])
+        trap.set()
+        self._trap = trap
 
     def _forget(self, _fault: Fault) -> None:
         with suppress(DatabaseUnavailable), self._fleet.database.begin() as conn:

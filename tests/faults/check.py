@@ -11,9 +11,18 @@ from dataclasses import dataclass
 from itertools import groupby, pairwise
 
 from jobrunner.queue.task import CRASH_BUDGET, ENDED, LOSS_BUDGET, MOVES, Status
-from tests.faults.history import History
+from jobrunner.queue.views.overview import COUNT_CAP
+from tests.faults.history import Firing, History, Row
 from tests.faults.journal import Move, State
 
+COUNTED = ("failures", "crashes", "losses", "releases", "snoozes")
+CHARGED = {
+    "crashed": "crashes",
+    "out_of_memory": "crashes",
+    "lost": "losses",
+    "released": "releases",
+    "retry_later": "snoozes",
+}
 LAWFUL = {(begin, end) for begins, ends in MOVES.values() for begin in begins for end in ends}
 TOLERANCE = 1.5  # seconds between a statement's time and the moment at which its trigger ran, on a busy machine
 EARLY = 0.1  # seconds by which no trigger can run before its statement, whatever the clock's grain
@@ -36,14 +45,14 @@ def check(history: History) -> list[Violation]:
     found = [*_rows(history), *_attempts(history), *_lines(history), *_effects(history), *_firings(history)]
     for task_id, moves in _by_task(history.moves).items():
         found += [*_moves(task_id, moves), *_leases(task_id, moves, history.lease_seconds)]
-    found += [*_unique(history.moves), *_cancels(history), *_stops(history)]
+    found += [*_charges(history), *_unique(history.moves), *_cancels(history), *_stops(history)]
     return sorted(found, key=lambda one: (int(one.invariant[1:]), one.task_id))
 
 
 def _rows(history: History) -> Iterator[Violation]:
     """I1 no loss, I2 no invention, I3 what was unknown resolves, I12 everything ends, I20 the counts agree."""
     rows = {row.task_id: row for row in history.rows}
-    fired = {task_id for _, _, task_id in history.firings}
+    fired = {one.task_id for one in history.firings}
     asked = {call.task_id for call in history.calls if call.what == "submit"} | set(history.accepted) | fired
     for task_id in sorted({*history.accepted, *fired}):
         if task_id not in rows:
@@ -53,31 +62,61 @@ def _rows(history: History) -> Iterator[Violation]:
             yield Violation("I2", row.task_id, "nobody asked for it")
         if row.status not in ENDED:
             yield Violation("I12", row.task_id, f"still {row.status}")
-    hashes: dict[str, set[str]] = defaultdict(set)
+    yield from _answers(history, rows)
+    stand = Counter(row.status for row in history.rows)
+    if history.counts is not None and Counter(history.counts) != Counter(
+        {status: min(count, COUNT_CAP) for status, count in stand.items()}
+    ):
+        yield Violation("I20", "-", f"people are told {history.counts}, and there are {dict(stand)}")
+
+
+def _answers(history: History, rows: Mapping[str, Row]) -> Iterator[Violation]:
+    """I2 and I3: one id is one request. I14: who is told of another task was told of the one that has its key."""
+    taken: dict[str, set[str]] = defaultdict(set)
+    maybe: dict[str, set[str]] = defaultdict(set)
     for call in history.calls:
-        if call.what == "submit" and call.request_hash and call.result != "fail":
-            hashes[call.task_id].add(call.request_hash)
-    for task_id, told in hashes.items():
+        if call.what == "submit" and call.request_hash and call.result in ("ok", "unknown"):
+            maybe[call.task_id].add(call.request_hash)
+            if call.result == "ok":
+                taken[call.task_id].add(call.request_hash)
+    for task_id, told in maybe.items():
         if task_id in rows and rows[task_id].request_hash not in {None, *told}:
             yield Violation("I2", task_id, "its row is of another request")
-        if len(told) > 1:
+        if len(taken[task_id]) > 1:
             yield Violation("I3", task_id, "two different requests were taken under one id")
-    if history.counts is not None and history.counts != Counter(row.status for row in history.rows):
-        yield Violation("I20", "-", f"the page counts {history.counts}")
+    made = {move.task_id: move for move in history.moves if move.before is None}
+    for call in history.calls:
+        if call.joined is not None and history.moves:
+            other = made.get(call.joined)
+            if other is None or other.unique_key != call.unique_key:
+                yield Violation("I14", call.task_id, f"told of {call.joined}, which has not its key")
 
 
 def _attempts(history: History) -> Iterator[Violation]:
-    """I5: every attempt has one end. One that went well leaves no row, also where a cancel overtook it."""
+    """I5: every attempt has one end. One that went well leaves no row, also where a cancel overtook it.
+
+    I19: what a handler came to by itself is not recorded as a failure.
+    """
+    came_to_its_end = {(line.task_id, line.attempt) for line in history.lines if line.what == "end"}
     told: dict[str, dict[int, str]] = defaultdict(dict)
     for one in history.ended:
         if one.attempt in told[one.task_id]:
             yield Violation("I5", one.task_id, f"attempt {one.attempt} ended twice")
         told[one.task_id][one.attempt] = one.outcome
+        if one.outcome == "error" and (one.task_id, one.attempt) in came_to_its_end:
+            yield Violation("I19", one.task_id, f"attempt {one.attempt} went well, and is recorded as failed")
+    overtaken = {
+        (move.task_id, move.after.attempt)
+        for move in history.moves
+        if move.before and (move.before.status, move.after.status) == (Status.RUNNING, Status.CANCELLED)
+    }
     for row in history.rows:
-        silent = [n for n in range(1, row.attempt + 1) if n not in told[row.task_id]]
-        lawful = {"completed": [[row.attempt]], "cancelled": [[], [row.attempt]]}.get(row.status, [[]])
-        if row.status in ENDED and silent not in lawful:
-            yield Violation("I5", row.task_id, f"{row.status}: of {row.attempt} attempts, {silent} have no row")
+        silent = {n for n in range(1, row.attempt + 1) if n not in told[row.task_id]}
+        unexplained = {n for n in silent if n == row.attempt or (row.task_id, n) not in overtaken}
+        lawful = {"completed": [{row.attempt}], "cancelled": [set(), {row.attempt}]}.get(row.status, [set()])
+        if row.status in ENDED and unexplained not in lawful:
+            told_so = f"{row.status}: of {row.attempt} attempts, {sorted(unexplained)} have no row"
+            yield Violation("I5", row.task_id, told_so)
 
 
 def _lines(history: History) -> Iterator[Violation]:
@@ -117,16 +156,20 @@ def _effects(history: History) -> Iterator[Violation]:
 
 
 def _firings(history: History) -> Iterator[Violation]:
-    """I13: one task for each instant, and for each that was due."""
-    counted = Counter((schedule, at) for schedule, at, _ in history.firings)
-    for (schedule, at), times in counted.items():
-        if times > 1:
-            yield Violation("I13", schedule, f"{at} fired {times} times")
-    if history.due is not None:
-        for schedule, at in history.due - counted.keys():
-            yield Violation("I13", schedule, f"{at} never fired")
-        for schedule, at in counted.keys() - history.due:
-            yield Violation("I13", schedule, f"{at} was not due")
+    """I13: one task for each instant, and between two of them none that was neither fired nor counted as skipped."""
+    of: dict[str, list[Firing]] = defaultdict(list)
+    for one in history.firings:
+        if not one.manual:
+            of[one.schedule].append(one)
+    for schedule, fired in of.items():
+        for at, times in Counter(one.at for one in fired).items():
+            if times > 1:
+                yield Violation("I13", schedule, f"{at:.0f} fired {times} times")
+        every = history.every.get(schedule)
+        for earlier, later in pairwise(sorted(fired, key=lambda one: one.at)):
+            if every and later.at > earlier.at and round((later.at - earlier.at) / every) != 1 + later.skipped:
+                told = f"{later.at - earlier.at:g} s from one to the next, {later.skipped} skipped"
+                yield Violation("I13", schedule, told)
 
 
 def _moves(task_id: str, moves: Sequence[Move]) -> Iterator[Violation]:
@@ -167,9 +210,27 @@ def _budgets(task_id: str, move: Move) -> Iterator[Violation]:
             yield Violation("I11", task_id, f"{after.status} with {spent} {name} of {limit}")
     before = move.before
     if before and before.status == Status.RUNNING and after.status == Status.PENDING:
-        charged = sum(getattr(after, one) - getattr(before, one) for one in (*limits, "releases", "snoozes"))
-        if charged != 1:
-            yield Violation("I11", task_id, f"an attempt was given back, and {charged} were counted")
+        spent = _spent(before, after)
+        if spent.total() != 1:
+            yield Violation("I11", task_id, f"an attempt was given back, and {spent.total()} were counted")
+
+
+def _spent(before: State, after: State) -> Counter[str]:
+    return Counter({name: getattr(after, name) - getattr(before, name) for name in COUNTED})
+
+
+def _charges(history: History) -> Iterator[Violation]:
+    """I11: an attempt is charged as what its row says it was."""
+    outcomes = {(one.task_id, one.attempt): one.outcome for one in history.ended}
+    for move in history.moves:
+        before, after = move.before, move.after
+        if before is None or before.status != Status.RUNNING or after.status not in (Status.PENDING, Status.FAILED):
+            continue
+        outcome = outcomes.get((move.task_id, before.attempt))
+        spent = +_spent(before, after)
+        if outcome is not None and set(spent) - {CHARGED.get(outcome, "failures")}:
+            told = f"attempt {before.attempt} ended as {outcome}, and was charged as {', '.join(spent)}"
+            yield Violation("I11", move.task_id, told)
 
 
 def _leases(task_id: str, moves: Sequence[Move], lease_seconds: float | None) -> Iterator[Violation]:
@@ -230,6 +291,9 @@ def _stops(history: History) -> Iterator[Violation]:
                 continue
             if after.node_id == stop.node_id and (before.status, after.status) == ("pending", "running"):
                 yield Violation("I21", move.task_id, f"claimed {move.at - stop.at:.2f} s after its node's SIGTERM")
+            held = before.node_id == stop.node_id and before.lease_until is not None and before.lease_until > stop.at
+            if held and stop.reaches and after.losses > before.losses:
+                yield Violation("I21", move.task_id, "its node was told to stop while it had it, and let it be lost")
         if stop.took > stop.grace + 2.0:
             yield Violation("I21", "-", f"a node took {stop.took:.1f} s to stop, with a grace of {stop.grace:g} s")
 

@@ -24,7 +24,6 @@ class Happened:
 def figures(history: History, happened: Sequence[Happened], drained: float) -> dict[str, Any]:
     """Counts, and seconds: until a killed worker's tasks were taken back, until a dead child was recorded, and from a
     server's restart to the next claim."""
-    told = Counter(one.what for one in happened)
     statuses = Counter(row.status for row in history.rows)
     unknown = sum(call.result == "unknown" for call in history.calls)
     return {
@@ -33,7 +32,6 @@ def figures(history: History, happened: Sequence[Happened], drained: float) -> d
         "runs": history.runs,
         "attempts lost": history.lost,
         "answers lost": unknown,
-        "faults": dict(told),
         "taken back after": _each(_taken_back, history.moves, happened, "kill"),
         "crash recorded after": _each(_crashed, history.moves, happened, "child"),
         "first claim after": _each(_claimed, history.moves, happened, "restart"),

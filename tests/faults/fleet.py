@@ -49,6 +49,7 @@ class Fleet:
         self.ledger = home / "ledger"
         self.accepted: list[str] = []
         self._processes = processes
+        self.keeps = True  # a journal of every move, from the first use on
         self._database: Database | None = None
         self._kept = False
 
@@ -57,6 +58,9 @@ class Fleet:
         """Opened when first needed: on SQLite only where no process works."""
         if self._database is None:
             self._database = open_database(self.url)
+            if self.keeps and not self._kept:
+                journal.keep(self._database)
+                self._kept = True
         return self._database
 
     def close(self) -> None:
@@ -79,6 +83,9 @@ class Fleet:
 
         ``loader`` is for variables that are none of its settings: it is then started by a new interpreter.
         """
+        if self.keeps and not self._kept:
+            assert self.database
+            self.close()
         told = {"JOBRUNNER_DATABASE_URL": self.url, "JOBRUNNER_DATA_DIR": str(self.home / "data"), **QUICK}
         told |= {f"JOBRUNNER_{name.upper()}": value for name, value in env.items()}
         told |= loader or {}
@@ -164,11 +171,6 @@ class Fleet:
         """Where effects write. No key: what is there twice shall be seen."""
         with self.database.begin() as conn:
             conn.execute(text("CREATE TABLE ledger (task_id text NOT NULL, attempt integer NOT NULL)"))
-
-    def keep_a_journal(self) -> None:
-        """From now on the database notes every move; :meth:`prove` looks at them all."""
-        journal.keep(self.database)
-        self._kept = True
 
     def history(self, *, effects: bool = False) -> History:
         """Everything known of the run."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from sqlalchemy import select, text
 
 from jobrunner.db.engine import Database
-from jobrunner.db.tables import attempts, firings, tasks
+from jobrunner.db.tables import attempts, firings, schedules, tasks
+from jobrunner.queue import views
 from tests.faults import journal
 from tests.faults.journal import Move
 
@@ -27,23 +28,43 @@ class Row:
 
 @dataclass(frozen=True)
 class Call:
-    """One call of a client. ``what`` is submit or cancel, ``result`` ok, fail or unknown, ``at`` when it was told."""
+    """One call of a client. ``what`` is submit, cancel or retry, ``at`` when it was told.
+
+    ``result`` is ok, fail or unknown; or joined, where a submission met the open task ``joined`` that has its key.
+    """
 
     what: str
     task_id: str
     result: str
     at: float = 0.0
     request_hash: str | None = None
+    unique_key: str | None = None
+    joined: str | None = None
 
 
 @dataclass(frozen=True)
 class Stop:
-    """A worker that was told to end at ``at``, and took so many seconds."""
+    """A worker that was told to end at ``at``, and took so many seconds; ``reaches`` tells of its link."""
 
     node_id: str
     at: float
     took: float
     grace: float
+    reaches: bool = True
+
+
+@dataclass(frozen=True)
+class Firing:
+    """A schedule's instant ``at`` in Unix time, its task, and how many instants before it were skipped.
+
+    ``manual`` ones were asked for by somebody, and stand outside of its rhythm.
+    """
+
+    schedule: str
+    at: float
+    task_id: str
+    skipped: int = 0
+    manual: bool = False
 
 
 @dataclass(frozen=True)
@@ -70,8 +91,8 @@ class Line:
 class History:
     """Everything known of a run. What a test does not look at stays empty, or None.
 
-    ``effects`` are (task_id, attempt) of each committed effect, ``firings`` (schedule, instant, task_id), ``due`` the
-    (schedule, instant) that had to fire, ``counts`` the numbers that people were shown.
+    ``effects`` are (task_id, attempt) of each committed effect, ``every`` the seconds between two instants of a
+    schedule, ``counts`` the numbers that people are shown.
     """
 
     accepted: Sequence[str]
@@ -81,8 +102,8 @@ class History:
     effects: Sequence[tuple[str, int]] | None = None
     calls: Sequence[Call] = ()
     moves: Sequence[Move] = ()
-    firings: Sequence[tuple[str, str, str]] = ()
-    due: frozenset[tuple[str, str]] | None = None
+    firings: Sequence[Firing] = ()
+    every: Mapping[str, float] = field(default_factory=dict)
     counts: Mapping[str, int] | None = None
     stops: Sequence[Stop] = ()
     lease_seconds: float | None = None
@@ -98,6 +119,11 @@ class History:
         return sum(line.what == "begin" for line in self.lines)
 
 
+_FIRED = select(firings.c.schedule, firings.c.fire_at, firings.c.task_id, firings.c.skipped, firings.c.manual).order_by(
+    firings.c.fire_at
+)
+
+
 def read(
     database: Database, ledger: Path, accepted: Sequence[str], *, effects: bool = False, kept: bool = False
 ) -> History:
@@ -108,12 +134,16 @@ def read(
     with database.read() as conn:
         rows = [Row(*one) for one in conn.execute(row)]
         ended = [Ended(*one) for one in conn.execute(left)]
-        fired = conn.execute(select(firings.c.schedule, firings.c.fire_at, firings.c.task_id)).all()
+        fired = conn.execute(_FIRED).all()
+        every = {
+            name: seconds for name, seconds in conn.execute(select(schedules.c.name, schedules.c.every)) if seconds
+        }
+        counts = {str(status): count for status, count in views.counts(conn).items()}
         moves = journal.read(conn) if kept else ()
         if effects:
             written = [(one[0], one[1]) for one in conn.execute(text("SELECT task_id, attempt FROM ledger"))]
-    told = [(one.schedule, one.fire_at.isoformat(), one.task_id) for one in fired]
-    return History(accepted, rows, ended, lines(ledger), written, moves=moves, firings=told)
+    told = [Firing(one.schedule, one.fire_at.timestamp(), one.task_id, one.skipped, one.manual) for one in fired]
+    return History(accepted, rows, ended, lines(ledger), written, moves=moves, firings=told, every=every, counts=counts)
 
 
 def lines(ledger: Path) -> list[Line]:

@@ -20,8 +20,18 @@ FAULTS = {
     "silence": 1,  # ... or go silent, for longer than the lease
     "forget": 1,  # all rows of nodes are deleted
     "answers": 4,  # the client's links end, in the middle of whatever it asks
+    "commit": 3,  # a link of a worker behind a wire ends at a COMMIT: before it, with it, or in place of its answer
 }
 """Each with how often it comes, in parts."""
+
+POINTS = {
+    **dict.fromkeys(("claim-before-commit", "claim-after-commit", "settle-before", "settle-before-commit"), 20),
+    **dict.fromkeys(("settle-after-commit", "renew-before", "renew-after"), 10),
+    **dict.fromkeys(
+        ("reclaim-before-commit", "reclaim-after-commit", "firing-before-commit", "firing-after-commit"), 2
+    ),
+}
+"""Where a worker may kill itself, and at which of its visits there at the latest."""
 
 KINDS: Mapping[str, int] = {
     "fault.work": 50,
@@ -44,16 +54,23 @@ class Request:
     data: dict[str, Any]
     options: dict[str, Any]
     cancel_at: float | None = None
+    retry_at: float | None = None
+    other_at: float | None = None  # when another request comes under its id
 
 
 @dataclass(frozen=True)
 class Fault:
-    """``who`` picks among those who are there; ``lasts`` in seconds, where it does."""
+    """``who`` picks among those who are there; ``lasts`` in seconds, where it does.
+
+    ``how`` is the failpoint of the worker that starts in place of one that goes, or at which COMMIT a link ends, and
+    how.
+    """
 
     at: float
     what: str
     who: int
     lasts: float = 0.0
+    how: str = ""
 
 
 @dataclass(frozen=True)
@@ -77,16 +94,28 @@ def plan(seed: int, tasks: int, lease: float) -> Plan:
     for _ in range(chance.randint(8, 14)):
         what = chance.choices([*FAULTS], [*FAULTS.values()])[0]
         lasts = lease * chance.uniform(1.5, 2.0) if what in ("freeze", "silence") else 0.0
-        made.faults.append(Fault(chance.uniform(1.0, SECONDS), what, chance.randrange(1_000), lasts))
+        made.faults.append(
+            Fault(chance.uniform(1.0, SECONDS), what, chance.randrange(1_000), lasts, _how(chance, what))
+        )
     made.faults.sort(key=lambda one: one.at)
     return made
+
+
+def _how(chance: random.Random, what: str) -> str:
+    if what == "commit":
+        return f"{chance.choice(['before', 'told', 'answered'])} {chance.choice(['claim', 'renewal', 'end'])}"
+    if what in ("kill", "drain") and chance.random() < 0.5:
+        point = chance.choice([*POINTS])
+        return f"{point}:kill:{chance.randint(1, POINTS[point])}"
+    return ""
 
 
 def _request(chance: random.Random, seed: int, number: int) -> Request:
     kind = chance.choices([*KINDS], [*KINDS.values()])[0]
     data: dict[str, Any] = {}
     if kind in ("fault.work", "fault.async", "fault.inline"):
-        data["seconds"] = round(chance.choice([0.0, 0.02, 0.1, 0.3]) * (kind != "fault.inline"), 3)
+        some = [0.0, 0.02, 0.1, 0.3] * 8 + [3.0]  # a few outlast the lease, and a grace
+        data["seconds"] = chance.choice(some) * (kind != "fault.inline")
         data["effect"] = chance.choice(["", "fault.row"])
     elif kind == "fault.talk":
         data = {"lines": 5, "seconds": 0.2}
@@ -98,5 +127,7 @@ def _request(chance: random.Random, seed: int, number: int) -> Request:
     if chance.random() < 0.1:
         options["unique_key"] = f"key-{chance.randrange(5)}"
     at = chance.uniform(0.0, SECONDS) if chance.random() < 0.6 else 0.0
-    cancel_at = at + chance.uniform(0.0, 1.0) if chance.random() < 0.06 else None
-    return Request(at, f"{seed}-{number}", kind, data, options, cancel_at)
+    cancel_at = at + chance.uniform(0.0, 1.0) if chance.random() < 0.08 else None
+    retry_at = cancel_at + chance.uniform(0.0, 3.0) if cancel_at is not None and chance.random() < 0.5 else None
+    other_at = at + chance.uniform(0.0, 3.0) if chance.random() < 0.04 else None
+    return Request(at, f"{seed}-{number}", kind, data, options, cancel_at, retry_at, other_at)

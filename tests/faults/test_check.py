@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults.check import check
-from tests.faults.history import Call, Ended, History, Line, Row, Stop, lines
+from tests.faults.history import Call, Ended, Firing, History, Line, Row, Stop, lines
 from tests.faults.journal import Move, State
 
 ASKS = "asks for its effect"
@@ -45,15 +45,14 @@ CLEAN = History(
     effects=(("a", 1), ("b", 2)),
     calls=(Call("submit", "a", "unknown", 0.6, "#a"), Call("submit", "a", "ok", 0.7, "#a")),
     moves=(*A, *B),
-    due=frozenset(),
     counts={"completed": 2},
     stops=(Stop("n", 40.0, 1.0, 25.0),),
     lease_seconds=30.0,
 )
 FIRED = replace(
     CLEAN,
-    firings=(("s", "noon", "f"),),
-    due=frozenset({("s", "noon")}),
+    firings=(Firing("s", 60.0, "f"), Firing("s", 62.5, "f", manual=True), Firing("s", 80.0, "f", skipped=1)),
+    every={"s": 10.0},
     rows=(*CLEAN.rows, Row("f", "cancelled", 0)),
     counts=None,
 )
@@ -124,15 +123,15 @@ def test_a_clean_run_is_not_accused() -> None:
         (_changed(A[2], RUNNING, State("pending", 1)), "I11 a: an attempt was given back, and 0 were counted"),
         (_changed(A[2], RUNNING, State("pending", 1, failures=3)), "I11 a: pending with 3 failures of 3"),
         (replace(CLEAN, rows=(Row("a", "running", 1), CLEAN.rows[1]), effects=None), "I12 a: still running"),
-        (replace(FIRED, firings=[*FIRED.firings, *FIRED.firings]), "I13 s: noon fired 2 times"),
-        (replace(FIRED, due=frozenset({("s", "noon"), ("s", "one")})), "I13 s: one never fired"),
-        (replace(FIRED, due=frozenset()), "I13 s: noon was not due"),
+        (replace(FIRED, firings=[*FIRED.firings, *FIRED.firings]), "I13 s: 60 fired 2 times"),
+        (replace(FIRED, firings=[*FIRED.firings, Firing("s", 100.0, "f")]), "I13 s: 20 s from one to the next, 0"),
+        (replace(FIRED, firings=[*FIRED.firings, Firing("s", 85.0, "f")]), "I13 s: 5 s from one to the next, 0"),
         (replace(CLEAN, moves=(replace(A[0], unique_key="k"), *B, *A[1:])), "I14 b: open with 'k', as ['a']"),
         (_moved(*A, Move("a", 3.0, DONE, DONE)), "I6 a: it was completed, and is completed"),
         (replace(CLEAN, calls=(*CLEAN.calls, Call("cancel", "a", "ok", 1.5))), "I16 a: completed after its cancel"),
         (replace(CLEAN, calls=(*CLEAN.calls, Call("cancel", "a", "ok", 0.7))), "I16 a: running after its cancel"),
         (_changed(A[1], PENDING, replace(RUNNING, lease_until=3631.0)), "I18 a: a lease of 30 s lasts 3630.00 s"),
-        (replace(CLEAN, counts={"completed": 1}), "I20 -: the page counts"),
+        (replace(CLEAN, counts={"completed": 1}), "I20 -: people are told"),
         (replace(CLEAN, stops=(Stop("m", 30.0, 1.0, 25.0),)), "I21 b: claimed 5.00 s after"),
         (replace(CLEAN, stops=(Stop("n", 40.0, 28.0, 25.0),)), "I21 -: a node took 28.0 s"),
     ],

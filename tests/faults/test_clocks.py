@@ -50,7 +50,6 @@ def _loader(library: str, skew: int) -> dict[str, str]:
 @pytest.mark.long
 @pytest.mark.timeout(150)
 def test_clocks_wrong_by_an_hour_change_nothing(fleet: Fleet, library: str) -> None:
-    fleet.keep_a_journal()
     without = _round(fleet, dict.fromkeys(SKEWS, 0), library, "without")
     wrong = _round(fleet, SKEWS, library, "with")
     assert wrong == without

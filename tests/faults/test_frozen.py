@@ -27,7 +27,6 @@ def test_a_thousand_late_outcomes_are_refused(fleet: Fleet, beats: bool) -> None
     Where the heartbeat wakes first, it may be the one to learn that all is lost; where it hangs, each outcome is
     written, and refused by its token.
     """
-    fleet.keep_a_journal()
     hangs = "" if beats else "renew-before:sleep=3600"
     frozen = fleet.ready("--node-name", "frozen", max_async=str(MANY), grace="0", failpoint=hangs)
     fleet.submit("fault.async", MANY, seconds=TAKES)
@@ -59,7 +58,6 @@ def test_a_thousand_late_outcomes_are_refused(fleet: Fleet, beats: bool) -> None
 def test_what_a_frozen_process_has_locked_is_free_again_in_time(fleet: Fleet) -> None:
     """The server ends its open transaction after 15 s. A claim is one statement, and leaves no transaction open."""
     fleet.make_ledger_table()
-    fleet.keep_a_journal()
     points = {
         "claim-before-commit": ({}, 0.0),
         "claim-after-commit": ({}, LEASE),

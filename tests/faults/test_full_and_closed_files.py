@@ -84,7 +84,6 @@ def test_a_full_disk_is_waited_out(processes: Processes, sqlite_url: str, tmp_pa
     file = disk / "jobrunner.db"
     file.write_bytes(Path(sqlite_url.removeprefix("sqlite:///")).read_bytes())
     fleet = Fleet(processes, f"sqlite:///{file}", tmp_path)
-    fleet.keep_a_journal()
     fleet.close()
     node = fleet.worker(port=free_port())
     node.wait_healthy()

@@ -72,7 +72,6 @@ def _post(url: str, task_id: str, ledger: Path, words: str = "") -> httpx2.Respo
 
 def test_a_full_disk_is_waited_out(small: str, processes: Processes, tmp_path: Path) -> None:
     fleet = Fleet(processes, small, tmp_path)
-    fleet.keep_a_journal()
     door = fleet.ready(port=free_port())
     door.wait_healthy()
     other = fleet.ready()

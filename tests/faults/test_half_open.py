@@ -15,7 +15,7 @@ from jobrunner.node.claims import OUTAGE_PAUSE
 from jobrunner.node.heartbeat import DEADLINE as BEAT_DEADLINE
 from jobrunner.node.heartbeat import RETRY
 from jobrunner.node.lane import RETRY_FIRST
-from jobrunner.node.worker import RELEASE_DEADLINE
+from jobrunner.runtime.run import END_AFTER
 from tests.faults.fleet import READY, Fleet, wait_for
 from tests.faults.spoken import CLAIM, LISTEN, RENEW, SETTLE, Act, Trap
 from tests.faults.wire import Wire
@@ -47,7 +47,6 @@ LINKS = {
 @pytest.mark.parametrize("act", ["silence", "hush"])
 def test_a_link_that_dies_with_one_statement_is_given_up_in_time(fleet: Fleet, act: Act) -> None:
     """A worker for each statement, all at once; each on a queue and behind a wire of its own."""
-    fleet.keep_a_journal()
     traps = {name: Trap(act, link.words) for name, link in LINKS.items()}
     with ExitStack() as opened:
         workers = []
@@ -99,4 +98,4 @@ def test_a_worker_whose_effect_waits_on_a_dead_link_stops_all_the_same(fleet: Fl
         assert worker.stop() == 0
         took = time.monotonic() - begun
         print(f"FIGURE a stop with an effect on a dead link, grace 2 s: {took:.1f} s")
-        assert took < 2 + RELEASE_DEADLINE + 3
+        assert took < 2 + END_AFTER + 1

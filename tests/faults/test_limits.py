@@ -15,12 +15,11 @@ from sqlalchemy import text
 from jobrunner.db import migrate
 from tests.faults.fleet import READY, Fleet, wait_for
 from tests.postgres import PrivateServer
-from tests.postgres.standby import ask
+from tests.postgres.ending import end_connections
 from tests.processes import Processes
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(150)]
 
-END = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = 'jobrunner'"
 PATIENT: dict[str, Any] = {"lease_seconds": "4", "max_workers": "2", "max_async": "50"}
 
 
@@ -37,8 +36,7 @@ def _set(fleet: Fleet, **settings: str) -> Iterator[None]:
 
 def _end_sessions(fleet: Fleet) -> None:
     """So that the workers' next ones begin under the new settings."""
-    with psycopg.connect(fleet.url.replace("+psycopg", ""), autocommit=True) as conn:
-        conn.execute(f"{END} AND datname = current_database() AND pid <> pg_backend_pid()".encode())
+    end_connections(fleet.url)
     fleet.close()
 
 
@@ -53,7 +51,6 @@ def _work(fleet: Fleet, count: int) -> None:
 def test_time_outs_of_50_ms_are_lived_with(fleet: Fleet) -> None:
     """Beside statements that take longer than that by themselves: another's lock on every task, again and again."""
     fleet.make_ledger_table()
-    fleet.keep_a_journal()
     plain = fleet.url.replace("+psycopg", "")
     workers = [fleet.ready("--node-name", f"n{number}", **PATIENT) for number in range(3)]  # a start may be refused
     _work(fleet, 3_000)
@@ -77,7 +74,6 @@ def test_time_outs_of_50_ms_are_lived_with(fleet: Fleet) -> None:
 
 def test_a_lock_that_outlasts_the_lease_costs_no_attempt(fleet: Fleet) -> None:
     """As CREATE INDEX takes one: nobody can renew, and whoever would take back what looks stale waits just as long."""
-    fleet.keep_a_journal()
     workers = [fleet.ready("--node-name", f"n{number}", **PATIENT) for number in range(2)]
     held = 12.0
     fleet.submit("fault.async", 16, seconds=held + 14)
@@ -96,7 +92,6 @@ def test_a_lock_that_outlasts_the_lease_costs_no_attempt(fleet: Fleet) -> None:
 
 def test_serializable_by_default_is_lived_with(fleet: Fleet) -> None:
     fleet.make_ledger_table()
-    fleet.keep_a_journal()
     with _set(fleet, default_transaction_isolation="serializable"):
         workers = [fleet.worker("--node-name", f"n{number}", **PATIENT) for number in range(3)]
         for worker in workers:
@@ -126,7 +121,6 @@ def test_connections_that_others_hold_are_waited_for(processes: Processes, tmp_p
         ]
         with psycopg.connect(server.url, autocommit=True) as owner:
             fleet = Fleet(processes, server.url, tmp_path)
-            fleet.keep_a_journal()
             for one in granted:
                 owner.execute(one.encode())
             told = server.url.replace("postgres@", "worker@")
@@ -147,7 +141,7 @@ def test_connections_that_others_hold_are_waited_for(processes: Processes, tmp_p
                     except psycopg.OperationalError:
                         time.sleep(0.02)
                     if holding and time.monotonic() < ended - 6:  # who is cut off has to come back among strangers
-                        ask(server, [END])
+                        end_connections(server.url)
             wait_for(lambda: fleet.open_tasks() == 0, "all of it ends", 40)
             found = fleet.prove("connections exhausted for 8 s", held=holding)
             assert holding >= 10, "there were connections for all: the test means nothing"

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
-import psycopg
 import pytest
 
 from jobrunner.db import migrate
@@ -18,6 +17,7 @@ from tests.faults.fleet import READY, Fleet, wait_for
 from tests.faults.spoken import Act
 from tests.faults.wire import Wire
 from tests.postgres import PrivateServer
+from tests.postgres.ending import end_connections
 from tests.processes import Processes, free_port
 
 ONCE = {"max_attempts": 1}  # the database's absence is no failure of a task: one try is enough
@@ -30,7 +30,6 @@ def test_an_outage_of_four_leases_runs_nothing_twice(
 ) -> None:
     migrate.upgrade(private_server.url)
     fleet = Fleet(processes, private_server.url, tmp_path)
-    fleet.keep_a_journal()
     patient: dict[str, Any] = {"lease_seconds": "15", "heartbeat_interval": "5"}
     workers = [fleet.ready("--node-name", f"n{number}", **patient) for number in range(2)]
     fleet.submit("fault.async", 16, options=ONCE, seconds=75.0)
@@ -65,7 +64,6 @@ def test_crash_after_crash_loses_nothing(
     migrate.upgrade(private_server.url)
     fleet = Fleet(processes, private_server.url, tmp_path)
     fleet.make_ledger_table()
-    fleet.keep_a_journal()
     workers = [fleet.ready("--node-name", f"n{number}") for number in range(2)]
     chance = random.Random(7)
     begun, crashes = time.monotonic(), 0
@@ -88,7 +86,6 @@ def test_crash_after_crash_loses_nothing(
 @pytest.mark.long
 @pytest.mark.timeout(120)
 def test_backends_that_end_twice_a_second_cost_a_client_of_the_door_no_task(fleet: Fleet) -> None:
-    fleet.keep_a_journal()
     door = fleet.ready(port=free_port())
     other = fleet.ready()
     door.wait_healthy()
@@ -111,13 +108,9 @@ def test_backends_that_end_twice_a_second_cost_a_client_of_the_door_no_task(flee
 
     client = threading.Thread(target=submit, name="client")
     client.start()
-    with psycopg.connect(fleet.url.replace("+psycopg", ""), autocommit=True) as conn:
-        for _ in range(40):
-            ended += conn.execute(
-                "SELECT count(pg_terminate_backend(pid)) FROM (SELECT pid FROM pg_stat_activity WHERE datname = "
-                "current_database() AND application_name = 'jobrunner' ORDER BY random() LIMIT 1) AS one"
-            ).fetchall()[0][0]
-            time.sleep(0.5)
+    for _ in range(40):
+        ended += end_connections(fleet.url, 1)
+        time.sleep(0.5)
     over.set()
     client.join()
     fleet.close()
@@ -134,7 +127,6 @@ def test_backends_that_end_twice_a_second_cost_a_client_of_the_door_no_task(flee
 def test_a_slow_line_that_breaks_at_each_hundredth_statement_loses_no_lease(fleet: Fleet) -> None:
     """200 ms +- 200 from a statement to its answer; half of the cuts are in place of the answer."""
     fleet.make_ledger_table()
-    fleet.keep_a_journal()
     chance = random.Random(7)
     cuts: Counter[Act] = Counter()
     bad = threading.Event()

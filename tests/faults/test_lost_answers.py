@@ -27,7 +27,6 @@ LONG = [pytest.mark.long, pytest.mark.timeout(120)]
 @pytest.mark.long
 @pytest.mark.timeout(120)
 def test_an_enqueue_that_is_asked_again_under_its_id_is_one_row(fleet: Fleet) -> None:
-    fleet.keep_a_journal()
     known = {}
     for act in ACTS:
         trap = Trap(act, "COMMIT", "INSERT INTO tasks")
@@ -61,7 +60,6 @@ def _ask_twice(client: Database, trap: Trap, fleet: Fleet, task_id: str) -> bool
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("act", ACTS)
 def test_a_submission_over_rest_that_is_sent_again_is_one_row(fleet: Fleet, act: Act) -> None:
-    fleet.keep_a_journal()
     trap = Trap(act, "COMMIT", "INSERT INTO tasks")
     with Wire(fleet.url, asked=trap) as wire:
         door = fleet.ready(port=free_port(), database_url=wire.url)
@@ -95,7 +93,6 @@ def test_a_submission_over_rest_that_is_sent_again_is_one_row(fleet: Fleet, act:
 def test_an_end_whose_commit_was_not_heard_is_recorded_once(fleet: Fleet, act: Act) -> None:
     """Of what went well, of a failure, and of an end that commits together with its effect."""
     fleet.make_ledger_table()
-    fleet.keep_a_journal()
     plain, whole = Trap(act, SETTLE), Trap(act, "COMMIT", SETTLE)
     with Wire(fleet.url, asked=lambda statement: _first(plain(statement), whole(statement))) as wire:
         worker = fleet.ready(database_url=wire.url)
@@ -131,7 +128,6 @@ def _first(*acts: Act) -> Act:
 @pytest.mark.long
 @pytest.mark.timeout(120)
 def test_a_claim_that_was_not_heard_is_taken_back_and_run_once(fleet: Fleet) -> None:
-    fleet.keep_a_journal()
     trap = Trap("answered", CLAIM)
     renewals = Trap("answered", RENEW)
     with Wire(fleet.url, asked=lambda statement: _first(trap(statement), renewals(statement))) as wire:

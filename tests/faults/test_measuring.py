@@ -22,7 +22,6 @@ HEARTBEAT = 0.5
 )
 def test_a_node_whose_figures_do_not_come_keeps_its_leases(fleet: Fleet, fault: str, at: int) -> None:
     """As a mount that hangs, or a psutil that meets what it does not know."""
-    fleet.keep_a_journal()
     worker = fleet.ready("--node-name", "n", failpoint=f"sample-before:{fault}:{at}", heartbeat_interval=str(HEARTBEAT))
     other = fleet.ready("--node-name", "other", "--queues", "none")
     fleet.submit("fault.async", 3, seconds=2 * LEASE)

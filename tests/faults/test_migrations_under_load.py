@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import threading
 import time
 from typing import Any
 
@@ -11,8 +10,7 @@ import psycopg
 import pytest
 
 from jobrunner.db import migrate
-from jobrunner.queue import store
-from jobrunner.queue.request import new_task
+from tests.faults.client import Steady
 from tests.faults.fleet import READY, Fleet
 from tests.processes import Process, Processes
 
@@ -21,29 +19,10 @@ ROUNDS = 6
 STALL = 2.0  # seconds for which nobody may be kept from the queue: a second's patience, and a busy machine
 
 
-class Client(threading.Thread):
-    """Submits a task fifty times a second; ``longest`` is what one of them took, in seconds."""
-
-    def __init__(self, fleet: Fleet) -> None:
-        super().__init__(name="client")
-        self._fleet = fleet
-        self.enough = threading.Event()
-        self.longest = 0.0
-
-    def run(self) -> None:
-        while not self.enough.wait(0.02):
-            began = time.monotonic()
-            with self._fleet.database.begin() as conn:
-                told = store.enqueue(conn, new_task("fault.async", {"ledger": str(self._fleet.ledger)}))
-            self.longest = max(self.longest, time.monotonic() - began)
-            self._fleet.accepted.append(told.task_id)
-
-
 @pytest.mark.long
 @pytest.mark.timeout(180)
 def test_migrations_under_load_keep_nobody_waiting_and_lose_nothing(fleet: Fleet, processes: Processes) -> None:
     chance = random.Random(7)
-    fleet.keep_a_journal()
     told = {"JOBRUNNER_DATABASE_URL": fleet.url}
 
     def start(*command: str) -> Process:
@@ -52,7 +31,7 @@ def test_migrations_under_load_keep_nobody_waiting_and_lose_nothing(fleet: Fleet
     workers = [fleet.worker("--node-name", f"n{number}") for number in range(2)]
     for worker in workers:
         worker.wait_for_line(READY)
-    client = Client(fleet)
+    client = Steady(fleet.url, fleet.ledger, 0.02)
     client.start()
     killed = 0
     for _ in range(ROUNDS):
@@ -72,8 +51,8 @@ def test_migrations_under_load_keep_nobody_waiting_and_lose_nothing(fleet: Fleet
         time.sleep(HELD)
         assert late.exit_code is None, "nobody was in its way: the test means nothing"
     assert late.wait(60) == 0
-    client.enough.set()
-    client.join()
+    client.stop()
+    fleet.accepted = client.accepted
     fleet.wait_until_ended(60)
     with fleet.database.read() as conn:
         assert migrate.current(conn) == migrate.head()

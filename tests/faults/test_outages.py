@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-import psycopg
 import pytest
 
 from jobrunner.db import migrate
 from tests.faults.fleet import READY, Fleet, events, wait_for
 from tests.faults.wire import Wire
 from tests.postgres import PrivateServer
+from tests.postgres.ending import end_connections
 from tests.processes import Processes
 
 ONCE = {"max_attempts": 1}  # the database's absence is no failure of a task: one try is enough
@@ -74,15 +74,10 @@ def test_terminated_backends_cost_nothing(fleet: Fleet) -> None:
     fleet.submit("fault.work", 30, options=ONCE, seconds=0.1, effect="fault.row")
     fleet.submit("fault.async", 30, options=ONCE, seconds=0.1, effect="fault.row")
     ended = 0
-    with psycopg.connect(fleet.url, autocommit=True) as conn:
-        for _ in range(6):
-            found = conn.execute(
-                "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
-                "WHERE datname = current_database() AND pid <> pg_backend_pid()"
-            ).fetchone()
-            ended += found[0] if found else 0
-            fleet.close()
-            time.sleep(0.25)
+    for _ in range(6):
+        ended += end_connections(fleet.url)
+        fleet.close()
+        time.sleep(0.25)
     assert ended >= 3, "nobody was connected: the test means nothing"
     fleet.wait_until_ended()
     found_now = fleet.prove(f"{ended} backends terminated", effects=True)

@@ -20,7 +20,6 @@ SECONDS = 0.2  # of each good one: a third of what four slots can do
 @pytest.mark.long
 @pytest.mark.timeout(300)
 def test_poison_ends_and_the_good_ones_hardly_notice(fleet: Fleet) -> None:
-    fleet.keep_a_journal()
     worker = fleet.ready(max_workers="4")
     fleet.submit("fault.work", 8, seconds=0.1)
     fleet.wait_until_ended()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -13,19 +12,16 @@ from typing import Any
 import pytest
 
 from jobrunner.db import migrate
-from jobrunner.db.engine import open_database
-from jobrunner.errors import DatabaseUnavailable
-from jobrunner.queue import store
-from jobrunner.queue.request import new_task
+from tests.faults.client import Steady
 from tests.faults.fleet import READY, Fleet, wait_for
 from tests.faults.wire import Wire
 from tests.postgres import PrivateServer
+from tests.postgres.ending import end_connections
 from tests.postgres.standby import Standby, ask, follow_synchronously
 from tests.processes import Processes
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(180)]
 
-ENDED = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = 'jobrunner'"
 CONNECTED = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'jobrunner'"
 
 
@@ -55,44 +51,16 @@ def pair(private_server: PrivateServer, processes: Processes, tmp_path: Path) ->
         yield Pair(private_server, second, between, fleet, address)
 
 
-class Client(threading.Thread):
-    """Submits tasks one by one until told to stop, each under its id until it is accepted."""
-
-    def __init__(self, fleet: Fleet) -> None:
-        super().__init__(name="client")
-        self._fleet = fleet
-        self._database = open_database(fleet.url)
-        self.enough = threading.Event()
-        self.accepted: list[str] = []
-
-    def run(self) -> None:
-        while not self.enough.is_set():
-            told = new_task(
-                "fault.async", {"ledger": str(self._fleet.ledger)}, task_id=f"client-{len(self.accepted):06}"
-            )
-            while True:
-                try:
-                    with self._database.begin() as conn:
-                        store.enqueue(conn, told)
-                    break
-                except DatabaseUnavailable:
-                    time.sleep(0.05)
-            self.accepted.append(told.task_id)
-            time.sleep(0.002)
-        self._database.dispose()
-
-
 @pytest.mark.parametrize("synchronous", [True, False], ids=["synchronous", "asynchronous"])
 def test_a_promoted_standby_goes_on_with_what_was_acknowledged(pair: Pair, synchronous: bool) -> None:
     """The wire between the two falls silent a moment before the first one dies: what it alone has, is lost."""
     fleet = pair.fleet
-    fleet.keep_a_journal()
     if synchronous:
         follow_synchronously(pair.first)
     workers = [fleet.worker("--node-name", f"n{number}", database_url=pair.address) for number in range(2)]
     for worker in workers:
         worker.wait_for_line(READY)
-    client = Client(fleet)
+    client = Steady(fleet.url, fleet.ledger, 0.002)
     client.start()
     wait_for(lambda: len(client.accepted) > 200, "tasks are accepted", 30)
     pair.between.silence()
@@ -110,14 +78,10 @@ def test_a_promoted_standby_goes_on_with_what_was_acknowledged(pair: Pair, synch
     (pair.first.data / "standby.signal").touch()
     pair.first.start()
     time.sleep(1)
-    ask(
-        pair.second,
-        ["SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = 'jobrunner'"],
-    )
+    end_connections(pair.second.url)
     known = len(client.accepted)
     wait_for(lambda: len(client.accepted) > known + 100, "tasks are accepted beside the old one", 30)
-    client.enough.set()
-    client.join()
+    client.stop()
     fleet.close()
     fleet.wait_until_ended(60)
     assert ask(pair.first, ["SELECT pg_is_in_recovery()"]) == [(True,)]
@@ -139,10 +103,9 @@ def test_a_promoted_standby_goes_on_with_what_was_acknowledged(pair: Pair, synch
 def test_a_demoted_server_that_still_answers_is_left(pair: Pair) -> None:
     """It takes no writes any more (25006), keeps every link, and was promoted away from."""
     fleet = pair.fleet
-    fleet.keep_a_journal()
     follow_synchronously(pair.first)
     worker = fleet.ready(database_url=pair.address)
-    client = Client(fleet)
+    client = Steady(fleet.url, fleet.ledger, 0.002)
     client.start()
     wait_for(lambda: len(client.accepted) > 100, "tasks are accepted", 30)
     ask(pair.first, ["ALTER SYSTEM SET default_transaction_read_only = on", "SELECT pg_reload_conf()"])
@@ -153,8 +116,7 @@ def test_a_demoted_server_that_still_answers_is_left(pair: Pair) -> None:
     wait_for(lambda: len(client.accepted) > known + 50, "tasks are accepted again", 30)
     wait_for(lambda: len(fleet.lines("begin")) > begun + 50, "work goes on", 30)
     took = time.monotonic() - promoted
-    client.enough.set()
-    client.join()
+    client.stop()
     fleet.close()
     fleet.wait_until_ended(60)
     left = wait_for(lambda: ask(pair.first, [CONNECTED]) == [(0,)], "nobody stays with the demoted one", 40)

@@ -25,7 +25,6 @@ CALM = 2 * LEASE + 2  # seconds until what the last one held has been taken back
 def test_what_was_got_done_before_is_got_done_afterwards(fleet: Fleet, seconds: int) -> None:
     """The backlog never runs dry, so that what is lost on the way is seen."""
     rate = WORKERS * SLOTS / SECONDS
-    fleet.keep_a_journal()
     for _ in range(int(rate * (seconds + 2 * PHASE + CALM + 15) / PART) + 1):
         fleet.submit("fault.async", PART, seconds=SECONDS)
     workers = [_start(fleet) for _ in range(WORKERS)]

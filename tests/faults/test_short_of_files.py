@@ -25,7 +25,6 @@ def _allow(process: Process, count: int) -> None:
 @pytest.mark.timeout(120)
 def test_a_worker_without_descriptors_gives_back_what_it_cannot_start(fleet: Fleet) -> None:
     """Twenty slots are more children than 64 descriptors can have. All ends all the same, and nothing is charged."""
-    fleet.keep_a_journal()
     worker = fleet.ready("--node-name", "n", max_workers="20")
     _allow(worker, FEW)
     ids = fleet.submit("fault.work", 40, options={"max_attempts": 1}, seconds=0.5)

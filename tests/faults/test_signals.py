@@ -49,7 +49,6 @@ def _storm(worker: Any) -> None:
 @pytest.mark.timeout(120)
 def test_twenty_that_run_end_or_go_back_uncharged(fleet: Fleet, sent: Any) -> None:
     fleet.make_ledger_table()
-    fleet.keep_a_journal()
     worker = fleet.ready("--node-name", "n", max_workers=str(2 * EACH), max_async=str(2 * EACH), grace=str(GRACE))
     once: dict[str, Any] = {"max_attempts": 1}
     long = [*fleet.submit("fault.async", EACH, options=once, seconds=60.0)]

@@ -91,6 +91,24 @@ def fails_in_the_end(ctx: Context) -> None:
     ctx.on_complete(fail, [])
 
 
+@effect("run add, then fail")
+def add_then_fail(conn: Connection, rows: list[Any]) -> None:
+    add(conn, rows)
+    raise ValueError("no such shelf")
+
+
+@task("run failing effects")
+def failing_effects(ctx: Context, where: str) -> None:
+    if where == "at the end":
+        ctx.on_complete(add, ["jam"])
+        ctx.on_complete(add_then_fail, ["tea"])
+    elif where == "applied":
+        ctx.apply(add_then_fail, ["tea"])
+    else:
+        with ctx.transaction() as tx:
+            add_then_fail(tx.conn, ["tea"])
+
+
 @task("run talk")
 def talk(ctx: Context) -> None:
     logging.getLogger("shop").warning("low on %s", "tea")
@@ -204,6 +222,20 @@ def test_a_transaction_of_its_own(conn: Connection) -> None:
     assert (ran.status, ran.result) == ("completed", {"done": True})
     assert _lines(conn) == ["tea", "end"]
     assert "give run(...) a conn" in (run(in_transaction).error or "")
+
+
+@pytest.mark.parametrize("where", ["at the end", "applied", "in its own transaction"])
+def test_what_a_failed_effect_wrote_is_undone_and_the_rest_is_the_callers(where: str) -> None:
+    engine = create_engine("sqlite://")
+    with engine.connect() as conn:
+        conn.execute(text("CREATE TABLE lines (name TEXT NOT NULL)"))
+        conn.commit()
+        assert run(add_lines, {"names": ["tea"]}, conn=conn).status == "completed"
+        conn.rollback()
+        assert _lines(conn) == [], "what went well is committed by the caller alone"
+        ran = run(failing_effects, {"where": where}, conn=conn)
+        assert (ran.status, ran.error) == ("pending", "no such shelf")
+        assert _lines(conn) == []
 
 
 def test_a_cancel_from_now_on_is_seen() -> None:

@@ -210,6 +210,7 @@ def test_without_a_url_the_database_is_a_file_in_the_data_directory() -> None:
 
 
 @pytest.mark.parametrize("url", ["mysql://u:topsecret@h/d", "postgresql+asyncpg://u:topsecret@h/d", "topsecret",
+                                 "postgresql://u:topsecret/x@h/d", "postgresql://a:1,b:topsecret/d",
                                  "sqlite://", "sqlite:///:memory:?topsecret"])  # fmt: skip
 def test_other_databases_are_refused_without_showing_the_password(url: str) -> None:
     message = refusal(environ={"DATABASE_URL": url})

@@ -1,0 +1,104 @@
+"""Clients that ask until they are told, under ids of their own, and keep what they were told."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from jobrunner.db.engine import open_database
+from jobrunner.errors import DatabaseUnavailable, StateConflict, TaskExists
+from jobrunner.queue import store
+from jobrunner.queue.request import new_task
+from jobrunner.queue.task import NewTask
+from tests.faults.history import Call
+
+PAUSE = 0.05  # seconds between two tries
+
+
+class Client:
+    """Submits, cancels and retries past every server; ``calls`` keeps each try, ``accepted`` the acknowledged ids."""
+
+    def __init__(self, url: str) -> None:
+        self._database = open_database(url)
+        self.calls: list[Call] = []
+        self.accepted: list[str] = []
+
+    def close(self) -> None:
+        """Close its connections."""
+        self._database.dispose()
+
+    def submit(self, new: NewTask) -> None:
+        """Again and again, until it is acknowledged, refused, or joined to the open task that has its unique key."""
+        while True:
+            try:
+                with self._database.begin() as conn:
+                    told = store.enqueue(conn, new)
+            except DatabaseUnavailable:
+                self._told("submit", new, "unknown")
+                time.sleep(PAUSE)
+                continue
+            except TaskExists:
+                self._told("submit", new, "fail")
+            else:
+                if told.task_id == new.task_id:
+                    self.accepted.append(new.task_id)
+                    self._told("submit", new, "ok")
+                else:
+                    self._told("submit", new, "joined", joined=told.task_id)
+            return
+
+    def cancel(self, task_id: str) -> None:
+        """Once; whoever was not told has to take it as it comes."""
+        self._ask("cancel", task_id, lambda conn: store.cancel(conn, task_id))
+
+    def retry(self, task_id: str) -> None:
+        """Once, likewise."""
+        self._ask("retry", task_id, lambda conn: store.retry(conn, task_id))
+
+    def _ask(self, what: str, task_id: str, act: Callable[..., object]) -> None:
+        try:
+            with self._database.begin() as conn:
+                act(conn)
+        except StateConflict:
+            result = "fail"
+        except DatabaseUnavailable:
+            result = "unknown"
+        else:
+            result = "ok"
+        self.calls.append(Call(what, task_id, result, time.time()))
+
+    def _told(self, what: str, new: NewTask, result: str, joined: str | None = None) -> None:
+        self.calls.append(Call(what, new.task_id, result, time.time(), new.request_hash, new.unique_key, joined))
+
+
+class Steady(threading.Thread):
+    """Submits one small task after the other until told to stop; ``longest`` is what one of them took, in seconds."""
+
+    def __init__(self, url: str, ledger: Path, pause: float) -> None:
+        super().__init__(name="client", daemon=True)
+        self._client = Client(url)
+        self._data = {"ledger": str(ledger)}
+        self._pause = pause
+        self._enough = threading.Event()
+        self.longest = 0.0
+
+    @property
+    def accepted(self) -> list[str]:
+        """The ids that were acknowledged so far."""
+        return self._client.accepted
+
+    def run(self) -> None:
+        number = 0
+        while not self._enough.wait(self._pause):
+            began = time.monotonic()
+            self._client.submit(new_task("fault.async", self._data, task_id=f"client-{number:06}"))
+            self.longest = max(self.longest, time.monotonic() - began)
+            number += 1
+        self._client.close()
+
+    def stop(self) -> None:
+        """Let it end, and wait for that."""
+        self._enough.set()
+        self.join()
