@@ -1,9 +1,10 @@
-"""What a process does beside its work: tending the queue, and forgetting what is old."""
+"""What a process does beside its work: tending the queue, forgetting what is old, warning of what it cannot mend."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
+from jobrunner.background.alarm import Alarm
 from jobrunner.background.retention import prune
 from jobrunner.background.tending import LOOK_EVERY, Tending
 from jobrunner.db.engine import Database
@@ -12,7 +13,7 @@ from jobrunner.logs import get_logger
 from jobrunner.runtime.clock import Clock, Duty
 from jobrunner.settings import Settings
 
-PRUNE_EVERY = 60.0  # seconds
+SELDOM = 60.0  # seconds
 
 log = get_logger(__name__)
 
@@ -30,6 +31,14 @@ def start(database: Database, settings: Settings, wake: Callable[[], None]) -> C
         except DatabaseUnavailable as error:
             log.debug("pruning waits for the database", error=str(error))
 
-    ticking = Clock([Duty(tending.look, LOOK_EVERY), Duty(forget, PRUNE_EVERY)])
+    alarm = Alarm(database)
+
+    def warn() -> None:
+        try:
+            alarm.look()
+        except DatabaseUnavailable as error:
+            log.debug("no look at transactions", error=str(error))
+
+    ticking = Clock([Duty(tending.look, LOOK_EVERY), Duty(forget, SELDOM), Duty(warn, SELDOM)])
     ticking.start()
     return ticking

@@ -30,6 +30,7 @@ class Modelled:
 
     task_id: str
     order: int
+    queue: str
     priority: int
     max_attempts: int
     unique_key: str | None

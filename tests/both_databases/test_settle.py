@@ -104,6 +104,15 @@ def test_retry_later_counts_no_failure(database: Database) -> None:
     assert end(database, take(database)[0]) is Status.COMPLETED
 
 
+def test_what_is_given_back_is_charged_as_a_release(database: Database) -> None:
+    add(database, task_id="t", max_attempts=1)
+    for times in (1, 2):
+        [task] = take(database)
+        assert end(database, task, Outcome(Ending.RELEASED, error="its worker stops")) is Status.PENDING
+        now = row(database, "t")
+        assert (now.failures, now.crashes, now.losses, now.releases) == (0, 0, 0, times)
+
+
 def test_a_batch_is_settled_one_by_one(database: Database) -> None:
     for number in range(6):
         add(database, task_id=f"t{number}")

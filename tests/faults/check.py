@@ -283,7 +283,11 @@ def _cancels(history: History) -> Iterator[Violation]:
 
 
 def _stops(history: History) -> Iterator[Violation]:
-    """I21: a node that was told to stop claims nothing more, charges nobody, and is gone within its grace."""
+    """I21: a node that was told to stop claims nothing more, charges nobody, and is gone within its grace; no other
+    ends.
+    """
+    for one in history.exits:
+        yield Violation("I21", "-", f"node {one.node_id} ended with {one.code}")
     for stop in history.stops:
         for move in history.moves:
             before, after = move.before, move.after

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import median
 from typing import Any
 
 from tests.faults.history import History
@@ -37,6 +38,21 @@ def figures(history: History, happened: Sequence[Happened], drained: float) -> d
         "first claim after": _each(_claimed, history.moves, happened, "restart"),
         "drained after": round(drained, 2),
     }
+
+
+def summary(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The same of many runs: sums, and for seconds the median and the most."""
+    told: dict[str, Any] = {"runs of chaos": len(runs)}
+    for name in ("accepted", "runs", "violated", "attempts lost", "answers lost", "late writes refused"):
+        told[name] = sum(one[name] for one in runs)
+    faults: Counter[str] = Counter()
+    for one in runs:
+        faults.update(one["faults"])
+    told["faults"] = dict(faults)
+    for name in ("taken back after", "crash recorded after", "first claim after"):
+        seconds = sorted(wait for one in runs for wait in one[name])
+        told[name] = {"times": len(seconds), "median": median(seconds), "most": seconds[-1]} if seconds else None
+    return told
 
 
 def _each(what: Any, moves: Sequence[Move], happened: Sequence[Happened], fault: str) -> list[float]:

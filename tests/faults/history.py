@@ -54,6 +54,14 @@ class Stop:
 
 
 @dataclass(frozen=True)
+class Exit:
+    """A worker that ended though nobody told it to, or not as it should have."""
+
+    node_id: str
+    code: int
+
+
+@dataclass(frozen=True)
 class Firing:
     """A schedule's instant ``at`` in Unix time, its task, and how many instants before it were skipped.
 
@@ -106,6 +114,7 @@ class History:
     every: Mapping[str, float] = field(default_factory=dict)
     counts: Mapping[str, int] | None = None
     stops: Sequence[Stop] = ()
+    exits: Sequence[Exit] = ()
     lease_seconds: float | None = None
 
     @property

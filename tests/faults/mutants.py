@@ -1,4 +1,7 @@
-"""Ways to break the core, one rule each, and the test that has to notice: a suite that lets one live proves nothing."""
+"""Ways to break the core, one rule each, and the test that has to notice: a suite that lets one live proves nothing.
+
+Many are noticed twice: by a test of the statement itself, and by the checker, in the history of whole processes.
+"""
 
 from __future__ import annotations
 
@@ -14,13 +17,17 @@ RACES = "tests/both_databases/test_races.py"
 
 @dataclass(frozen=True)
 class Mutant:
-    """In ``file``, ``sound`` becomes ``broken``; ``killer`` is the test that fails then."""
+    """In ``file``, ``sound`` becomes ``broken``; ``killer`` is the test that fails then.
+
+    ``breaks`` is the promise that the history of chaos then breaks, in one of its first seeds.
+    """
 
     name: str
     file: str
     sound: str
     broken: str
     killer: str
+    breaks: str = ""
 
     def plant(self, root: Path) -> None:
         """Break the copy of the package under ``root``; raises ValueError where the code no longer reads so."""
@@ -38,6 +45,7 @@ MUTANTS = (
         "return (_t.id == lease.id, _t.token == lease.token)",
         "return (_t.id == lease.id, _t.token.is_not(None))",
         f"{SETTLE}::test_neither_id_nor_status_is_enough",
+        "I5",
     ),
     Mutant(
         "a heartbeat proves no token",
@@ -52,6 +60,7 @@ MUTANTS = (
         "stale = stale.where(_t.lease_until < db_now())",
         "stale = stale.where(_t.lease_until.is_not(None))",
         f"{LEASE}::test_only_stale_leases_are_reclaimed",
+        "I8",
     ),
     Mutant(
         "a sweep looks, and then updates by id only",
@@ -75,11 +84,20 @@ MUTANTS = (
         f"{LEASE}::test_a_release_charges_nothing_and_leaves_a_row",
     ),
     Mutant(
+        "what is given back is charged as a failure",
+        "queue/verdict.py",
+        'return Verdict(Status.PENDING, "releases", outcome.delay)',
+        'return Verdict(Status.PENDING, "failures", outcome.delay)',
+        f"{SETTLE}::test_what_is_given_back_is_charged_as_a_release",
+        "I11",
+    ),
+    Mutant(
         "dead nodes cost nothing",
         "queue/store/lease.py",
         "losses=_t.losses + 1",
         "losses=_t.losses",
         f"{LEASE}::test_a_task_with_one_try_survives_dead_nodes_until_the_loss_budget_is_spent",
+        "I11",
     ),
     Mutant(
         "the attempt is not counted at the claim",
@@ -87,6 +105,7 @@ MUTANTS = (
         "attempt=_t.attempt + 1",
         "attempt=_t.attempt",
         f"{CLAIM}::test_the_attempt_is_counted_at_the_claim_and_the_token_is_fresh",
+        "I4",
     ),
     Mutant(
         "every claim has the same token",
@@ -94,6 +113,7 @@ MUTANTS = (
         "token = secrets.token_hex(16)",
         'token = f"{node_id:0<32}"',
         f"{CLAIM}::test_the_attempt_is_counted_at_the_claim_and_the_token_is_fresh",
+        "I4",
     ),
     Mutant(
         "claims lock nothing",
@@ -101,6 +121,7 @@ MUTANTS = (
         ".limit(rooms.c.wanted)\n        .with_for_update(skip_locked=True)",
         ".limit(rooms.c.wanted)",
         f"{RACES}::test_threads_share_the_work_without_a_double[postgres]",
+        "I4",
     ),
     Mutant(
         "what expired is claimed",
@@ -115,6 +136,7 @@ MUTANTS = (
         '"status": case((asked, Status.CANCELLED), else_=told.status)',
         '"status": told.status + case((asked, ""), else_="")',
         f"{SETTLE}::test_a_cancel_that_came_first_wins_over_the_result",
+        "I16",
     ),
     Mutant(
         "crashes have no budget",
@@ -122,6 +144,7 @@ MUTANTS = (
         "return _again(task.crashes, CRASH_BUDGET,",
         "return _again(task.crashes, 1_000,",
         f"{SETTLE}::test_crashes_have_a_budget_of_their_own",
+        "I11",
     ),
     Mutant(
         "a retry by hand goes on in the same generation",
@@ -129,6 +152,7 @@ MUTANTS = (
         "generation=_t.generation + 1",
         "generation=_t.generation",
         f"{CONTROL}::test_a_retry_by_hand_opens_a_new_generation",
+        "I6",
     ),
     Mutant(
         "one id takes two requests",
@@ -136,6 +160,7 @@ MUTANTS = (
         "if row is not None and row.request_hash != task.request_hash:",
         "if row is not None and not row.request_hash:",
         "tests/both_databases/test_enqueue.py::test_a_different_request_under_the_same_id_is_refused",
+        "I3",
     ),
     Mutant(
         "an instant of a schedule is taken by all who see it",
@@ -157,6 +182,7 @@ MUTANTS = (
         "                if fate.status is not Status.COMPLETED:\n                    raise _NotCompleted\n",
         "",
         "tests/node/test_settler.py::test_effects_of_who_lost_the_task_are_undone",
+        "I5",
     ),
     Mutant(
         "a handler's own transaction proves no lease",
@@ -193,6 +219,7 @@ MUTANTS = (
         '            log.error("outcome refused by the database"',
         '        except Exception as error:\n            log.error("outcome refused by the database"',
         "tests/node/test_settler.py::test_an_outage_costs_no_outcome",
+        "I19",
     ),
     Mutant(
         "submissions whose answer was lost are made again under new ids",
@@ -208,6 +235,7 @@ MUTANTS = (
         "    if settings:\n        reclaim_all(database)",
         "tests/both_databases/test_patience.py::"
         "test_a_process_that_starts_takes_leases_only_where_no_other_can_live[postgres]",
+        "I8",
     ),
     Mutant(
         "two processes hold the lock of one file",

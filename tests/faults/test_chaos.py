@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests.faults import chaos
+from tests.faults.fleet import LEASE
+from tests.faults.plan import SECONDS, Fault, plan
 from tests.postgres import PrivateServer
 
 
@@ -19,7 +22,7 @@ def server() -> Iterator[PrivateServer]:
 
 
 def _prove(seed: int, home: Path, server: PrivateServer) -> None:
-    violations, figures = chaos.run(seed, chaos.TASKS, home, server)
+    violations, figures = chaos.run(plan(seed, chaos.TASKS, LEASE), home, server)
     print(f"FIGURE chaos, seed {seed}: {figures}")
     assert violations == [], f"replay it: python -m tests.faults.chaos --seed {seed}"
     assert figures["accepted"] > 0
@@ -33,6 +36,26 @@ def test_one_seed(tmp_path: Path, server: PrivateServer) -> None:
 @pytest.mark.parametrize("seed", range(2, 3))
 def test_more_seeds(seed: int, tmp_path: Path, server: PrivateServer) -> None:
     _prove(seed, tmp_path, server)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("what", ["kill", "child", "restart"])
+def test_how_soon_each_fault_is_made_up_for(what: str, tmp_path: Path, server: PrivateServer) -> None:
+    """The same fault again and again, with nothing else in its way."""
+    every = {"kill": 1.5, "child": 0.5, "restart": 4.0}[what]
+    faults = [Fault(1.0 + number * every, what, number) for number in range(int(SECONDS / every))]
+    made = replace(plan(7, chaos.TASKS, LEASE), workers=3, faults=faults)
+    violations, figures = chaos.run(made, tmp_path, server)
+    assert violations == []
+    name, within = {
+        "kill": ("taken back after", LEASE + 5.0),
+        "child": ("crash recorded after", 1.0),
+        "restart": ("first claim after", 3.0),
+    }[what]
+    seen = figures[name]
+    print(f"FIGURE {len(faults)} x {what}: {name} {sorted(seen)} s")
+    assert len(seen) >= 3, "it hit nobody: the test means nothing"
+    assert max(seen) <= within
 
 
 @pytest.mark.long

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults.check import check
-from tests.faults.history import Call, Ended, Firing, History, Line, Row, Stop, lines
+from tests.faults.history import Call, Ended, Exit, Firing, History, Line, Row, Stop, lines
 from tests.faults.journal import Move, State
 
 ASKS = "asks for its effect"
@@ -76,6 +76,38 @@ def _changed(move: Move, before: State | None, after: State) -> History:
     return _moved(*moves)
 
 
+def _joined(other: str, key: str = "k") -> History:
+    """A third submission that was told of another task."""
+    call = Call("submit", "c", "joined", 0.8, "#c", unique_key=key, joined=other)
+    return replace(CLEAN, calls=(*CLEAN.calls, call))
+
+
+def _spent(**counted: int) -> History:
+    return _changed(A[1], PENDING, replace(RUNNING, **counted))  # type: ignore[arg-type]
+
+
+def _failed(**counted: int) -> History:
+    return _changed(A[2], RUNNING, State("failed", 1, **counted))  # type: ignore[arg-type]
+
+
+def test_what_is_just_allowed_is_not_accused() -> None:
+    """Each by as little as the last ones below break it by."""
+    for lasts in (29.0, 30.0, 30.05):
+        assert check(_changed(A[1], PENDING, replace(RUNNING, lease_until=1.0 + lasts))) == []
+    assert check(_moved(*B[:2], replace(B[2], at=31.01), *B[3:], of=B)) == []
+    for counted in ({"failures": 2}, {"crashes": 2}, {"losses": 9}):
+        told = [one for one in check(_spent(**counted)) if one.invariant == "I11"]
+        assert told == []
+    for counted in ({"failures": 3}, {"crashes": 3}, {"losses": 10}):
+        assert [one for one in check(_failed(**counted)) if one.invariant == "I11"] == []
+    assert check(_joined("b")) == []
+    assert check(replace(CLEAN, stops=(Stop("n", 20.0, 1.0, 25.0, reaches=False),))) == [], (
+        "a dead link gives nothing back"
+    )
+    took = Stop("n", 40.0, 26.9, 25.0)
+    assert check(replace(CLEAN, stops=(took,))) == []
+
+
 def test_a_clean_run_is_not_accused() -> None:
     assert check(CLEAN) == []
     assert check(FIRED) == []
@@ -134,6 +166,21 @@ def test_a_clean_run_is_not_accused() -> None:
         (replace(CLEAN, counts={"completed": 1}), "I20 -: people are told"),
         (replace(CLEAN, stops=(Stop("m", 30.0, 1.0, 25.0),)), "I21 b: claimed 5.00 s after"),
         (replace(CLEAN, stops=(Stop("n", 40.0, 28.0, 25.0),)), "I21 -: a node took 28.0 s"),
+        (replace(CLEAN, stops=(Stop("n", 20.0, 1.0, 25.0),)), "I21 b: its node was told to stop while it had it"),
+        (replace(CLEAN, exits=(Exit("n", 1),)), "I21 -: node n ended with 1"),
+        (replace(CLEAN, ended=(Ended("b", 1, "released"),)), "I11 b: attempt 1 ended as released, and was charged as"),
+        (replace(CLEAN, ended=(*CLEAN.ended, Ended("a", 1, "error"))), "I19 a: attempt 1 went well, and is recorded"),
+        (_joined("b", key="other"), "I14 c: told of b, which has not its key"),
+        (_joined("gone"), "I14 c: told of gone, which has not its key"),
+        (_spent(failures=3), "I11 a: running with 3 failures of 3"),
+        (_spent(crashes=3), "I11 a: running with 3 crashes of 3"),
+        (_spent(losses=10), "I11 a: running with 10 losses of 10"),
+        (_failed(failures=4), "I11 a: failed with 4 failures of 3"),
+        (_failed(crashes=4), "I11 a: failed with 4 crashes of 3"),
+        (_failed(losses=11), "I11 a: failed with 11 losses of 10"),
+        (_changed(A[1], PENDING, replace(RUNNING, lease_until=31.2)), "I18 a: a lease of 30 s lasts 30.20 s"),
+        (_changed(A[1], PENDING, replace(RUNNING, lease_until=29.4)), "I18 a: a lease of 30 s lasts 28.40 s"),
+        (_moved(*B[:2], replace(B[2], at=30.9), *B[3:], of=B), "I8 b: taken back 0.10 s before"),
     ],
 )
 def test_every_broken_promise_is_seen(broken: History, told: str) -> None:

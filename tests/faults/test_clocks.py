@@ -1,4 +1,5 @@
-"""Workers whose clocks are wrong by an hour beside one whose clock is right: one clock counts, the database's."""
+"""Workers whose clocks are wrong by an hour, or go back while they work, beside one whose clock is right: one clock
+counts, the database's."""
 
 from __future__ import annotations
 
@@ -20,7 +21,8 @@ from tests.faults.check import check
 from tests.faults.fleet import LEASE, READY, Fleet, wait_for
 
 HOUR = 3600  # seconds
-SKEWS = {"ahead": HOUR, "behind": -HOUR, "right": 0}
+BACK = 90  # seconds by which one clock goes back in the middle of the work
+SKEWS = {"ahead": f"{HOUR:+}s", "behind": f"{-HOUR:+}s", "stepping": "+0s", "right": ""}
 LIBRARY = "usr/lib/*/faketime/libfaketimeMT.so.1"
 # No handler calls time.sleep: under libfaketime 0.9.10 it now and then fails with EINVAL.
 WORK: tuple[tuple[str, int, dict[str, Any], dict[str, Any]], ...] = (
@@ -42,21 +44,26 @@ def library() -> str:
     pytest.skip("libfaketime is not installed: apt-get install faketime")
 
 
-def _loader(library: str, skew: int) -> dict[str, str]:
+def _loader(library: str, skew: Path) -> dict[str, str]:
     # The monotonic clock stays: it is the same for all wrong clocks of this world, and waits are measured by it.
-    return {"LD_PRELOAD": library, "FAKETIME": f"{skew:+d}s", "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
+    told = {"LD_PRELOAD": library, "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
+    return {**told, "FAKETIME_TIMESTAMP_FILE": str(skew), "FAKETIME_CACHE_DURATION": "1"}
 
 
 @pytest.mark.long
 @pytest.mark.timeout(150)
 def test_clocks_wrong_by_an_hour_change_nothing(fleet: Fleet, library: str) -> None:
-    without = _round(fleet, dict.fromkeys(SKEWS, 0), library, "without")
+    without = _round(fleet, dict.fromkeys(SKEWS, ""), library, "without")
     wrong = _round(fleet, SKEWS, library, "with")
     assert wrong == without
     _set_right(fleet)
     found = replace(fleet.history(), lease_seconds=LEASE)
     assert check(found) == []
-    kept = fleet.prove("clocks one hour ahead and behind", outcomes_changed=0, firings=len(found.firings))
+    kept = fleet.prove(
+        "clocks an hour ahead and behind, and one that goes back by 90 s",
+        outcomes_changed=0,
+        firings=len(found.firings),
+    )
     late = [line.at - move.at for line, move in _begun(kept.lines, kept.moves)]
     assert max(map(abs, late)) < 60, "a line was not set right: the test means nothing"
     with fleet.database.read() as conn:
@@ -66,12 +73,13 @@ def test_clocks_wrong_by_an_hour_change_nothing(fleet: Fleet, library: str) -> N
     assert timedelta(0) <= min(beats) <= max(beats) < timedelta(seconds=60)
 
 
-def _round(fleet: Fleet, skews: Mapping[str, int], library: str, name: str) -> list[Outcome]:
+def _round(fleet: Fleet, skews: Mapping[str, str], library: str, name: str) -> list[Outcome]:
     """What became of the same work, in the order in which it was handed in; firings are looked at here."""
-    workers = [
-        fleet.worker("--node-name", f"{who} {name}", loader=_loader(library, skew) if skew else None)
-        for who, skew in skews.items()
-    ]
+    workers = []
+    for who, skew in skews.items():
+        told = fleet.home / f"{who} {name}"
+        told.write_text(skew)
+        workers.append(fleet.worker("--node-name", told.name, loader=_loader(library, told) if skew else None))
     for worker in workers:
         worker.wait_for_line(READY, 40)
     data = {"ledger": str(fleet.ledger)}
@@ -87,6 +95,9 @@ def _round(fleet: Fleet, skews: Mapping[str, int], library: str, name: str) -> l
             return {row[0]: (row[1], row[2], row[3], row[4]) for row in found}
 
     begun = time.monotonic()
+    time.sleep(LEASE / 2)  # what takes longer than a lease runs now
+    if skews["stepping"]:
+        (fleet.home / f"stepping {name}").write_text(f"-{BACK}s")
     wait_for(lambda: len(outcomes()) == len(ids), "all of it ends", 40)
     time.sleep(max(0.0, 10 - (time.monotonic() - begun)))
     with fleet.database.begin() as conn:
@@ -111,14 +122,17 @@ def _prove_firings(fleet: Fleet, name: str) -> None:
 def _set_right(fleet: Fleet) -> None:
     """Handlers told the time by their own clocks: take from each line what its node's was wrong by."""
     with fleet.database.read() as conn:
-        skew_of = {
-            row.id: SKEWS[row.name.split()[0]] if row.name.endswith(" with") else 0
-            for row in conn.execute(select(nodes))
-        }
-    node_of = {(move.task_id, move.after.attempt): move.after.node_id for move in fleet.history().moves}
-    lines = [
-        replace(line, at=line.at - skew_of[str(node_of[line.task_id, line.attempt])]) for line in fleet.history().lines
-    ]
+        names = {row.id: row.name.split() for row in conn.execute(select(nodes))}
+    claims = {(move.task_id, move.after.attempt): move for move in fleet.history().moves if move.after.node_id}
+    lines, back = [], 0
+    for line in fleet.history().lines:
+        claim = claims[line.task_id, line.attempt]
+        who, when = names[str(claim.after.node_id)]
+        skew = {"ahead": HOUR, "behind": -HOUR}.get(who, 0) if when == "with" else 0
+        if (who, when) == ("stepping", "with") and claim.at - line.at > BACK / 2:
+            skew, back = -BACK, back + 1
+        lines.append(replace(line, at=line.at - skew))
+    assert back > 0, "no clock went back while its worker worked: the test means nothing"
     fleet.ledger.write_text("".join(json.dumps(asdict(line)) + "\n" for line in lines))
 
 

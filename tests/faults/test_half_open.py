@@ -20,7 +20,7 @@ from tests.faults.fleet import READY, Fleet, wait_for
 from tests.faults.spoken import CLAIM, LISTEN, RENEW, SETTLE, Act, Trap
 from tests.faults.wire import Wire
 
-LEASE = 15.0  # seconds, as by default: longer than any deadline here
+LEASE = 15.0  # seconds: longer than any deadline here
 POLL = 0.2  # seconds
 SLACK = 1.0  # seconds on a busy machine
 
@@ -99,3 +99,24 @@ def test_a_worker_whose_effect_waits_on_a_dead_link_stops_all_the_same(fleet: Fl
         took = time.monotonic() - begun
         print(f"FIGURE a stop with an effect on a dead link, grace 2 s: {took:.1f} s")
         assert took < 2 + END_AFTER + 1
+
+
+@pytest.mark.long
+@pytest.mark.timeout(120)
+def test_a_worker_that_has_only_dead_links_stops_all_the_same(fleet: Fleet) -> None:
+    """Outcomes, what did not end, the node's row: each of them waits for its own deadline, and all for one."""
+    fleet.make_ledger_table()
+    with Wire(fleet.url) as wire:
+        worker = fleet.ready(database_url=wire.url, grace="2", max_workers="2")
+        fleet.submit("fault.async", 3, seconds=5.0)
+        fleet.submit("fault.work", 2, seconds=1.0, effect="fault.row")
+        fleet.wait_for_lines("begin", 5)
+        wire.silence()
+        time.sleep(1.5)
+        begun = time.monotonic()
+        assert worker.stop() == 0
+        took = time.monotonic() - begun
+        print(f"FIGURE a stop with all links dead, grace 2 s: {took:.1f} s")
+        assert took < 2 + END_AFTER + 1
+    assert fleet.worker("--until-empty", max_async="10").wait(60) == 0
+    fleet.prove("and the rest afterwards", effects=True)

@@ -31,24 +31,38 @@ def test_an_outage_of_four_leases_runs_nothing_twice(
     migrate.upgrade(private_server.url)
     fleet = Fleet(processes, private_server.url, tmp_path)
     patient: dict[str, Any] = {"lease_seconds": "15", "heartbeat_interval": "5"}
-    workers = [fleet.ready("--node-name", f"n{number}", **patient) for number in range(2)]
+    workers = [fleet.ready("--node-name", f"n{number}", port=free_port(), **patient) for number in range(2)]
     fleet.submit("fault.async", 16, options=ONCE, seconds=75.0)
     fleet.submit("fault.work", 4, options=ONCE, seconds=75.0)
     fleet.wait_for_lines("begin", 20)
     private_server.stop("immediate")
     fleet.close()
-    time.sleep(60)
+    refused = _refusals(workers[0].url, 60)
     private_server.start()
     up = time.monotonic()
     fleet.submit("fault.async", 1)
     fleet.wait_for_lines("begin", 21, 30)
     first = time.monotonic() - up
     fleet.wait_until_ended(60)
-    found = fleet.prove("outage of 60 s, lease of 15 s, 20 running", first_claim_after=first)
+    found = fleet.prove("outage of 60 s, lease of 15 s, 20 running", first_claim_after=first, answered_503=refused)
     assert (found.runs, found.lost) == (21, 0), "what still ran was run again"
     assert [worker.exit_code for worker in workers] == [None, None]
     assert [worker.stop() for worker in workers] == [0, 0]
     fleet.close()
+
+
+def _refusals(url: str, seconds: float) -> int:
+    """Ask for that long; returns how often. Each answer is a 503 that says when to come again."""
+    until, times = time.monotonic() + seconds, 0
+    body = {"task_type": "fault.async", "task_data": {}}
+    with httpx2.Client(base_url=url, timeout=30) as http:
+        while time.monotonic() < until:
+            for answer in (http.post("/api/v1/task/execute", json=body), http.get("/api/v1/task/none/status")):
+                assert answer.status_code == 503, answer.text
+                assert int(answer.headers["Retry-After"]) > 0
+                times += 1
+            time.sleep(0.5)
+    return times
 
 
 @pytest.mark.parametrize(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -17,6 +19,7 @@ ROOT = Path(__file__).parents[2]
 PARTS = ("jobrunner", "migrations", "tests", "web", "alembic.ini", "pyproject.toml")
 FAILED = 1  # pytest's exit code where tests failed, and nothing else went wrong
 PATIENCE = 100  # seconds for one of them
+SEEDS = range(1, 8)  # of chaos, until one of them shows what a mutant breaks
 # A mutant that cannot even run is killed by any test, and proves nothing about this one.
 BROKEN = re.compile(r"^E +(Syntax|Name|Import|ModuleNotFound|Attribute|Type)Error\b", re.MULTILINE)
 
@@ -79,6 +82,24 @@ def test_a_mutant_is_killed(mutant: Mutant, tree: Path, postgres_server_url: str
     assert " failed" in told.stdout, told.stdout[-2000:]
     assert not BROKEN.search(told.stdout), f"{mutant.name} cannot run, so it proves nothing:\n{told.stdout[-2000:]}"
     print("\n".join(line for line in told.stdout.splitlines() if line.startswith("E  ")))
+
+
+@pytest.mark.long
+@pytest.mark.timeout(10 * PATIENCE)
+@pytest.mark.parametrize("mutant", [one for one in MUTANTS if one.breaks], ids=lambda mutant: mutant.name)
+def test_a_mutant_is_seen_in_a_history(mutant: Mutant, tree: Path) -> None:
+    _own(tree / "jobrunner" / mutant.file, tree)
+    mutant.plant(tree)
+    seen: Counter[str] = Counter()
+    for seed in SEEDS:
+        command = [sys.executable, "-m", "tests.faults.chaos", "--seed", str(seed)]
+        told = subprocess.run(command, cwd=tree, capture_output=True, text=True, timeout=2 * PATIENCE)
+        violations = json.loads(told.stdout.splitlines()[0])["violations"] if told.stdout else []
+        seen.update(one.split()[0] for one in violations)
+        if seen[mutant.breaks]:
+            break
+    print(f"FIGURE {mutant.name}: seed {seed} breaks {dict(seen)}")
+    assert seen[mutant.breaks], f"{mutant.name} lives: {dict(seen)}\n{told.stderr[-1000:]}"
 
 
 @pytest.mark.long

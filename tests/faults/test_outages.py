@@ -9,6 +9,7 @@ import pytest
 
 from jobrunner.db import migrate
 from tests.faults.fleet import READY, Fleet, events, wait_for
+from tests.faults.spoken import Act
 from tests.faults.wire import Wire
 from tests.postgres import PrivateServer
 from tests.postgres.ending import end_connections
@@ -114,20 +115,27 @@ def test_a_link_that_died_in_silence_is_given_up_within_the_deadline(fleet: Flee
 
 @pytest.mark.ci
 def test_a_start_that_is_broken_off_is_begun_anew(fleet: Fleet) -> None:
-    """The server ends the connection while the schema is looked at, more than once."""
+    """The server ends the connection while the schema is looked at, and twice while the node's row is written."""
     broken_off = 0
 
     def breaking(said: bytes) -> bytes:
         nonlocal broken_off
-        if b"version_num" in said and broken_off < 2:  # the answer that names the schema
+        if b"version_num" in said and broken_off < 1:  # the answer that names the schema
             broken_off += 1
             raise OSError("the link ends here")
         return said
 
-    with Wire(fleet.url, breaking) as wire:
+    def asked(statement: str) -> Act:
+        nonlocal broken_off
+        if "INSERT INTO nodes" in statement and broken_off < 3:
+            broken_off += 1
+            return "told" if broken_off == 2 else "before"
+        return "pass"
+
+    with Wire(fleet.url, breaking, asked=asked) as wire:
         worker = fleet.ready(database_url=wire.url)
-        assert broken_off == len(events(worker, "waiting for the database")) == 2
+        assert broken_off == len(events(worker, "waiting for the database")) == 3
         fleet.submit("fault.work", 2)
         fleet.wait_until_ended()
         assert worker.stop() == 0
-    fleet.prove("a start broken off twice")
+    fleet.prove("a start broken off three times")

@@ -127,8 +127,12 @@ def _wait_for(url: str, log: Path) -> None:
             time.sleep(0.05)
 
 
-@pytest.mark.ci
-def test_pgbouncer_in_transaction_mode(processes: Processes, postgres_url: str, pooled: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "count", [pytest.param(300, marks=pytest.mark.ci), pytest.param(10_000, marks=pytest.mark.long)]
+)
+def test_pgbouncer_in_transaction_mode(
+    processes: Processes, postgres_url: str, pooled: str, tmp_path: Path, count: int
+) -> None:
     """Two workers, whose statements meet on the same two server connections in any order."""
     fleet = Fleet(processes, postgres_url, tmp_path)
     with psycopg.connect(postgres_url.replace("+psycopg", ""), autocommit=True) as plain:
@@ -137,9 +141,9 @@ def test_pgbouncer_in_transaction_mode(processes: Processes, postgres_url: str, 
     client = open_database(pooled)
     fleet.accepted += _use(client, ledger=str(fleet.ledger))
     client.dispose()
-    fleet.submit("fault.async", 300)
+    fleet.submit("fault.async", count)
     fleet.submit("fault.work", 4, seconds=0.1)
-    took = fleet.wait_until_ended(60)
+    took = fleet.wait_until_ended(120)
     fleet.prove(f"PgBouncer in transaction mode, two workers, {took:.1f} s")
     with ExitStack() as both:
         strangers = [

@@ -29,6 +29,7 @@ from jobrunner.queue.views.tasks import (
     tasks_among,
     tasks_page,
 )
+from jobrunner.queue.views.transactions import OpenTransaction, oldest_transaction
 
 __all__ = [
     "AttemptView",
@@ -36,6 +37,7 @@ __all__ = [
     "Health",
     "LogView",
     "NodeView",
+    "OpenTransaction",
     "ScheduleView",
     "TaskView",
     "all_nodes",
@@ -49,6 +51,7 @@ __all__ = [
     "last_firings",
     "now",
     "oldest_due",
+    "oldest_transaction",
     "published_types",
     "running",
     "samples",
