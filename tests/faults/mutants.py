@@ -219,7 +219,6 @@ MUTANTS = (
         '            log.error("outcome refused by the database"',
         '        except Exception as error:\n            log.error("outcome refused by the database"',
         "tests/node/test_settler.py::test_an_outage_costs_no_outcome",
-        "I19",
     ),
     Mutant(
         "submissions whose answer was lost are made again under new ids",
