@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 
 from jobrunner.db.engine import Database
+from jobrunner.db.old_transactions import oldest_transaction
 from jobrunner.logs import get_logger
-from jobrunner.queue import views
 
 OLD = 300.0  # seconds: at 1,000 tasks a second a claim is 1.2 times as dear after ten minutes, and vacuum waits
 AGAIN = 600.0  # seconds between two warnings of the same
@@ -26,7 +26,7 @@ class Alarm:
     def look(self) -> None:
         """Warn of a transaction that is open for too long, and tell when it is gone. Raises DatabaseUnavailable."""
         with self._database.read() as conn:
-            found = views.oldest_transaction(conn, self._old)
+            found = oldest_transaction(conn, self._old)
         moment = time.monotonic()
         if found is None:
             if self._warned is not None:

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from jobrunner.db.undo import undone_where_it_fails
 from jobrunner.errors import HandlerError, InvalidInput
 from jobrunner.execution import capture
 from jobrunner.execution.attempt import failed, perform, perform_async, stopped
@@ -23,7 +24,6 @@ from jobrunner.testing.calls import heard
 from jobrunner.testing.clock import Clock
 from jobrunner.testing.ran import Asked, Ran
 from jobrunner.testing.telling import Told, ToldChannel
-from jobrunner.testing.undo import undone_where_it_fails
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

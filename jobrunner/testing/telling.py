@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from jobrunner.db.undo import undone_where_it_fails
 from jobrunner.errors import HandlerError
 from jobrunner.execution.applied import applied, checked
 from jobrunner.execution.inprocess import refuse_in_loop, refuse_transaction
@@ -20,7 +21,6 @@ from jobrunner.queue.task import LogLine, Outcome
 from jobrunner.testing.calls import Call
 from jobrunner.testing.clock import Clock
 from jobrunner.testing.ran import Asked, Progress
-from jobrunner.testing.undo import undone_where_it_fails
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection

@@ -179,7 +179,8 @@ class Fleet:
     def prove(self, what: str, *, effects: bool = False, **figures: float) -> History:
         """Nothing lost, nothing completed twice, every further run explained; prints the figures."""
         found = self.history(effects=effects)
-        assert check(found) == []
+        violations = check(found)
+        assert not violations, "\n".join(map(str, violations))
         statuses = "/".join(sorted({row.status for row in found.rows}))
         told = "".join(f", {name} {value:.4g}" for name, value in figures.items())
         print(

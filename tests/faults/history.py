@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from sqlalchemy import select, text
@@ -100,7 +100,8 @@ class History:
     """Everything known of a run. What a test does not look at stays empty, or None.
 
     ``effects`` are (task_id, attempt) of each committed effect, ``every`` the seconds between two instants of a
-    schedule, ``counts`` the numbers that people are shown.
+    schedule, ``counts`` the numbers that people are shown. ``alone`` where one process has a file to itself: at its
+    start it takes back at once what a dead one held.
     """
 
     accepted: Sequence[str]
@@ -116,6 +117,7 @@ class History:
     stops: Sequence[Stop] = ()
     exits: Sequence[Exit] = ()
     lease_seconds: float | None = None
+    alone: bool = False
 
     @property
     def lost(self) -> int:
@@ -152,7 +154,8 @@ def read(
         if effects:
             written = [(one[0], one[1]) for one in conn.execute(text("SELECT task_id, attempt FROM ledger"))]
     told = [Firing(one.schedule, one.fire_at.timestamp(), one.task_id, one.skipped, one.manual) for one in fired]
-    return History(accepted, rows, ended, lines(ledger), written, moves=moves, firings=told, every=every, counts=counts)
+    found = History(accepted, rows, ended, lines(ledger), written, moves=moves, firings=told)
+    return replace(found, every=every, counts=counts, alone=database.is_sqlite)
 
 
 def lines(ledger: Path) -> list[Line]:

@@ -95,6 +95,7 @@ def test_what_is_just_allowed_is_not_accused() -> None:
     for lasts in (29.0, 30.0, 30.05):
         assert check(_changed(A[1], PENDING, replace(RUNNING, lease_until=1.0 + lasts))) == []
     assert check(_moved(*B[:2], replace(B[2], at=31.01), *B[3:], of=B)) == []
+    assert check(replace(_moved(*B[:2], replace(B[2], at=20.0), *B[3:], of=B), alone=True)) == []
     for counted in ({"failures": 2}, {"crashes": 2}, {"losses": 9}):
         told = [one for one in check(_spent(**counted)) if one.invariant == "I11"]
         assert told == []

@@ -62,6 +62,7 @@ def test_what_cannot_be_written_is_told_in_a_sentence(alone: Fleet, mounts: Moun
     file = Path(alone.url.removeprefix("sqlite:///")).rename(home / "jobrunner.db")
     (home / "jobrunner.db.lock").touch()
     alone.url = f"sqlite:///{file}"
+    alone.keeps = False  # it cannot
     mounts.read_only(home if closed == "folder" else home / closed)
     start = time.monotonic()
     asked = [alone.worker(port=0), alone.worker(port=0, command="up"), alone.worker("upgrade", command="db")]

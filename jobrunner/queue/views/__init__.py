@@ -29,7 +29,6 @@ from jobrunner.queue.views.tasks import (
     tasks_among,
     tasks_page,
 )
-from jobrunner.queue.views.transactions import OpenTransaction, oldest_transaction
 
 __all__ = [
     "AttemptView",
@@ -37,7 +36,6 @@ __all__ = [
     "Health",
     "LogView",
     "NodeView",
-    "OpenTransaction",
     "ScheduleView",
     "TaskView",
     "all_nodes",
@@ -51,7 +49,6 @@ __all__ = [
     "last_firings",
     "now",
     "oldest_due",
-    "oldest_transaction",
     "published_types",
     "running",
     "samples",
