@@ -1,4 +1,4 @@
-"""Chaos by seed: one in every run of the tests, one more with ``ci``, sixty with ``long``."""
+"""Chaos by seed: one in every run of the tests, three more with ``ci``, sixty with ``long``."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_one_seed(tmp_path: Path, server: PrivateServer) -> None:
 
 
 @pytest.mark.ci
-@pytest.mark.parametrize("seed", range(2, 3))
+@pytest.mark.parametrize("seed", range(2, 5))
 def test_more_seeds(seed: int, tmp_path: Path, server: PrivateServer) -> None:
     _prove(seed, tmp_path, server)
 

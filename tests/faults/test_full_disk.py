@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from tempfile import mkdtemp
 
 import httpx2
 import psycopg
@@ -15,6 +13,7 @@ import pytest
 
 from jobrunner.db import migrate
 from tests.faults.fleet import LEASE, Fleet, wait_for
+from tests.faults.small_disk import small_disk
 from tests.postgres import PrivateServer
 from tests.postgres.standby import ask
 from tests.processes import Processes, free_port
@@ -30,28 +29,12 @@ pytestmark = [pytest.mark.long, pytest.mark.timeout(120)]
 @pytest.fixture
 def small(private_server: PrivateServer) -> Iterator[str]:
     """The URL of a database whose tables lie on a file system of their own, of a few megabytes."""
-    folder = Path(mkdtemp(prefix="jrpg-small-", dir="/tmp"))
-    folder.chmod(0o755)
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", f"size={SIZE}m,mode=777", "tmpfs", folder], capture_output=True, check=False
-    )
-    if mounted.returncode:
-        folder.rmdir()
-        pytest.skip(f"a small file system cannot be mounted here: {mounted.stderr.decode().strip()}")
-    try:
-        inside = folder / "space"
-        inside.mkdir()
-        owner = private_server.data.stat()
-        subprocess.run(["chown", f"{owner.st_uid}:{owner.st_gid}", inside], check=True)
-        inside.chmod(0o700)
+    with small_disk(private_server, SIZE) as inside:
         ask(private_server, [f"CREATE TABLESPACE small LOCATION '{inside}'", "CREATE DATABASE jobs TABLESPACE small"])
         url = private_server.url_of("jobs")
         migrate.upgrade(url)
         yield url
         private_server.stop("fast")
-    finally:
-        subprocess.run(["umount", "-l", folder], check=True)
-        folder.rmdir()
 
 
 def _fill(url: str) -> None:

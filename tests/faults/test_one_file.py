@@ -29,7 +29,7 @@ def test_a_second_process_is_refused_with_the_way_out(alone: Fleet) -> None:
 
 
 @pytest.mark.parametrize(
-    "kills", [3, pytest.param(20, marks=pytest.mark.ci), pytest.param(500, marks=pytest.mark.long)]
+    "kills", [3, pytest.param(10, marks=pytest.mark.ci), pytest.param(500, marks=pytest.mark.long)]
 )
 @pytest.mark.timeout(3_000)
 def test_kills_in_the_middle_of_writes_leave_a_sound_file(alone: Fleet, kills: int) -> None:
