@@ -12,7 +12,7 @@ from jobrunner.errors import Cancel, DatabaseUnavailable, HandlerError, LeaseLos
 from jobrunner.execution.applied import applied
 from jobrunner.execution.attempt import completed, failed
 from jobrunner.handlers.context import Context
-from jobrunner.handlers.effects import run_effect
+from jobrunner.handlers.effects import EFFECT_DEADLINE, run_effect
 from jobrunner.queue.task import Lease, Outcome, Status, Task
 from jobrunner.settings.failpoints import hit
 
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     from jobrunner.db.engine import Database
 
-EFFECT_DEADLINE = 60.0  # seconds: a dead link must not hold a handler for as long as the handler may take
 OWN_IDLE = 60.0  # seconds that a handler may think between two statements of its own transaction
 LOST = "another attempt owns this task now, or it ended; what was written here was undone"
 

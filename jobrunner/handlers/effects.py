@@ -11,6 +11,8 @@ from jobrunner.handlers import registry
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
+EFFECT_DEADLINE = 60.0  # seconds of its transaction: a dead link must not hold a handler for as long as that may take
+
 Effect = Callable[["Connection", list[Any]], Any]
 _E = TypeVar("_E", bound=Effect)
 

@@ -10,6 +10,7 @@ from sqlalchemy import Connection
 from jobrunner.db.engine import Database
 from jobrunner.errors import LeaseLost
 from jobrunner.execution.applied import applied
+from jobrunner.handlers.effects import EFFECT_DEADLINE
 from jobrunner.queue import store
 from jobrunner.queue.task import Lease, LogLine
 
@@ -45,7 +46,7 @@ class Gathered:
 
     def apply(self, lease: Lease, effect: str, rows: list[Any]) -> Any:
         """Run an effect in a transaction that commits only while the lease holds; raises LeaseLost."""
-        with self._database.begin(deadline=60.0, free=True) as conn:
+        with self._database.begin(deadline=EFFECT_DEADLINE, free=True) as conn:
             value = applied(conn, effect, rows)
             if not store.holds(conn, lease):
                 raise LeaseLost("another attempt owns this task now, or it ended; what the effect wrote was undone")

@@ -14,6 +14,7 @@ from jobrunner.db.engine import Database
 from jobrunner.db.notes import ENDED
 from jobrunner.errors import DatabaseUnavailable
 from jobrunner.handlers import run_effect
+from jobrunner.handlers.effects import EFFECT_DEADLINE
 from jobrunner.logs import get_logger
 from jobrunner.node.lane import Fate, Lane, Settlement
 from jobrunner.node.reports import Gathered
@@ -25,7 +26,6 @@ from jobrunner.settings.failpoints import hit
 
 __all__ = ["Fate", "Settler"]
 
-EFFECT_DEADLINE = 60.0  # seconds
 EFFECT_TRIES = 5  # of an outcome whose effects cannot be written although the database answers
 REPORT_EVERY = 0.5  # seconds between two writes of progress and logs
 

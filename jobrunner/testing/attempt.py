@@ -16,9 +16,9 @@ from jobrunner.db.engine import Database, open_database
 from jobrunner.db.tables import tasks
 from jobrunner.db.types import db_now
 from jobrunner.execution.attempt import perform, perform_async, with_delay
-from jobrunner.execution.own_database import EFFECT_DEADLINE
 from jobrunner.handlers import Context, registry
 from jobrunner.handlers.declare import Handler
+from jobrunner.handlers.effects import EFFECT_DEADLINE
 from jobrunner.queue import store
 from jobrunner.queue.task import Ending, Lease, Outcome, Status, Task
 from jobrunner.testing.calls import Call, heard, write_call

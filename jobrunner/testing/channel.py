@@ -10,11 +10,12 @@ from typing import Any
 from jobrunner.db.engine import Database
 from jobrunner.errors import HandlerError
 from jobrunner.execution.inprocess import refuse_in_loop, refuse_transaction
-from jobrunner.execution.own_database import EFFECT_DEADLINE, OwnDatabase
+from jobrunner.execution.own_database import OwnDatabase
 from jobrunner.execution.quota import Quota
 from jobrunner.handlers import Context
 from jobrunner.handlers.context import Transaction
 from jobrunner.handlers.declare import Handler
+from jobrunner.handlers.effects import EFFECT_DEADLINE
 from jobrunner.node.reports import Gathered
 from jobrunner.queue.task import LogLine, Outcome, Task
 from jobrunner.testing.steps import Steps
