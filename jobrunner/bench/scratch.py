@@ -127,7 +127,7 @@ class Scratch:
         try:
             self.admin.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(self.schema)))
         except psycopg.errors.InsufficientPrivilege as error:
-            what = f"GRANT CREATE ON DATABASE {url.database} TO {url.username}"
+            what = f"GRANT CREATE ON DATABASE {self.admin.info.dbname} TO {self.admin.info.user}"
             raise SettingsError(
                 f"database_url: a bench makes a schema of its own; {error}. Its owner can say {what}"
             ) from error

@@ -52,7 +52,8 @@ def bench(
     from jobrunner.bench.run import run
 
     for number in _STOPS:
-        signal.signal(number, _interrupted)
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup has it for SIGHUP
+            signal.signal(number, _interrupted)
     report = run(settings, wanted, scale)
     if as_json:
         document(report)

@@ -12,6 +12,8 @@ SELECT * FROM (
            concat('process ', pid, ' of ', usename, ' (', application_name, '), ', state) AS who
     FROM pg_stat_activity
     WHERE datname = current_database() AND coalesce(backend_xmin, backend_xid) IS NOT NULL
+        AND backend_type = 'client backend'
+        AND pid NOT IN (SELECT pid FROM pg_stat_progress_vacuum)  -- a vacuum keeps no other from its work
     UNION ALL
     SELECT extract(epoch FROM clock_timestamp() - prepared)::float, 'the prepared transaction ' || gid
     FROM pg_prepared_xacts WHERE database = current_database()

@@ -40,6 +40,7 @@ DUTY_CONNECTIONS = 1  # where nothing but the duties needs one: they take turns
 DATABASE_WITHIN = 30.0  # seconds that a starting process waits for its database
 GOODBYE_AFTER = RELEASE_DEADLINE + 5.0  # seconds after the grace at which a loop that does not end is left to itself
 END_AFTER = GOODBYE_AFTER + 5.0  # ... at which the process ends, whatever it waits for: a dead link held one for 37 s
+LAST_WORDS = 1.0  # seconds in which a process that ends by force may say so
 LOOK_EVERY = 0.5  # seconds after which the main thread wakes: only then does it see a signal that another one caught
 WORKER_ENDED, SERVER_ENDED, SIGNAL = "worker ended", "server ended", "signal"
 
@@ -77,6 +78,8 @@ def run(settings: Settings, plan: Plan) -> int:
     _own_signals(inbox)
     load_handlers(settings.handlers)
     with ExitStack() as parts:
+        alarm = _Alarm()
+        parts.callback(alarm.cancel)  # after all else: whatever is left to close may wait as well
         connections = CONNECTIONS if plan.works else DUTY_CONNECTIONS
         database = open_database(settings.url, pool_size=connections)
         lock = FileLock(database.url.database or "")
@@ -90,7 +93,7 @@ def run(settings: Settings, plan: Plan) -> int:
             lock.tell(server.url)
         if not _patiently(partial(_prepare_schema, database, settings, plan), inbox):
             return 0
-        return _run(settings, plan, database, server, inbox, parts)
+        return _run(settings, plan, database, server, inbox, parts, alarm)
 
 
 def _let_go(database: Database, lock: FileLock) -> None:
@@ -105,6 +108,7 @@ def _run(
     server: Server | None,
     inbox: queue.SimpleQueue[str],
     parts: ExitStack,
+    alarm: _Alarm,
 ) -> int:
     works: list[Work] = []  # one, once it is made, in a process that works
 
@@ -139,8 +143,6 @@ def _run(
     log.info("ready", role=plan.role, url=process.url, node=process.identity.id if process.identity else None)
     if plan.on_ready is not None:
         threading.Thread(target=plan.on_ready, args=(process,), name="on-ready", daemon=True).start()
-    alarm = _Alarm(process)
-    parts.callback(alarm.cancel)
     reason = _supervise(process, work, alarm)
     ticking.stop()
     code = process.exit_code
@@ -159,17 +161,20 @@ def _run(
 
 
 class _Alarm:
-    """Ends the process at the latest so many seconds after it was last set."""
+    """Ends the process at the earliest of the moments that it was set to, unless it is cancelled before."""
 
-    def __init__(self, process: Process) -> None:
-        self._process = process
+    def __init__(self) -> None:
+        self._at = float("inf")
         self._timer: threading.Timer | None = None
 
-    def set(self, seconds: float) -> None:
-        self.cancel()
-        self._timer = threading.Timer(seconds, lambda: _end_by_force(self._process.exit_code, "it would not end"))
-        self._timer.daemon = True
-        self._timer.start()
+    def set(self, seconds: float, process: Process) -> None:
+        at = time.monotonic() + seconds
+        if at < self._at:  # a later signal hurries, and puts nothing off
+            self.cancel()
+            self._at = at
+            self._timer = threading.Timer(seconds, lambda: _end_by_force(process.exit_code, "it would not end"))
+            self._timer.daemon = True
+            self._timer.start()
 
     def cancel(self) -> None:
         if self._timer is not None:
@@ -181,26 +186,26 @@ def _supervise(process: Process, work: Work | None, alarm: _Alarm) -> str:
     reason = ""
     grace_ends = deadline = float("inf")
     while True:
-        try:
+        told = ""
+        with suppress(queue.Empty):
             told = process.inbox.get(timeout=LOOK_EVERY)
-        except queue.Empty:
-            moment = time.monotonic()
-            if moment > deadline or (moment > grace_ends and work is not None and work.stalled()):
-                log.error("the worker's loop does not end; ending the process")
-                return reason
+        moment = time.monotonic()
+        if moment > deadline or (moment > grace_ends and work is not None and work.stalled()):
+            log.error("the worker's loop does not end; ending the process")
+            return reason
+        if not told:
             continue
         if told == SERVER_ENDED and not reason:
             process.exit_code = 1
         hurry = bool(reason) and told.startswith(SIGNAL)
-        if hurry or not reason:
-            alarm.set(END_AFTER + (0.0 if hurry or told == WORKER_ENDED else process.settings.grace))
+        grace = 0.0 if hurry or told == WORKER_ENDED else process.settings.grace
+        alarm.set(grace + END_AFTER, process)
         if told == WORKER_ENDED or work is None:
             return reason or told
         reason = reason or told
         process.draining = True
         work.drain(reason, hurry=hurry)
-        grace = 0.0 if hurry else process.settings.grace
-        grace_ends = min(grace_ends, time.monotonic() + grace)
+        grace_ends = min(grace_ends, moment + grace)
         deadline = min(deadline, grace_ends + GOODBYE_AFTER)
 
 
@@ -291,8 +296,14 @@ def _patiently(prepare: Callable[[], None], inbox: queue.SimpleQueue[str]) -> bo
 
 def _end_by_force(code: int, why: str) -> None:
     """A handler that never yields, or a dead link, holds a thread that nothing in this process can end."""
-    log.warning("leaving a thread behind", why=why, code=code)
-    logging.shutdown()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
+    # Before a word: a log that nobody reads any more holds whoever writes into it.
+    last = threading.Timer(LAST_WORDS, os._exit, (code,))
+    last.daemon = True
+    last.start()
+    try:
+        log.warning("leaving a thread behind", why=why, code=code)
+        logging.shutdown()
+        sys.stdout.flush()
+        sys.stderr.flush()
+    finally:
+        os._exit(code)

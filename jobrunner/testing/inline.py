@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from jobrunner.db.undo import undone_where_it_fails
+from jobrunner.db.undo import refuse_autocommit, undone_where_it_fails
 from jobrunner.errors import HandlerError, InvalidInput
 from jobrunner.execution import capture
 from jobrunner.execution.attempt import failed, perform, perform_async, stopped
@@ -56,9 +56,12 @@ def run(
     ``conn`` all other effects, those of a completed task's ``ctx.on_complete`` too, are run on that connection, in a
     transaction that the caller ends, and undone where they fail; ``ctx.transaction()`` gives it to plain functions.
 
-    Raises HandlerError where the handler or an effect of ``answers`` is not registered.
+    Raises HandlerError where the handler or an effect of ``answers`` is not registered, and where ``conn`` is in
+    AUTOCOMMIT.
     """
     found = _handler(handler)
+    if conn is not None:
+        refuse_autocommit(conn)
     given = {effect_name(effect): answer for effect, answer in (answers or {}).items()}
     told = Told(clock or Clock())
     channel = ToldChannel(found, told, cancelled, given, conn)

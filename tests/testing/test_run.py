@@ -238,6 +238,18 @@ def test_what_a_failed_effect_wrote_is_undone_and_the_rest_is_the_callers(where:
         assert _lines(conn) == []
 
 
+@pytest.mark.parametrize("kind", ["sqlite", "postgres"])
+def test_a_connection_that_commits_by_itself_is_refused(request: pytest.FixtureRequest, kind: str) -> None:
+    url = request.getfixturevalue(f"{kind}_url")
+    engine = create_engine(url.replace("postgresql:", "postgresql+psycopg:"))
+    with engine.connect() as conn:
+        assert run(order, {"item": "tea"}, conn=conn).status == "completed"
+        conn.rollback()
+        with pytest.raises(HandlerError, match="commits each statement by itself"):
+            run(order, {"item": "tea"}, conn=conn.execution_options(isolation_level="AUTOCOMMIT"))
+    engine.dispose()
+
+
 def test_a_cancel_from_now_on_is_seen() -> None:
     def asked(told: Told) -> bool:
         return len(told.progress) >= 3
