@@ -15,9 +15,7 @@ if TYPE_CHECKING:
 
 NAMES = ("drain", "latency", "roundtrip", "enqueue", "children", "api", "growth", "snapshot", "idle")
 _ON_POSTGRESQL = ("snapshot",)
-_STOPS = tuple(
-    getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)
-)  # HUP: a closed terminal
+_STOPS = ("SIGTERM", "SIGHUP")  # the second of a terminal that closes; Windows has none
 
 Names = Annotated[list[str] | None, typer.Argument(metavar="[NAMES]...", help=f"Some of: {', '.join(NAMES)}.")]
 Tasks = Annotated[int | None, typer.Option(min=1, help="Tasks to drain, requests to post (default: 20000, 10000).")]
@@ -51,7 +49,7 @@ def bench(
     from jobrunner.bench.report import HEADERS, rows
     from jobrunner.bench.run import run
 
-    for number in _STOPS:
+    for number in (getattr(signal, name) for name in _STOPS if hasattr(signal, name)):
         if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup has it for SIGHUP
             signal.signal(number, _interrupted)
     report = run(settings, wanted, scale)

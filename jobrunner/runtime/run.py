@@ -78,8 +78,8 @@ def run(settings: Settings, plan: Plan) -> int:
     _own_signals(inbox)
     load_handlers(settings.handlers)
     with ExitStack() as parts:
-        alarm = _Alarm()
-        parts.callback(alarm.cancel)  # after all else: whatever is left to close may wait as well
+        forced_end = _ForcedEnd()
+        parts.callback(forced_end.cancel)  # after all else: whatever is left to close may wait as well
         connections = CONNECTIONS if plan.works else DUTY_CONNECTIONS
         database = open_database(settings.url, pool_size=connections)
         lock = FileLock(database.url.database or "")
@@ -93,7 +93,7 @@ def run(settings: Settings, plan: Plan) -> int:
             lock.tell(server.url)
         if not _patiently(partial(_prepare_schema, database, settings, plan), inbox):
             return 0
-        return _run(settings, plan, database, server, inbox, parts, alarm)
+        return _run(settings, plan, database, server, inbox, parts, forced_end)
 
 
 def _let_go(database: Database, lock: FileLock) -> None:
@@ -108,7 +108,7 @@ def _run(
     server: Server | None,
     inbox: queue.SimpleQueue[str],
     parts: ExitStack,
-    alarm: _Alarm,
+    forced_end: _ForcedEnd,
 ) -> int:
     works: list[Work] = []  # one, once it is made, in a process that works
 
@@ -143,7 +143,7 @@ def _run(
     log.info("ready", role=plan.role, url=process.url, node=process.identity.id if process.identity else None)
     if plan.on_ready is not None:
         threading.Thread(target=plan.on_ready, args=(process,), name="on-ready", daemon=True).start()
-    reason = _supervise(process, work, alarm)
+    reason = _supervise(process, work, forced_end)
     ticking.stop()
     code = process.exit_code
     process.draining = True  # for those who wait at the server: it ends when they have their answers
@@ -160,7 +160,7 @@ def _run(
     return code
 
 
-class _Alarm:
+class _ForcedEnd:
     """Ends the process at the earliest of the moments that it was set to, unless it is cancelled before."""
 
     def __init__(self) -> None:
@@ -181,7 +181,7 @@ class _Alarm:
             self._timer.cancel()
 
 
-def _supervise(process: Process, work: Work | None, alarm: _Alarm) -> str:
+def _supervise(process: Process, work: Work | None, forced_end: _ForcedEnd) -> str:
     """Wait for the end, and see to it that it comes. Returns the reason."""
     reason = ""
     grace_ends = deadline = float("inf")
@@ -199,7 +199,7 @@ def _supervise(process: Process, work: Work | None, alarm: _Alarm) -> str:
             process.exit_code = 1
         hurry = bool(reason) and told.startswith(SIGNAL)
         grace = 0.0 if hurry or told == WORKER_ENDED else process.settings.grace
-        alarm.set(grace + END_AFTER, process)
+        forced_end.set(grace + END_AFTER, process)
         if told == WORKER_ENDED or work is None:
             return reason or told
         reason = reason or told

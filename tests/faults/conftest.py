@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from jobrunner.db import migrate
 from tests.faults.fleet import Fleet
+from tests.postgres import PrivateServer
 from tests.processes import Processes
 
 
@@ -15,6 +17,15 @@ from tests.processes import Processes
 def fleet(postgres_url: str, processes: Processes, tmp_path: Path) -> Iterator[Fleet]:
     """Workers on a PostgreSQL database of their own."""
     made = Fleet(processes, postgres_url, tmp_path)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def apart(private_server: PrivateServer, processes: Processes, tmp_path: Path) -> Iterator[Fleet]:
+    """Workers on ``private_server``, which a test may stop: nobody else is on it."""
+    migrate.upgrade(private_server.url)
+    made = Fleet(processes, private_server.url, tmp_path)
     yield made
     made.close()
 

@@ -22,6 +22,7 @@ def small_disk(server: PrivateServer, megabytes: int) -> Iterator[Path]:
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", size, "tmpfs", mount], capture_output=True, check=False)
     if mounted.returncode:
         mount.rmdir()
+        # Only root may mount, and not in every container.
         pytest.skip(f"a small file system cannot be mounted here: {mounted.stderr.decode().strip()}")
     try:
         folder = mount / "space"

@@ -10,11 +10,9 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from jobrunner.db import migrate
 from tests.faults.fleet import LEASE, Fleet, events, wait_for
 from tests.faults.small_disk import small_disk
 from tests.postgres import PrivateServer
-from tests.processes import Processes
 
 SIZE = 80  # megabytes, of which four segments of the log take 64
 AWAY = 4 * LEASE  # seconds
@@ -22,16 +20,12 @@ AWAY = 4 * LEASE  # seconds
 
 @pytest.mark.long
 @pytest.mark.timeout(120)
-def test_a_server_that_panics_for_want_of_room_is_waited_for(
-    private_server: PrivateServer, processes: Processes, tmp_path: Path
-) -> None:
-    migrate.upgrade(private_server.url)
+def test_a_server_that_panics_for_want_of_room_is_waited_for(apart: Fleet, private_server: PrivateServer) -> None:
     with small_disk(private_server, SIZE) as inside:
         log = _move_log(private_server, inside)
-        fleet = Fleet(processes, private_server.url, tmp_path)
-        workers = [fleet.ready("--node-name", f"n{number}") for number in range(2)]
-        fleet.submit("fault.async", 20, seconds=AWAY + 6.0)
-        fleet.wait_for_lines("begin", 20)
+        workers = [apart.ready("--node-name", f"n{number}") for number in range(2)]
+        apart.submit("fault.async", 20, seconds=AWAY + 6.0)
+        apart.wait_for_lines("begin", 20)
         filler = inside / "filler"
         with suppress(OSError), filler.open("wb") as file:
             while True:
@@ -43,17 +37,17 @@ def test_a_server_that_panics_for_want_of_room_is_waited_for(
             lambda: "No space left on device" in private_server.log and private_server.pid is None, "it is gone", 40
         )
         assert "PANIC" in private_server.log
-        fleet.close()
+        apart.close()
         time.sleep(AWAY)
         filler.unlink()
         private_server.restart()
         up = time.monotonic()
-        fleet.wait_until_ended(60)
-        found = fleet.prove("the log's disk full, the server away", drained_after=time.monotonic() - up)
+        apart.wait_until_ended(60)
+        found = apart.prove("the log's disk full, the server away", drained_after=time.monotonic() - up)
         assert found.lost == 0, "what still ran was run again"
         assert all(events(worker, "database lost") for worker in workers)
         assert [worker.stop() for worker in workers] == [0, 0]
-        fleet.close()
+        apart.close()
         private_server.stop("fast")
         assert log.is_symlink()
 

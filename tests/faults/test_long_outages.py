@@ -6,49 +6,43 @@ import random
 import threading
 import time
 from collections import Counter
-from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
 
-from jobrunner.db import migrate
 from tests.faults.fleet import READY, Fleet, wait_for
 from tests.faults.spoken import Act
 from tests.faults.wire import Wire
 from tests.postgres import PrivateServer
 from tests.postgres.ending import end_connections
-from tests.processes import Processes, free_port
+from tests.processes import free_port
 
 ONCE = {"max_attempts": 1}  # the database's absence is no failure of a task: one try is enough
 
 
 @pytest.mark.long
 @pytest.mark.timeout(240)
-def test_an_outage_of_four_leases_runs_nothing_twice(
-    private_server: PrivateServer, processes: Processes, tmp_path: Path
-) -> None:
-    migrate.upgrade(private_server.url)
-    fleet = Fleet(processes, private_server.url, tmp_path)
+def test_an_outage_of_four_leases_runs_nothing_twice(apart: Fleet, private_server: PrivateServer) -> None:
     patient: dict[str, Any] = {"lease_seconds": "15", "heartbeat_interval": "5"}
-    workers = [fleet.ready("--node-name", f"n{number}", port=free_port(), **patient) for number in range(2)]
-    fleet.submit("fault.async", 16, options=ONCE, seconds=75.0)
-    fleet.submit("fault.work", 4, options=ONCE, seconds=75.0)
-    fleet.wait_for_lines("begin", 20)
+    workers = [apart.ready("--node-name", f"n{number}", port=free_port(), **patient) for number in range(2)]
+    apart.submit("fault.async", 16, options=ONCE, seconds=75.0)
+    apart.submit("fault.work", 4, options=ONCE, seconds=75.0)
+    apart.wait_for_lines("begin", 20)
     private_server.stop("immediate")
-    fleet.close()
+    apart.close()
     refused = _refusals(workers[0].url, 60)
     private_server.start()
     up = time.monotonic()
-    fleet.submit("fault.async", 1)
-    fleet.wait_for_lines("begin", 21, 30)
+    apart.submit("fault.async", 1)
+    apart.wait_for_lines("begin", 21, 30)
     first = time.monotonic() - up
-    fleet.wait_until_ended(60)
-    found = fleet.prove("outage of 60 s, lease of 15 s, 20 running", first_claim_after=first, answered_503=refused)
+    apart.wait_until_ended(60)
+    found = apart.prove("outage of 60 s, lease of 15 s, 20 running", first_claim_after=first, answered_503=refused)
     assert (found.runs, found.lost) == (21, 0), "what still ran was run again"
     assert [worker.exit_code for worker in workers] == [None, None]
     assert [worker.stop() for worker in workers] == [0, 0]
-    fleet.close()
+    apart.close()
 
 
 def _refusals(url: str, seconds: float) -> int:
@@ -72,29 +66,25 @@ def _refusals(url: str, seconds: float) -> int:
         pytest.param(600, marks=[pytest.mark.long, pytest.mark.timeout(900)]),
     ],
 )
-def test_crash_after_crash_loses_nothing(
-    private_server: PrivateServer, processes: Processes, tmp_path: Path, seconds: int
-) -> None:
-    migrate.upgrade(private_server.url)
-    fleet = Fleet(processes, private_server.url, tmp_path)
-    fleet.make_ledger_table()
-    workers = [fleet.ready("--node-name", f"n{number}") for number in range(2)]
+def test_crash_after_crash_loses_nothing(apart: Fleet, private_server: PrivateServer, seconds: int) -> None:
+    apart.make_ledger_table()
+    workers = [apart.ready("--node-name", f"n{number}") for number in range(2)]
     chance = random.Random(7)
     begun, crashes = time.monotonic(), 0
     while time.monotonic() - begun < seconds:
-        fleet.submit("fault.async", 60, options=ONCE, seconds=0.05, effect="fault.row")
-        fleet.submit("fault.work", 10, options=ONCE, seconds=0.1, effect="fault.row")
+        apart.submit("fault.async", 60, options=ONCE, seconds=0.05, effect="fault.row")
+        apart.submit("fault.work", 10, options=ONCE, seconds=0.1, effect="fault.row")
         time.sleep(chance.uniform(0.5, 1.5) if seconds < 60 else chance.uniform(5.0, 40.0))
         private_server.restart("immediate")
         crashes += 1
-        fleet.close()
+        apart.close()
     up = time.monotonic()
-    fleet.wait_until_ended(60)
-    found = fleet.prove(f"{crashes} crashes in {seconds} s", effects=True, drained_after=time.monotonic() - up)
+    apart.wait_until_ended(60)
+    found = apart.prove(f"{crashes} crashes in {seconds} s", effects=True, drained_after=time.monotonic() - up)
     assert crashes >= 3
     assert {row.status for row in found.rows} == {"completed"}
     assert [worker.stop() for worker in workers] == [0, 0]
-    fleet.close()
+    apart.close()
 
 
 @pytest.mark.long
