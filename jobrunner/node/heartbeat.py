@@ -96,7 +96,9 @@ class Heartbeat:
             moment = time.monotonic()
             if self._look_now or moment >= renew_due:
                 self._look_now = False
-                renew_due = moment + (self._lease_seconds / 3 if self._try(self._renew) else RETRY)
+                # Where nothing is held nobody was asked, and nothing is known of the database.
+                fine = not self._held.leases() or self._try(self._renew)
+                renew_due = moment + (self._lease_seconds / 3 if fine else RETRY)
             if moment >= beat_due:
                 beat_due = moment + (self._identity.heartbeat_interval if self._try(self._beat) else RETRY)
 

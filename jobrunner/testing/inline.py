@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +23,7 @@ from jobrunner.queue.verdict import decide
 from jobrunner.testing.calls import heard
 from jobrunner.testing.clock import Clock
 from jobrunner.testing.ran import Asked, Ran
-from jobrunner.testing.telling import Told, ToldChannel
+from jobrunner.testing.telling import Told, ToldChannel, answered
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,13 +52,15 @@ def run(
     told so far, says True. ``clock`` stamps progress and log lines.
 
     An effect that ``ctx.apply`` asks for is written down. It answers with what ``answers`` has for it, by name or as
-    the effect itself: a JSON value, or a function that gets the rows and returns or raises; without any, None. With
-    ``conn`` all other effects, those of a completed task's ``ctx.on_complete`` too, are run on that connection, in a
+    the effect itself: a JSON value, or a function that gets the rows and returns or raises; without any, None. What a
+    completed task's ``ctx.on_complete`` asks for is answered alike. With ``conn`` all other effects, those of a completed task's ``ctx.on_complete`` too, are run on that connection, in a
     transaction that the caller ends, and undone where they fail; ``ctx.transaction()`` gives it to plain functions.
 
     Raises HandlerError where the handler or an effect of ``answers`` is not registered, and where ``conn`` is in
     AUTOCOMMIT.
     """
+    if payload is not None and not isinstance(payload, Mapping):
+        raise TypeError(f"payload is a mapping of the handler's arguments by name, not {payload!r}")
     found = _handler(handler)
     if conn is not None:
         refuse_autocommit(conn)
@@ -146,12 +148,14 @@ def _ended(channel: ToldChannel, outcome: Outcome, answers: Mapping[str, Any], c
         return channel.settled
     if channel.cancelled:
         return Outcome(Ending.CANCELLED, error=stopped(Ending.CANCELLED, 0), traceback=outcome.traceback)
-    if conn is None or outcome.ending is not Ending.COMPLETED:
+    if outcome.ending is not Ending.COMPLETED:
         return outcome
     try:
-        with undone_where_it_fails(conn):
+        with undone_where_it_fails(conn) if conn is not None else nullcontext():
             for name, rows in outcome.effects:
-                if name not in answers:
+                if name in answers:
+                    answered(name, answers[name], rows)
+                elif conn is not None:
                     run_effect(conn, name, rows)
     except Exception as error:  # noqa: BLE001  effects are the handler's code: theirs is the attempt's failure
         return failed(error)

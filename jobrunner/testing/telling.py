@@ -79,8 +79,7 @@ class ToldChannel:
             refuse_in_loop()
         self._told.applied.append(Asked(effect, rows))
         if effect in self._answers:
-            answer = self._answers[effect]
-            return checked(effect, answer(rows) if callable(answer) else answer)
+            return answered(effect, self._answers[effect], rows)
         if self._conn is None:
             return None
         with undone_where_it_fails(self._conn):
@@ -100,10 +99,17 @@ class ToldChannel:
         with undone_where_it_fails(conn):
             yield opened
             for name, rows in opened.outcome.effects if opened.outcome is not None else ():
-                if name not in self._answers:
+                if name in self._answers:
+                    answered(name, self._answers[name], rows)
+                else:
                     run_effect(conn, name, rows)
         if opened.outcome is not None:
             self.settled = replace(opened.outcome, effects=())
+
+
+def answered(effect: str, answer: Any, rows: list[Any]) -> Any:
+    """What a test has an effect say, or raise."""
+    return checked(effect, answer(rows) if callable(answer) else answer)
 
 
 def in_loop() -> bool:

@@ -20,6 +20,7 @@ from jobrunner.node.host import Figures, Host
 from jobrunner.node.state import Identity, State
 from jobrunner.queue.store import Renewal
 from tests.both_databases.moves import add, take
+from tests.faults.wire import Wire
 
 
 class _Odd(Host):
@@ -102,3 +103,34 @@ def _beat_at(url: str) -> object:
         found = conn.execute(select(nodes.c.heartbeat_at)).scalar_one()
     database.dispose()
     return found
+
+
+def test_who_holds_nothing_learns_nothing_of_the_database(
+    postgres_url: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It said each second that the database was back, all through an outage."""
+    caplog.set_level("INFO", "jobrunner.node.heartbeat")
+    identity = Identity("n", slots=1, types=(), queues=None, address=None, heartbeat_interval=0.1)
+    with Wire(postgres_url) as wire:
+        database = open_database(wire.url)
+        beating = Heartbeat(
+            database,
+            identity,
+            State(),
+            Held(),
+            Host(tmp_path),
+            lease_seconds=0.3,
+            types=[],
+            renewed=lambda _found: None,
+        )
+        beating.start()
+    deadline = time.monotonic() + 10
+    while not caplog.records:
+        assert time.monotonic() < deadline, "it did not notice"
+        time.sleep(0.05)
+    time.sleep(2.5 * heartbeat.RETRY)
+    beating.stop("test")
+    told = [record.getMessage() for record in caplog.records]
+    assert sum("database lost" in one for one in told) == 1, told
+    assert not any("database is back" in one for one in told), told
+    database.close()

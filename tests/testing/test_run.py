@@ -91,6 +91,11 @@ def fails_in_the_end(ctx: Context) -> None:
     ctx.on_complete(fail, [])
 
 
+@task("run in the end")
+def in_the_end(ctx: Context) -> None:
+    ctx.on_complete(add, ["end"])
+
+
 @effect("run add, then fail")
 def add_then_fail(conn: Connection, rows: list[Any]) -> None:
     add(conn, rows)
@@ -200,6 +205,22 @@ def test_an_answer_may_be_an_error() -> None:
     ran = run(add_lines, {"names": ["tea"]}, answers={add: lost})
     assert (ran.status, ran.ending) == ("pending", Ending.LOST)
     assert "cannot be told to its handler" in (run(add_lines, {"names": []}, answers={add: object()}).error or "")
+
+
+def test_an_answer_that_raises_fails_what_completes_too() -> None:
+    def broken(rows: list[Any]) -> None:
+        raise ValueError(f"no shelf for {rows}")
+
+    ran = run(add_lines, {"names": ["tea"]}, answers={add: broken})
+    assert (ran.status, ran.error) == ("pending", "no shelf for ['tea']")
+    ran = run(in_the_end, answers={add: broken})
+    assert (ran.status, ran.error) == ("pending", "no shelf for ['end']")
+    assert run(in_the_end, answers={add: 1}).status == "completed"
+
+
+def test_a_payload_that_is_no_mapping_is_refused() -> None:
+    with pytest.raises(TypeError, match="by name, not 'tea'"):
+        run(order, "tea")  # type: ignore[arg-type]
 
 
 def test_effects_run_on_a_connection_of_the_test(conn: Connection) -> None:
