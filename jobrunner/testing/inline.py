@@ -53,8 +53,9 @@ def run(
 
     An effect that ``ctx.apply`` asks for is written down. It answers with what ``answers`` has for it, by name or as
     the effect itself: a JSON value, or a function that gets the rows and returns or raises; without any, None. What a
-    completed task's ``ctx.on_complete`` asks for is answered alike. With ``conn`` all other effects, those of a completed task's ``ctx.on_complete`` too, are run on that connection, in a
-    transaction that the caller ends, and undone where they fail; ``ctx.transaction()`` gives it to plain functions.
+    completed task's ``ctx.on_complete`` asks for is answered alike. With ``conn`` all other effects of both kinds are
+    run on that connection, in a transaction that the caller ends, and undone where they fail; ``ctx.transaction()``
+    gives it to plain functions.
 
     Raises HandlerError where the handler or an effect of ``answers`` is not registered, and where ``conn`` is in
     AUTOCOMMIT.

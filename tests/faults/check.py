@@ -10,9 +10,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby, pairwise
 
-from jobrunner.queue.task import CRASH_BUDGET, ENDED, LOSS_BUDGET, MOVES, Status
+from jobrunner.queue.task import CRASH_BUDGET, ENDED, LOSS_BUDGET, MOVES, SNOOZE_BUDGET, Status
 from jobrunner.queue.views.overview import COUNT_CAP
-from tests.faults.history import Firing, History, Row
+from tests.faults.history import Call, Firing, History, Row
 from tests.faults.journal import Move, State
 
 COUNTED = ("failures", "crashes", "losses", "releases", "snoozes")
@@ -46,6 +46,7 @@ def check(history: History) -> list[Violation]:
     for task_id, moves in _by_task(history.moves).items():
         found += [*_moves(task_id, moves), *_leases(task_id, moves, history.lease_seconds, alone=history.alone)]
     found += [*_charges(history), *_unique(history.moves), *_cancels(history), *_stops(history)]
+    found += _journal(history)
     return sorted(found, key=lambda one: (int(one.invariant[1:]), one.task_id))
 
 
@@ -53,6 +54,7 @@ def _rows(history: History) -> Iterator[Violation]:
     """I1 no loss, I2 no invention, I3 what was unknown resolves, I12 everything ends, I20 the counts agree."""
     rows = {row.task_id: row for row in history.rows}
     fired = {one.task_id for one in history.firings}
+    begun = {(line.task_id, line.attempt) for line in history.lines if line.what == "begin"}
     asked = {call.task_id for call in history.calls if call.what == "submit"} | set(history.accepted) | fired
     for task_id in sorted({*history.accepted, *fired}):
         if task_id not in rows:
@@ -62,6 +64,8 @@ def _rows(history: History) -> Iterator[Violation]:
             yield Violation("I2", row.task_id, "nobody asked for it")
         if row.status not in ENDED:
             yield Violation("I12", row.task_id, f"still {row.status}")
+        if row.status == "completed" and row.notes and (row.task_id, row.attempt) not in begun:
+            yield Violation("I2", row.task_id, f"completed, and attempt {row.attempt} never began")
     yield from _answers(history, rows)
     stand = Counter(row.status for row in history.rows)
     if history.counts is not None and Counter(history.counts) != Counter(
@@ -84,12 +88,27 @@ def _answers(history: History, rows: Mapping[str, Row]) -> Iterator[Violation]:
             yield Violation("I2", task_id, "its row is of another request")
         if len(taken[task_id]) > 1:
             yield Violation("I3", task_id, "two different requests were taken under one id")
-    made = {move.task_id: move for move in history.moves if move.before is None}
+    by_task = _by_task(history.moves)
     for call in history.calls:
+        row = rows.get(call.task_id)
+        if (call.what, call.result) == ("submit", "fail") and row is not None and row.request_hash == call.request_hash:
+            yield Violation("I3", call.task_id, "the same request under its id was refused")
         if call.joined is not None and history.moves:
-            other = made.get(call.joined)
-            if other is None or other.unique_key != call.unique_key:
-                yield Violation("I14", call.task_id, f"told of {call.joined}, which has not its key")
+            if row is not None:
+                yield Violation("I14", call.task_id, f"told of {call.joined}, and made as well")
+            if not _was_open(by_task.get(call.joined, []), call):
+                yield Violation("I14", call.task_id, f"told of {call.joined}, which was not open with its key then")
+
+
+def _was_open(moves: Sequence[Move], call: Call) -> bool:
+    """Whether the task had the call's key and was open at some moment while it was asked."""
+    if not moves or moves[0].unique_key != call.unique_key:
+        return False
+    ends = [*(move.at for move in moves[1:]), float("inf")]
+    return any(
+        move.after.status not in ENDED and move.at <= call.at + EARLY and end >= call.since - EARLY
+        for move, end in zip(moves, ends, strict=True)
+    )
 
 
 def _attempts(history: History) -> Iterator[Violation]:
@@ -99,10 +118,13 @@ def _attempts(history: History) -> Iterator[Violation]:
     """
     came_to_its_end = {(line.task_id, line.attempt) for line in history.lines if line.what == "end"}
     told: dict[str, dict[int, str]] = defaultdict(dict)
+    counted = {row.task_id: row.attempt for row in history.rows}
     for one in history.ended:
         if one.attempt in told[one.task_id]:
             yield Violation("I5", one.task_id, f"attempt {one.attempt} ended twice")
         told[one.task_id][one.attempt] = one.outcome
+        if one.task_id in counted and not 1 <= one.attempt <= counted[one.task_id]:
+            yield Violation("I5", one.task_id, f"attempt {one.attempt} ended, of {counted[one.task_id]}")
         if one.outcome == "error" and (one.task_id, one.attempt) in came_to_its_end:
             yield Violation("I19", one.task_id, f"attempt {one.attempt} went well, and is recorded as failed")
     overtaken = {
@@ -165,11 +187,19 @@ def _firings(history: History) -> Iterator[Violation]:
         for at, times in Counter(one.at for one in fired).items():
             if times > 1:
                 yield Violation("I13", schedule, f"{at:.0f} fired {times} times")
-        every = history.every.get(schedule)
-        for earlier, later in pairwise(sorted(fired, key=lambda one: one.at)):
-            if every and later.at > earlier.at and round((later.at - earlier.at) / every) != 1 + later.skipped:
-                told = f"{later.at - earlier.at:g} s from one to the next, {later.skipped} skipped"
+        for task_id, times in Counter(one.task_id for one in fired).items():
+            if times > 1:
+                yield Violation("I13", schedule, f"{times} instants share {task_id}")
+        if schedule not in history.every:
+            continue
+        anchor, every = history.every[schedule]
+        fired.sort(key=lambda one: one.at)
+        for before, later in [(anchor - every, fired[0]), *((one.at, other) for one, other in pairwise(fired))]:
+            if later.at > before and round((later.at - before) / every) != 1 + later.skipped:
+                told = f"{later.at - before:g} s from one to the next, {later.skipped} skipped"
                 yield Violation("I13", schedule, told)
+    for schedule in history.every.keys() - of.keys():
+        yield Violation("I13", schedule, "it never fired")
 
 
 def _moves(task_id: str, moves: Sequence[Move]) -> Iterator[Violation]:
@@ -194,6 +224,8 @@ def _moves(task_id: str, moves: Sequence[Move]) -> Iterator[Violation]:
             if after.token in tokens:
                 yield Violation("I4", task_id, "a token came twice")
             tokens.add(after.token)
+            if after.token is None or after.lease_until is None:
+                yield Violation("I4", task_id, "claimed without a token and a lease")
         elif after.attempt != before.attempt:
             yield Violation("I4", task_id, f"attempt {before.attempt} became {after.attempt} without a claim")
         if after.status == Status.RUNNING == before.status and after.token != before.token:
@@ -227,6 +259,11 @@ def _charges(history: History) -> Iterator[Violation]:
         if before is None or before.status != Status.RUNNING or after.status not in (Status.PENDING, Status.FAILED):
             continue
         outcome = outcomes.get((move.task_id, before.attempt))
+        budgets = {"failures": move.max_attempts, "crashes": CRASH_BUDGET, "losses": LOSS_BUDGET}
+        budgets["snoozes"] = SNOOZE_BUDGET
+        has_more = all(getattr(after, name) < most for name, most in budgets.items())
+        if after.status == Status.FAILED and outcome != "refused" and has_more:
+            yield Violation("I11", move.task_id, f"failed by {outcome}, and no budget was spent")
         spent = +_spent(before, after)
         if outcome is not None and set(spent) - {CHARGED.get(outcome, "failures")}:
             told = f"attempt {before.attempt} ended as {outcome}, and was charged as {', '.join(spent)}"
@@ -243,8 +280,32 @@ def _leases(task_id: str, moves: Sequence[Move], lease_seconds: float | None, *,
                 yield Violation("I8", task_id, f"taken back {early:.2f} s before its lease had run out")
         if lease_seconds is not None and after.lease_until is not None and _is_new(before, after):
             lasts = after.lease_until - move.at
-            if not lease_seconds - TOLERANCE <= lasts <= lease_seconds + EARLY:
+            if not lease_seconds - min(TOLERANCE, lease_seconds / 4) <= lasts <= lease_seconds + EARLY:
                 yield Violation("I18", task_id, f"a lease of {lease_seconds:g} s lasts {lasts:.2f} s")
+
+
+def _journal(history: History) -> Iterator[Violation]:
+    """I7: the journal tells of every row from its making to what it is now. I16: nobody is cancelled for nothing."""
+    if not history.moves:
+        return
+    by_task = _by_task(history.moves)
+    outcomes = {(one.task_id, one.attempt): one.outcome for one in history.ended}
+    cancelled = {call.task_id for call in history.calls if call.what == "cancel" and call.result != "fail"}
+    for row in history.rows:
+        moves = by_task.get(row.task_id, [])
+        if not moves or moves[0].before is not None:
+            yield Violation("I7", row.task_id, "nobody saw it being made")
+            continue
+        last = moves[-1].after
+        if (last.status, last.attempt) != (row.status, row.attempt):
+            yield Violation("I7", row.task_id, f"it is {row.status}, and the last that was seen is {last.status}")
+        for move in moves:
+            before, after = move.before, move.after
+            if before is None or after.status != Status.CANCELLED or before.status == Status.CANCELLED:
+                continue
+            asked = before.cancel_asked or outcomes.get((row.task_id, before.attempt)) == "cancelled"
+            if not asked and history.calls and row.task_id not in cancelled:
+                yield Violation("I16", row.task_id, "cancelled, and nobody asked for that")
 
 
 def _is_new(before: State | None, after: State) -> bool:
@@ -278,7 +339,7 @@ def _cancels(history: History) -> Iterator[Violation]:
             before, after = move.before, move.after
             if move.at <= call.at or before is None or after.generation != cancelled:
                 continue
-            if after.status in (Status.RUNNING, Status.COMPLETED) and after.status != before.status:
+            if after.status not in (Status.CANCELLED, before.status):
                 yield Violation("I16", call.task_id, f"{after.status} after its cancel was acknowledged")
 
 

@@ -32,21 +32,22 @@ class Client:
     def submit(self, new: NewTask) -> None:
         """Again and again, until it is acknowledged, refused, or joined to the open task that has its unique key."""
         while True:
+            since = time.time()
             try:
                 with self._database.begin() as conn:
                     told = store.enqueue(conn, new)
             except DatabaseUnavailable:
-                self._told("submit", new, "unknown")
+                self._told(new, "unknown", since)
                 time.sleep(PAUSE)
                 continue
             except TaskExists:
-                self._told("submit", new, "fail")
+                self._told(new, "fail", since)
             else:
                 if told.task_id == new.task_id:
                     self.accepted.append(new.task_id)
-                    self._told("submit", new, "ok")
+                    self._told(new, "ok", since)
                 else:
-                    self._told("submit", new, "joined", joined=told.task_id)
+                    self._told(new, "joined", since, joined=told.task_id)
             return
 
     def cancel(self, task_id: str) -> None:
@@ -58,6 +59,7 @@ class Client:
         self._ask("retry", task_id, lambda conn: store.retry(conn, task_id))
 
     def _ask(self, what: str, task_id: str, act: Callable[..., object]) -> None:
+        since = time.time()
         try:
             with self._database.begin() as conn:
                 act(conn)
@@ -67,10 +69,11 @@ class Client:
             result = "unknown"
         else:
             result = "ok"
-        self.calls.append(Call(what, task_id, result, time.time()))
+        self.calls.append(Call(what, task_id, result, time.time(), since=since))
 
-    def _told(self, what: str, new: NewTask, result: str, joined: str | None = None) -> None:
-        self.calls.append(Call(what, new.task_id, result, time.time(), new.request_hash, new.unique_key, joined))
+    def _told(self, new: NewTask, result: str, since: float, joined: str | None = None) -> None:
+        key = new.unique_key
+        self.calls.append(Call("submit", new.task_id, result, time.time(), new.request_hash, key, joined, since))
 
 
 class Steady(threading.Thread):

@@ -24,11 +24,12 @@ class Row:
     status: str
     attempt: int
     request_hash: str | None = None
+    notes: bool = False  # its handler begins with a line in the ledger
 
 
 @dataclass(frozen=True)
 class Call:
-    """One call of a client. ``what`` is submit, cancel or retry, ``at`` when it was told.
+    """One call of a client. ``what`` is submit, cancel or retry, ``at`` when it was told what came of it.
 
     ``result`` is ok, fail or unknown; or joined, where a submission met the open task ``joined`` that has its key.
     """
@@ -40,6 +41,7 @@ class Call:
     request_hash: str | None = None
     unique_key: str | None = None
     joined: str | None = None
+    since: float = 0.0  # when it was asked
 
 
 @dataclass(frozen=True)
@@ -99,9 +101,9 @@ class Line:
 class History:
     """Everything known of a run. What a test does not look at stays empty, or None.
 
-    ``effects`` are (task_id, attempt) of each committed effect, ``every`` the seconds between two instants of a
-    schedule, ``counts`` the numbers that people are shown. ``alone`` where one process has a file to itself: at its
-    start it takes back at once what a dead one held.
+    ``effects`` are (task_id, attempt) of each committed effect, ``every`` the first instant of a schedule and the
+    seconds between two, ``counts`` the numbers that people are shown. ``alone`` where one process has a file to
+    itself: at its start it takes back at once what a dead one held.
     """
 
     accepted: Sequence[str]
@@ -112,7 +114,7 @@ class History:
     calls: Sequence[Call] = ()
     moves: Sequence[Move] = ()
     firings: Sequence[Firing] = ()
-    every: Mapping[str, float] = field(default_factory=dict)
+    every: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     counts: Mapping[str, int] | None = None
     stops: Sequence[Stop] = ()
     exits: Sequence[Exit] = ()
@@ -130,6 +132,11 @@ class History:
         return sum(line.what == "begin" for line in self.lines)
 
 
+NOTING = frozenset(
+    f"fault.{name}" for name in ("work", "async", "inline", "transaction", "talk", "fail", "die", "eat", "eat_freely")
+)
+"""Types whose handlers write a line into the ledger first of all."""
+
 _FIRED = select(firings.c.schedule, firings.c.fire_at, firings.c.task_id, firings.c.skipped, firings.c.manual).order_by(
     firings.c.fire_at
 )
@@ -140,21 +147,20 @@ def read(
 ) -> History:
     """Gather it from the database and the ledger; ``kept`` tells that the database keeps a journal."""
     left = select(tasks.c.task_id, attempts.c.attempt, attempts.c.outcome).join(tasks, tasks.c.id == attempts.c.task)
-    row = select(tasks.c.task_id, tasks.c.status, tasks.c.attempt, tasks.c.request_hash)
+    row = select(tasks.c.task_id, tasks.c.status, tasks.c.attempt, tasks.c.request_hash, tasks.c.task_type)
     written = None
     with database.read() as conn:
-        rows = [Row(*one) for one in conn.execute(row)]
+        rows = [Row(*one[:4], notes=one.task_type in NOTING) for one in conn.execute(row)]
         ended = [Ended(*one) for one in conn.execute(left)]
         fired = conn.execute(_FIRED).all()
-        every = {
-            name: seconds for name, seconds in conn.execute(select(schedules.c.name, schedules.c.every)) if seconds
-        }
+        intervals = conn.execute(select(schedules.c.name, schedules.c.anchor, schedules.c.every)).all()
         counts = {str(status): count for status, count in views.counts(conn).items()}
         moves = journal.read(conn) if kept else ()
         if effects:
             written = [(one[0], one[1]) for one in conn.execute(text("SELECT task_id, attempt FROM ledger"))]
     told = [Firing(one.schedule, one.fire_at.timestamp(), one.task_id, one.skipped, one.manual) for one in fired]
     found = History(accepted, rows, ended, lines(ledger), written, moves=moves, firings=told)
+    every = {one.name: (one.anchor.timestamp(), one.every) for one in intervals if one.every}
     return replace(found, every=every, counts=counts, alone=database.is_sqlite)
 
 

@@ -38,6 +38,12 @@ B = (
     Move("b", 35.0, LOST, AGAIN, unique_key="k"),
     Move("b", 36.0, AGAIN, DONE_AGAIN, unique_key="k"),
 )
+
+
+def _never_run(task_id: str) -> tuple[Move, Move]:
+    return Move(task_id, 60.0, None, PENDING), Move(task_id, 61.0, PENDING, State("cancelled"))
+
+
 CLEAN = History(
     accepted=("a", "b"),
     rows=(Row("a", "completed", 1, "#a"), Row("b", "completed", 2, "#b")),
@@ -52,9 +58,10 @@ CLEAN = History(
 )
 FIRED = replace(
     CLEAN,
-    firings=(Firing("s", 60.0, "f"), Firing("s", 62.5, "f", manual=True), Firing("s", 80.0, "f", skipped=1)),
-    every={"s": 10.0},
-    rows=(*CLEAN.rows, Row("f", "cancelled", 0)),
+    firings=(Firing("s", 60.0, "f"), Firing("s", 62.5, "m", manual=True), Firing("s", 80.0, "g", skipped=1)),
+    every={"s": (60.0, 10.0)},
+    rows=(*CLEAN.rows, *(Row(name, "cancelled", 0) for name in "fgm")),
+    moves=(*CLEAN.moves, *(move for name in "fgm" for move in _never_run(name))),
     counts=None,
 )
 
@@ -77,9 +84,15 @@ def _changed(move: Move, before: State | None, after: State) -> History:
     return _moved(*moves)
 
 
-def _joined(other: str, key: str = "k") -> History:
+def _ends(state: State) -> History:
+    """``a`` comes to another end."""
+    history = _changed(A[2], RUNNING, state)
+    return replace(history, rows=(replace(CLEAN.rows[0], status=state.status), CLEAN.rows[1]), counts=None)
+
+
+def _joined(other: str, key: str = "k", since: float = 0.7, at: float = 0.8) -> History:
     """A third submission that was told of another task."""
-    call = Call("submit", "c", "joined", 0.8, "#c", unique_key=key, joined=other)
+    call = Call("submit", "c", "joined", at, "#c", unique_key=key, joined=other, since=since)
     return replace(CLEAN, calls=(*CLEAN.calls, call))
 
 
@@ -159,6 +172,24 @@ def test_a_clean_run_is_not_accused() -> None:
         (_changed(A[2], RUNNING, State("pending", 1, failures=3)), "I11 a: pending with 3 failures of 3"),
         (replace(CLEAN, rows=(Row("a", "running", 1), CLEAN.rows[1]), effects=None), "I12 a: still running"),
         (replace(FIRED, firings=[*FIRED.firings, *FIRED.firings]), "I13 s: 60 fired 2 times"),
+        (replace(FIRED, firings=[*FIRED.firings, Firing("s", 90.0, "f")]), "I13 s: 2 instants share f"),
+        (replace(FIRED, firings=FIRED.firings[2:]), "I13 s: 30 s from one to the next, 1 skipped"),
+        (replace(FIRED, firings=()), "I13 s: it never fired"),
+        (replace(CLEAN, calls=(*CLEAN.calls, Call("submit", "a", "fail", 0.8, "#a"))), "I3 a: the same request"),
+        (replace(CLEAN, rows=(replace(CLEAN.rows[0], notes=True), CLEAN.rows[1]), lines=LINES[3:]), "I2 a: completed"),
+        (replace(CLEAN, ended=(*CLEAN.ended, Ended("a", 2, "lost"))), "I5 a: attempt 2 ended, of 1"),
+        (_changed(A[1], PENDING, replace(RUNNING, token=None)), "I4 a: claimed without a token"),
+        (_failed(failures=1), "I11 a: failed by None, and no budget"),
+        (_failed(losses=9), "I11 a: failed by None, and no budget"),
+        (replace(CLEAN, moves=B), "I7 a: nobody saw it being made"),
+        (_moved(*A[:2]), "I7 a: it is completed, and the last that was seen is running"),
+        (_ends(State("cancelled", 1)), "I16 a: cancelled, and nobody asked"),
+        (
+            replace(_ends(State("failed", 1, failures=3)), calls=(Call("cancel", "a", "ok", 1.5),)),
+            "I16 a: failed after",
+        ),
+        (_joined("b", since=37.0, at=38.0), "I14 c: told of b, which was not open"),
+        (replace(_joined("b"), rows=(*CLEAN.rows, Row("c", "completed", 1))), "I14 c: told of b, and made as well"),
         (replace(FIRED, firings=[*FIRED.firings, Firing("s", 100.0, "f")]), "I13 s: 20 s from one to the next, 0"),
         (replace(FIRED, firings=[*FIRED.firings, Firing("s", 85.0, "f")]), "I13 s: 5 s from one to the next, 0"),
         (replace(CLEAN, moves=(replace(A[0], unique_key="k"), *B, *A[1:])), "I14 b: open with 'k', as ['a']"),
@@ -173,8 +204,8 @@ def test_a_clean_run_is_not_accused() -> None:
         (replace(CLEAN, exits=(Exit("n", 1),)), "I21 -: node n ended with 1"),
         (replace(CLEAN, ended=(Ended("b", 1, "released"),)), "I11 b: attempt 1 ended as released, and was charged as"),
         (replace(CLEAN, ended=(*CLEAN.ended, Ended("a", 1, "error"))), "I19 a: attempt 1 went well, and is recorded"),
-        (_joined("b", key="other"), "I14 c: told of b, which has not its key"),
-        (_joined("gone"), "I14 c: told of gone, which has not its key"),
+        (_joined("b", key="other"), "I14 c: told of b, which was not open with its key"),
+        (_joined("gone"), "I14 c: told of gone, which was not open with its key"),
         (_spent(failures=3), "I11 a: running with 3 failures of 3"),
         (_spent(crashes=3), "I11 a: running with 3 crashes of 3"),
         (_spent(losses=10), "I11 a: running with 10 losses of 10"),
