@@ -62,6 +62,7 @@ FIRED = replace(
     every={"s": (60.0, 10.0)},
     rows=(*CLEAN.rows, *(Row(name, "cancelled", 0) for name in "fgm")),
     moves=(*CLEAN.moves, *(move for name in "fgm" for move in _never_run(name))),
+    calls=(*CLEAN.calls, *(Call("cancel", name, "unknown", 61.1) for name in "fgm")),
     counts=None,
 )
 
