@@ -59,7 +59,7 @@ CLEAN = History(
 FIRED = replace(
     CLEAN,
     firings=(Firing("s", 60.0, "f"), Firing("s", 62.5, "m", manual=True), Firing("s", 80.0, "g", skipped=1)),
-    every={"s": (60.0, 10.0)},
+    every={"s": (50.0, 10.0)},
     rows=(*CLEAN.rows, *(Row(name, "cancelled", 0) for name in "fgm")),
     moves=(*CLEAN.moves, *(move for name in "fgm" for move in _never_run(name))),
     calls=(*CLEAN.calls, *(Call("cancel", name, "unknown", 61.1) for name in "fgm")),

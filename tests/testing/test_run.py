@@ -191,7 +191,7 @@ def test_the_clock_stands_until_it_is_moved() -> None:
         return len(rows)
 
     run(add_lines, {"names": ["tea"]}, clock=clock, answers={"run add": answer})
-    assert clock.now - begun == timedelta(seconds=30)
+    assert clock.now - begun == timedelta(seconds=60), "its line is applied, and its end asked for"
     clock.set(datetime.fromisoformat("2026-01-01T08:00:00+08:00"))
     assert clock.now == datetime(2026, 1, 1, tzinfo=UTC)
     with pytest.raises(ValueError, match="say its zone"):
