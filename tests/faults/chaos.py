@@ -32,13 +32,14 @@ from jobrunner.db.tables import nodes
 from jobrunner.errors import DatabaseUnavailable
 from jobrunner.queue.request import new_task
 from jobrunner.runtime.run import END_AFTER
-from tests.faults.check import Violation, check
+from tests.faults.check import check
 from tests.faults.client import Client
 from tests.faults.figures import Happened, figures, summary
 from tests.faults.fleet import LEASE, READY, Fleet, events
 from tests.faults.history import Exit, History, Stop, lines
 from tests.faults.plan import Fault, Plan, Request, plan
 from tests.faults.spoken import CLAIM, RENEW, SETTLE, Act, Asked, Trap
+from tests.faults.violation import Violation
 from tests.faults.wire import Wire
 from tests.postgres import PrivateServer
 from tests.postgres.ending import end_connections

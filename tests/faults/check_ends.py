@@ -42,7 +42,7 @@ def _answers(history: History, rows: Mapping[str, Row]) -> Iterator[Violation]:
     taken: dict[str, set[str]] = defaultdict(set)
     maybe: dict[str, set[str]] = defaultdict(set)
     for call in history.calls:
-        if call.what == "submit" and call.request_hash and call.result in ("ok", "unknown"):
+        if call.request_hash and call.result in ("ok", "unknown"):
             maybe[call.task_id].add(call.request_hash)
             if call.result == "ok":
                 taken[call.task_id].add(call.request_hash)
@@ -51,7 +51,7 @@ def _answers(history: History, rows: Mapping[str, Row]) -> Iterator[Violation]:
             yield Violation("I2", task_id, "its row is of another request")
         if len(taken[task_id]) > 1:
             yield Violation("I3", task_id, "two different requests were taken under one id")
-    by_task = by_task(history.moves)
+    moves_of = by_task(history.moves)
     for call in history.calls:
         row = rows.get(call.task_id)
         if (call.what, call.result) == ("submit", "fail") and row is not None and row.request_hash == call.request_hash:
@@ -59,18 +59,19 @@ def _answers(history: History, rows: Mapping[str, Row]) -> Iterator[Violation]:
         if call.joined is not None and history.moves:
             if row is not None:
                 yield Violation("I14", call.task_id, f"told of {call.joined}, and made as well")
-            if not _was_open(by_task.get(call.joined, []), call):
+            if not _was_open(moves_of.get(call.joined, []), call):
                 yield Violation("I14", call.task_id, f"told of {call.joined}, which was not open with its key then")
 
 
 def _was_open(moves: Sequence[Move], call: Call) -> bool:
     """Whether the task had the call's key and was open at some moment while it was asked."""
-    if not moves or moves[0].unique_key != call.unique_key:
-        return False
     ends = [*(move.at for move in moves[1:]), float("inf")]
     return any(
-        move.after.status not in ENDED and move.at <= call.at + EARLY and end >= call.since - EARLY
-        for move, end in zip(moves, ends, strict=True)
+        move.unique_key == call.unique_key
+        and move.after.status not in ENDED
+        and move.at <= call.at + EARLY
+        and end >= call.since - EARLY
+        for move, end in zip(moves, ends, strict=False)
     )
 
 
@@ -86,8 +87,8 @@ def _attempts(history: History) -> Iterator[Violation]:
         if one.attempt in told[one.task_id]:
             yield Violation("I5", one.task_id, f"attempt {one.attempt} ended twice")
         told[one.task_id][one.attempt] = one.outcome
-        if one.task_id in counted and not 1 <= one.attempt <= counted[one.task_id]:
-            yield Violation("I5", one.task_id, f"attempt {one.attempt} ended, of {counted[one.task_id]}")
+        if not 1 <= one.attempt <= counted.get(one.task_id, 0):
+            yield Violation("I5", one.task_id, f"attempt {one.attempt} ended, of {counted.get(one.task_id, 0)}")
         if one.outcome == "error" and (one.task_id, one.attempt) in came_to_its_end:
             yield Violation("I19", one.task_id, f"attempt {one.attempt} went well, and is recorded as failed")
     overtaken = {
@@ -97,9 +98,9 @@ def _attempts(history: History) -> Iterator[Violation]:
     }
     for row in history.rows:
         silent = {n for n in range(1, row.attempt + 1) if n not in told[row.task_id]}
-        unexplained = {n for n in silent if n == row.attempt or (row.task_id, n) not in overtaken}
+        unexplained = {n for n in silent if (row.task_id, n) not in overtaken}
         lawful = {"completed": [{row.attempt}], "cancelled": [set(), {row.attempt}]}.get(row.status, [set()])
-        if row.status in ENDED and unexplained not in lawful:
+        if unexplained not in lawful:
             told_so = f"{row.status}: of {row.attempt} attempts, {sorted(unexplained)} have no row"
             yield Violation("I5", row.task_id, told_so)
 
@@ -158,7 +159,7 @@ def _firings(history: History) -> Iterator[Violation]:
         anchor, every = history.every[schedule]
         fired.sort(key=lambda one: one.at)
         for before, later in [(anchor, fired[0]), *((one.at, other) for one, other in pairwise(fired))]:
-            if later.at > before and round((later.at - before) / every) != 1 + later.skipped:
+            if round((later.at - before) / every) != 1 + later.skipped:
                 told = f"{later.at - before:g} s from one to the next, {later.skipped} skipped"
                 yield Violation("I13", schedule, told)
     for schedule in history.every.keys() - of.keys():

@@ -56,21 +56,19 @@ def _moves(task_id: str, moves: Sequence[Move]) -> Iterator[Violation]:
             yield Violation("I4", task_id, f"attempt {before.attempt} became {after.attempt} without a claim")
         if after.status == Status.RUNNING == before.status and after.token != before.token:
             yield Violation("I5", task_id, "the token changed under a running attempt")
-        yield from _spending(task_id, move)
+        yield from _spending(task_id, move, before, after)
 
 
 def _budgets(move: Move) -> dict[str, int]:
     return {"failures": move.max_attempts, "crashes": CRASH_BUDGET, "losses": LOSS_BUDGET}
 
 
-def _spending(task_id: str, move: Move) -> Iterator[Violation]:
-    after = move.after
+def _spending(task_id: str, move: Move, before: State, after: State) -> Iterator[Violation]:
     for name, limit in _budgets(move).items():
         spent = getattr(after, name)
         if spent > limit or (spent == limit and after.status in (Status.PENDING, Status.RUNNING)):
             yield Violation("I11", task_id, f"{after.status} with {spent} {name} of {limit}")
-    before = move.before
-    if before and before.status == Status.RUNNING and after.status == Status.PENDING:
+    if before.status == Status.RUNNING and after.status == Status.PENDING:
         spent = _spent(before, after)
         if spent.total() != 1:
             yield Violation("I11", task_id, f"an attempt was given back, and {spent.total()} were counted")
@@ -85,7 +83,7 @@ def _charges(history: History) -> Iterator[Violation]:
     outcomes = {(one.task_id, one.attempt): one.outcome for one in history.ended}
     for move in history.moves:
         before, after = move.before, move.after
-        if before is None or before.status != Status.RUNNING or after.status not in (Status.PENDING, Status.FAILED):
+        if before is None:
             continue
         outcome = outcomes.get((move.task_id, before.attempt))
         budgets = _budgets(move) | {"snoozes": SNOOZE_BUDGET}
@@ -93,7 +91,7 @@ def _charges(history: History) -> Iterator[Violation]:
         if after.status == Status.FAILED and outcome != "refused" and has_more:
             yield Violation("I11", move.task_id, f"failed by {outcome}, and no budget was spent")
         spent = +_spent(before, after)
-        if outcome is not None and set(spent) - {CHARGED.get(outcome, "failures")}:
+        if set(spent) - {CHARGED.get(str(outcome), "failures")}:
             told = f"attempt {before.attempt} ended as {outcome}, and was charged as {', '.join(spent)}"
             yield Violation("I11", move.task_id, told)
 
@@ -120,11 +118,11 @@ def _journal(history: History) -> Iterator[Violation]:
     """I7: the journal tells of every row from its making to what it is now. I16: nobody is cancelled for nothing."""
     if not history.moves:
         return
-    by_task = by_task(history.moves)
+    moves_of = by_task(history.moves)
     outcomes = {(one.task_id, one.attempt): one.outcome for one in history.ended}
     cancelled = {call.task_id for call in history.calls if call.what == "cancel" and call.result != "fail"}
     for row in history.rows:
-        moves = by_task.get(row.task_id, [])
+        moves = moves_of.get(row.task_id, [])
         if not moves or moves[0].before is not None:
             yield Violation("I7", row.task_id, "nobody saw it being made")
             continue
@@ -133,17 +131,17 @@ def _journal(history: History) -> Iterator[Violation]:
             yield Violation("I7", row.task_id, f"it is {row.status}, and the last that was seen is {last.status}")
         for move in moves:
             before, after = move.before, move.after
-            if before is None or after.status != Status.CANCELLED or before.status == Status.CANCELLED:
+            if before is None or after.status != Status.CANCELLED:
                 continue
             asked = before.cancel_asked or outcomes.get((row.task_id, before.attempt)) == "cancelled"
             if not asked and history.calls and row.task_id not in cancelled:
                 yield Violation("I16", row.task_id, "cancelled, and nobody asked for that")
 
 
-def _unique(moves: Sequence[Move]) -> Iterator[Violation]:
+def _unique(history: History) -> Iterator[Violation]:
     """I14: at no moment do two open tasks have one key."""
     open_of: dict[str, set[str]] = defaultdict(set)
-    for move in moves:
+    for move in history.moves:
         if move.unique_key is None:
             continue
         mine = open_of[move.unique_key]
@@ -157,18 +155,18 @@ def _unique(moves: Sequence[Move]) -> Iterator[Violation]:
 
 def _cancels(history: History) -> Iterator[Violation]:
     """I16: no claim and no completion follows a cancel that was acknowledged, unless somebody asks for a retry."""
-    by_task = by_task(history.moves)
+    moves_of = by_task(history.moves)
     for call in history.calls:
         if call.what != "cancel" or call.result != "ok":
             continue
-        moves = by_task.get(call.task_id, [])
+        moves = moves_of.get(call.task_id, [])
         cancelled = max((move.after.generation for move in moves if move.at <= call.at), default=0)
         for move in moves:
-            before, after = move.before, move.after
-            if move.at <= call.at or before is None or after.generation != cancelled:
+            if move.at <= call.at or move.after.generation != cancelled:
                 continue
-            if after.status not in (Status.CANCELLED, before.status):
-                yield Violation("I16", call.task_id, f"{after.status} after its cancel was acknowledged")
+            was = move.before.status if move.before else None
+            if move.after.status not in (Status.CANCELLED, was):
+                yield Violation("I16", call.task_id, f"{move.after.status} after its cancel was acknowledged")
 
 
 def _stops(history: History) -> Iterator[Violation]:

@@ -102,8 +102,8 @@ class History:
     """Everything known of a run. What a test does not look at stays empty, or None.
 
     ``effects`` are (task_id, attempt) of each committed effect, ``every`` the moment from which a schedule counts and
-    the seconds between two instants, ``counts`` the numbers that people are shown. ``alone`` where one process has a file to
-    itself: at its start it takes back at once what a dead one held.
+    the seconds between two instants, ``counts`` the numbers that people are shown. ``alone`` where one process has a
+    file to itself: at its start it takes back at once what a dead one held.
     """
 
     accepted: Sequence[str]
