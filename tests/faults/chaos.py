@@ -15,10 +15,8 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
 from contextlib import ExitStack, redirect_stdout, suppress
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -30,14 +28,13 @@ from jobrunner.background import schedules
 from jobrunner.db import migrate
 from jobrunner.db.tables import nodes
 from jobrunner.errors import DatabaseUnavailable
-from jobrunner.queue.request import new_task
 from jobrunner.runtime.run import END_AFTER
 from tests.faults.check import check
-from tests.faults.client import Client
+from tests.faults.client import Caller, Client
 from tests.faults.figures import Happened, figures, summary
 from tests.faults.fleet import LEASE, READY, Fleet, events
 from tests.faults.history import Exit, History, Stop, lines
-from tests.faults.plan import Fault, Plan, Request, plan
+from tests.faults.plan import Fault, Plan, plan
 from tests.faults.spoken import CLAIM, RENEW, SETTLE, Act, Asked, Trap
 from tests.faults.violation import Violation
 from tests.faults.wire import Wire
@@ -49,43 +46,6 @@ TASKS = 500
 GRACE = 2.0
 BUSY = 8.0  # seconds more that an end may take here, where six processes and their children share two cores
 DRAIN = 60.0  # seconds after the last fault in which every task has to end
-
-
-class Caller(threading.Thread):
-    """Asks for what the plan says, each thing at its moment or as soon after it as the one before is answered."""
-
-    def __init__(self, url: str, requests: list[Request], ledger: Path) -> None:
-        super().__init__(name="client", daemon=True)  # it would go on asking a server that is gone
-        self.client = Client(url)
-        self.error: BaseException | None = None
-        self._acts: list[tuple[float, Callable[[], None]]] = []
-        for one in requests:
-            data = {"ledger": str(ledger), **one.data}
-            self._at(one.at, self.client.submit, new_task(one.task_type, data, task_id=one.task_id, **one.options))
-            self._at(one.cancel_at, self._if_accepted, self.client.cancel, one.task_id)
-            self._at(one.retry_at, self._if_accepted, self.client.retry, one.task_id)
-            other = new_task(one.task_type, {**data, "other": True}, task_id=one.task_id)
-            self._at(one.other_at, self._if_accepted, lambda _id, other=other: self.client.submit(other), one.task_id)
-        self._acts.sort(key=lambda act: act[0])
-
-    def _at(self, moment: float | None, act: Callable[..., None], *told: Any) -> None:
-        if moment is not None:
-            self._acts.append((moment, partial(act, *told)))
-
-    def _if_accepted(self, act: Callable[[str], None], task_id: str) -> None:
-        if task_id in self.client.accepted:
-            act(task_id)
-
-    def run(self) -> None:
-        start = time.monotonic()
-        try:
-            for at, act in self._acts:
-                time.sleep(max(0.0, start + at - time.monotonic()))
-                act()
-        except BaseException as error:
-            self.error = error
-        finally:
-            self.client.close()
 
 
 class Chaos:
@@ -311,6 +271,7 @@ def main() -> int:
     parser.add_argument("--tasks", type=int, default=TASKS, help=f"in each run (default: {TASKS})")
     given = parser.parse_args()
     all_told: list[dict[str, Any]] = []
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # nothing that it started is left behind
     with PrivateServer() as server:
         for seed in range(given.seed, given.seed + given.runs):
             with tempfile.TemporaryDirectory(prefix="chaos-") as home:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from jobrunner.db.engine import open_database
 from jobrunner.errors import DatabaseUnavailable, StateConflict, TaskExists
@@ -13,6 +15,7 @@ from jobrunner.queue import store
 from jobrunner.queue.request import new_task
 from jobrunner.queue.task import NewTask
 from tests.faults.history import Call
+from tests.faults.plan import Request
 
 PAUSE = 0.05  # seconds between two tries
 
@@ -105,3 +108,40 @@ class Steady(threading.Thread):
         """Let it end, and wait for that."""
         self._enough.set()
         self.join()
+
+
+class Caller(threading.Thread):
+    """Asks for what the plan says, each thing at its moment or as soon after it as the one before is answered."""
+
+    def __init__(self, url: str, requests: list[Request], ledger: Path) -> None:
+        super().__init__(name="client", daemon=True)  # it would go on asking a server that is gone
+        self.client = Client(url)
+        self.error: BaseException | None = None
+        self._acts: list[tuple[float, Callable[[], None]]] = []
+        for one in requests:
+            data = {"ledger": str(ledger), **one.data}
+            self._at(one.at, self.client.submit, new_task(one.task_type, data, task_id=one.task_id, **one.options))
+            self._at(one.cancel_at, self._if_accepted, self.client.cancel, one.task_id)
+            self._at(one.retry_at, self._if_accepted, self.client.retry, one.task_id)
+            other = new_task(one.task_type, {**data, "other": True}, task_id=one.task_id)
+            self._at(one.other_at, self._if_accepted, lambda _id, other=other: self.client.submit(other), one.task_id)
+        self._acts.sort(key=lambda act: act[0])
+
+    def _at(self, moment: float | None, act: Callable[..., None], *told: Any) -> None:
+        if moment is not None:
+            self._acts.append((moment, partial(act, *told)))
+
+    def _if_accepted(self, act: Callable[[str], None], task_id: str) -> None:
+        if task_id in self.client.accepted:
+            act(task_id)
+
+    def run(self) -> None:
+        start = time.monotonic()
+        try:
+            for at, act in self._acts:
+                time.sleep(max(0.0, start + at - time.monotonic()))
+                act()
+        except BaseException as error:
+            self.error = error
+        finally:
+            self.client.close()
