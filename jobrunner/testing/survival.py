@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jobrunner.handlers import registry
+from jobrunner.queue.request import new_task
 from jobrunner.queue.task import Status, Task
 from jobrunner.submission import submit
 from jobrunner.testing.attempt import claim
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from jobrunner.db.engine import Database
+
+_OPTIONS = frozenset(signature(new_task).parameters) - {"task_type", "payload", "task_id"}
 
 
 def survive(
@@ -55,9 +59,13 @@ def survive(
     import and may be kept; ``at`` picks steps by their numbers; ``timeout`` is in seconds, for one attempt; ``options``
     are those of ``jobrunner.enqueue``.
 
-    Raises HandlerError where no such handler is registered, InvalidInput for a payload that it refuses, RehearsalError
+    Raises TypeError for an option that there is not, HandlerError where no such handler is registered, InvalidInput for a payload that it refuses, RehearsalError
     where the undisturbed run does not end as ``expect`` says, two such runs are not alike, or a process breaks off.
     """
+    unknown = sorted(options.keys() - _OPTIONS)
+    if unknown:
+        told = f"{', '.join(unknown)}: no option of survive() or of a task, which are {', '.join(sorted(_OPTIONS))}"
+        raise TypeError(told)
     handler = registry.get(task_type)
     places = [handler.function, *([] if fakes is None else [fakes])]
     for function in places:
