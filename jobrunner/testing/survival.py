@@ -59,8 +59,9 @@ def survive(
     import and may be kept; ``at`` picks steps by their numbers; ``timeout`` is in seconds, for one attempt; ``options``
     are those of ``jobrunner.enqueue``.
 
-    Raises TypeError for an option that there is not, HandlerError where no such handler is registered, InvalidInput for a payload that it refuses, RehearsalError
-    where the undisturbed run does not end as ``expect`` says, two such runs are not alike, or a process breaks off.
+    Raises TypeError for an option that there is not, HandlerError where no such handler is registered, InvalidInput for
+    a payload that it refuses, RehearsalError where the undisturbed run does not end as ``expect`` says, two such runs
+    are not alike, or a process breaks off.
     """
     unknown = sorted(options.keys() - _OPTIONS)
     if unknown:
