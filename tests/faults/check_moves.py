@@ -176,6 +176,10 @@ def _stops(history: History) -> Iterator[Violation]:
     for one in history.exits:
         yield Violation("I21", "-", f"node {one.node_id} ended with {one.code}")
     for stop in history.stops:
+        if stop.took > stop.grace + 2.0:
+            yield Violation("I21", "-", f"a node took {stop.took:.1f} s to stop, with a grace of {stop.grace:g} s")
+        if not stop.reaches:  # a silent link keeps what was sent before the signal for when it speaks again
+            continue
         for move in history.moves:
             before, after = move.before, move.after
             if before is None or move.at <= stop.at + TOLERANCE:
@@ -184,10 +188,8 @@ def _stops(history: History) -> Iterator[Violation]:
                 yield Violation("I21", move.task_id, f"claimed {move.at - stop.at:.2f} s after its node's SIGTERM")
             held = before.node_id == stop.node_id and before.lease_until is not None and before.lease_until > stop.at
             gone = move.at > stop.at + stop.took  # before that a busy machine may have been too slow to renew
-            if held and gone and stop.reaches and after.losses > before.losses:
+            if held and gone and after.losses > before.losses:
                 yield Violation("I21", move.task_id, "its node was told to stop while it had it, and let it be lost")
-        if stop.took > stop.grace + 2.0:
-            yield Violation("I21", "-", f"a node took {stop.took:.1f} s to stop, with a grace of {stop.grace:g} s")
 
 
 JUDGES = (_each, _charges, _journal, _unique, _cancels, _stops)
