@@ -23,6 +23,7 @@ def test_every_broken_promise_is_seen(broken: History, told: str) -> None:
 
 
 @pytest.mark.ci
+@pytest.mark.timeout(300)
 def test_every_line_of_it_counts() -> None:
     """However the checker is changed in one place, one of the cases above shows it."""
     mutants = list(checker_mutants())
