@@ -6,6 +6,7 @@ import re
 from ipaddress import IPv4Network, IPv6Network, ip_interface, ip_network
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import unquote
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 
@@ -98,10 +99,16 @@ def _several_hosts(rest: str) -> str:
     """``user@one:1,two:2/name`` is how libpq names several servers; SQLAlchemy wants each as ``host=`` at the end."""
     netloc, _, tail = rest.partition("/")
     user, at, hosts = netloc.rpartition("@")
-    for host in hosts.split("?")[0].split(","):
-        port = host.rpartition("]")[2].partition(":")[2]
-        if port and not (port.isascii() and port.isdigit() and 0 < int(port) <= 65_535):
-            raise ValueError("its port is not a number from 1 to 65535; in a password / is written %2F, and : %3A")
+    asked = [pair.partition("=") for pair in rest.partition("?")[2].split("&")]
+    ports = [host.rpartition("]")[2].partition(":")[2] for host in hosts.split("?")[0].split(",")]
+    for key, _, told in asked:
+        for one in unquote(told).split(","):
+            if key == "port":
+                ports.append(one)
+            elif key == "host" and one.count(":") == 1 and not one.startswith("/"):  # of more it is an IPv6 address
+                ports.append(one.partition(":")[2])
+    if not all(port.isascii() and port.isdigit() and 0 < int(port) <= 65_535 for port in ports if port):
+        raise ValueError("its port is not a number from 1 to 65535; in a password / is written %2F, and : %3A")
     if "," not in hosts:
         return rest
     name, _, query = tail.partition("?")

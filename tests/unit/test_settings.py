@@ -191,6 +191,8 @@ def test_a_file_named_by_somebody_must_be_there() -> None:
         ("postgres://u:p@a,b:2/d?target_session_attrs=read-write",
          "postgresql+psycopg://u:p@/d?host=a&host=b:2&target_session_attrs=read-write"),
         ("postgresql+psycopg://h/d", "postgresql+psycopg://h/d"),
+        ("postgresql:///d?host=::1&port=1", "postgresql+psycopg:///d?host=::1&port=1"),
+        ("postgresql:///d?host=/run/a:b", "postgresql+psycopg:///d?host=/run/a:b"),
         ("sqlite:////var/x.db", "sqlite:////var/x.db"),
     ],
 )  # fmt: skip
@@ -211,6 +213,8 @@ def test_without_a_url_the_database_is_a_file_in_the_data_directory() -> None:
 
 @pytest.mark.parametrize("url", ["mysql://u:topsecret@h/d", "postgresql+asyncpg://u:topsecret@h/d", "topsecret",
                                  "postgresql://u:topsecret/x@h/d", "postgresql://a:1,b:topsecret/d",
+                                 "postgresql:///d?host=a:topsecret", "postgresql:///d?host=a:1,b%3Atopsecret",
+                                 "postgresql://h/d?port=topsecret", "postgresql:///d?host=a&port=99999,1",
                                  "sqlite://", "sqlite:///:memory:?topsecret"])  # fmt: skip
 def test_other_databases_are_refused_without_showing_the_password(url: str) -> None:
     message = refusal(environ={"DATABASE_URL": url})
