@@ -159,6 +159,7 @@ def _wait_for_a_worker(url: str) -> None:
     raise TimeoutError("no worker of the bench came up")
 
 
+@pytest.mark.ci
 def test_what_cannot_be_measured_is_refused(processes: Processes, tmp_path: Path) -> None:
     for args, told in (
         (("drian",), "drian is none of drain, latency"),

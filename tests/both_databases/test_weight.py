@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 
 LIST_LOADED = """
@@ -30,6 +32,7 @@ def _loaded(url: str, home: Path, *args: str) -> set[str]:
     return set(told.stdout.split())
 
 
+@pytest.mark.ci
 def test_a_worker_without_a_port(postgres_url: str, tmp_path: Path) -> None:
     loaded = _loaded(postgres_url, tmp_path, "worker")
     assert "psycopg" in loaded

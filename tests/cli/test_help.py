@@ -36,6 +36,7 @@ def _commands(command: Any, words: tuple[str, ...] = ()) -> list[tuple[str, ...]
 COMMANDS = _commands(typer.main.get_command(app))
 
 
+@pytest.mark.ci
 def test_no_help_imports_anything_heavy() -> None:
     given = [sys.executable, "-c", LOOK, json.dumps(COMMANDS), json.dumps(HEAVY)]
     told = json.loads(subprocess.run(given, capture_output=True, text=True, check=True, timeout=60).stdout)

@@ -25,6 +25,7 @@ REFUSALS = (
 )
 
 
+@pytest.mark.ci
 def test_equal_answers_at_the_database_and_over_rest(
     jr: Jr, postgres_url: str, chores: str, processes: Processes, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -112,6 +112,7 @@ def test_a_lost_hint_costs_a_look(desk: Local, monkeypatch: pytest.MonkeyPatch) 
     assert time.monotonic() - began < 5
 
 
+@pytest.mark.ci
 def test_a_thousand_are_waited_for(desk: Local, monkeypatch: pytest.MonkeyPatch) -> None:
     never_look(monkeypatch)
     ids = [submit(desk, seconds=0.5) for _ in range(1_000)]

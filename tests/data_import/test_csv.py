@@ -166,6 +166,7 @@ def test_gzip_is_known_by_its_content(tmp_path: Path) -> None:
     assert len(read(tmp_path, gzip.compress((HEADER + LINE).encode()), "bars.csv").bars) == 1
 
 
+@pytest.mark.ci
 def test_a_bomb_is_refused_before_it_is_unpacked(tmp_path: Path) -> None:
     bomb = gzip.compress(b"0" * (200 << 20), 9)
     with pytest.raises(BadFile, match="unpacks to more than"):

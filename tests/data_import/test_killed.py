@@ -70,6 +70,7 @@ def _forget() -> None:
     run._apply = forgetful
 
 
+@pytest.mark.ci
 def test_an_import_that_forgets_what_is_done_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     report = _rehearse(tmp_path, monkeypatch, fakes=_forget, at=[25, 26])
     assert [step.name for step in report.unclean] == ["ctx.apply import_symbol: after COMMIT"]

@@ -208,6 +208,7 @@ def test_every_float_comes_back_as_it_went_in(importer: Importer, root: Path) ->
     assert stored == [tuple(price / 100 for price in each) for each in prices]
 
 
+@pytest.mark.ci
 def test_real_files_of_all_kinds_in_one_root(
     importer: Importer, root: Path, test_data: Path, expected: dict[str, Any]
 ) -> None:

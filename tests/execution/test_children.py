@@ -314,6 +314,7 @@ assert numbers() == before, (numbers(), before)
 """
 
 
+@pytest.mark.ci
 def test_short_of_file_descriptors_tasks_are_given_back_and_nothing_leaks() -> None:
     ended = subprocess.run([sys.executable, "-c", _SHORT_OF_FILES], capture_output=True, text=True, timeout=60)
     assert ended.returncode == 0, ended.stdout + ended.stderr

@@ -19,6 +19,7 @@ _VALUES = st.recursive(
 _MESSAGES = st.lists(st.dictionaries(st.text(max_size=5), _VALUES, max_size=3), max_size=5)
 
 
+@pytest.mark.ci
 @given(_MESSAGES, st.data())
 def test_messages_survive_any_cut(messages: list[dict[str, Any]], data: st.DataObject) -> None:
     stream = b"".join(map(pack, messages))

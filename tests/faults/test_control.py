@@ -60,6 +60,7 @@ def _family(fleet: Fleet) -> list[int]:
     return [fleet.lines("begin")[0].pid, *started]
 
 
+@pytest.mark.ci
 def test_limits_end_a_child_and_say_why(fleet: Fleet) -> None:
     """Time, its own memory, and its own death: each has its budget, and the worker lives on."""
     worker = fleet.ready(max_workers="4")

@@ -28,6 +28,7 @@ def test_signals_that_keep_coming_put_nothing_off(fleet: Fleet) -> None:
     print(f"FIGURE SIGTERM each 0.1 s with a loop that is held, grace 1 s: {time.monotonic() - begun:.1f} s")
 
 
+@pytest.mark.ci
 def test_a_log_that_nobody_reads_holds_no_end() -> None:
     reading, writing = os.pipe()
     os.set_blocking(writing, False)

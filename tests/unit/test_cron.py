@@ -142,6 +142,7 @@ EXPRESSIONS = st.builds(
 )
 
 
+@pytest.mark.ci
 @given(
     expression=EXPRESSIONS,
     zone=st.sampled_from(ZONES),

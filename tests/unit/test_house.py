@@ -115,6 +115,7 @@ def test_there_are_five_statuses_and_every_move_stays_among_them() -> None:
     assert all(starts and ends for starts, ends in MOVES.values())
 
 
+@pytest.mark.ci
 def test_nothing_is_pickled() -> None:
     banned = {"pickle", "marshal", "shelve", "dill", "cloudpickle"}
     found = []
