@@ -99,14 +99,7 @@ def _several_hosts(rest: str) -> str:
     """``user@one:1,two:2/name`` is how libpq names several servers; SQLAlchemy wants each as ``host=`` at the end."""
     netloc, _, tail = rest.partition("/")
     user, at, hosts = netloc.rpartition("@")
-    asked = [pair.partition("=") for pair in rest.partition("?")[2].split("&")]
-    ports = [host.rpartition("]")[2].partition(":")[2] for host in hosts.split("?")[0].split(",")]
-    for key, _, told in asked:
-        for one in unquote(told).split(","):
-            if key == "port":
-                ports.append(one)
-            elif key == "host" and one.count(":") == 1 and not one.startswith("/"):  # of more it is an IPv6 address
-                ports.append(one.partition(":")[2])
+    ports = _ports(hosts.partition("?")[0], rest.partition("?")[2])
     if not all(port.isascii() and port.isdigit() and 0 < int(port) <= 65_535 for port in ports if port):
         raise ValueError("its port is not a number from 1 to 65535; in a password / is written %2F, and : %3A")
     if "," not in hosts:
@@ -114,6 +107,18 @@ def _several_hosts(rest: str) -> str:
     name, _, query = tail.partition("?")
     told = [*(f"host={host}" for host in hosts.split(",")), *([query] if query else [])]
     return f"{user}{at}/{name}?{'&'.join(told)}"
+
+
+def _ports(hosts: str, query: str) -> list[str]:
+    """What stands where a port does: behind a host, also in ``?host=``, and in ``?port=``."""
+    found = [host.rpartition("]")[2].partition(":")[2] for host in hosts.split(",")]
+    for key, _, value in (pair.partition("=") for pair in query.split("&")):
+        for one in unquote(value).split(","):
+            if key == "port":
+                found.append(one)
+            elif key == "host" and one.count(":") == 1 and not one.startswith("/"):  # of more it is an IPv6 address
+                found.append(one.partition(":")[2])
+    return found
 
 
 def sqlite_url(path: Path) -> str:
