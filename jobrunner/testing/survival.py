@@ -65,8 +65,8 @@ def survive(
     """
     unknown = sorted(options.keys() - _OPTIONS)
     if unknown:
-        told = f"{', '.join(unknown)}: no option of survive() or of a task, which are {', '.join(sorted(_OPTIONS))}"
-        raise TypeError(told)
+        told = f"neither an option of survive() nor of its task, which has {', '.join(sorted(_OPTIONS))}"
+        raise TypeError(f"{', '.join(unknown)}: {told}")
     handler = registry.get(task_type)
     places = [handler.function, *([] if fakes is None else [fakes])]
     for function in places:

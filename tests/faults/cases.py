@@ -145,28 +145,13 @@ def _called(*calls: Call) -> History:
     return replace(CLEAN, calls=(*CLEAN.calls, *calls))
 
 
-def _retried(*calls: Call) -> History:
-    """``a`` was cancelled while it ran, and somebody asked for another run, which went well."""
-    first = _cancelled(*calls)
-    stopped = first.moves[-1].after
+def _runs_again(first: History) -> History:
+    """``a`` ended at its first attempt, and somebody asked for another run, which went well."""
+    over = first.moves[-1].after
     again = State("pending", 1, generation=1)
     second = replace(again, status="running", attempt=2, token="z", lease_until=34.0)
     last = replace(second, status="completed", token=None, lease_until=None)
-    more = (Move("a", 3.0, stopped, again), Move("a", 4.0, again, second), Move("a", 5.0, second, last))
-    said = (*LINES, Line("a", 2, "begin", 4.0, 1), Line("a", 2, ASKS, 4.0, 1))
-    rows = (Row("a", "completed", 2, "#a"), CLEAN.rows[1])
-    history = replace(first, moves=(*first.moves, *more), rows=rows, lines=said)
-    return replace(history, effects=CLEAN.effects and (("a", 2), ("b", 2)), counts=CLEAN.counts)
-
-
-def _retried_failure() -> History:
-    """``a`` had used up its tries, and somebody asked for another run, which went well."""
-    first = _gives_up("error", replace(RUNNING, failures=2), failures=3)
-    again = State("pending", 1, generation=1)
-    second = replace(again, status="running", attempt=2, token="z", lease_until=34.0)
-    last = replace(second, status="completed", token=None, lease_until=None)
-    failed = first.moves[-1].after
-    more = (Move("a", 3.0, failed, again), Move("a", 4.0, again, second), Move("a", 5.0, second, last))
+    more = (Move("a", 3.0, over, again), Move("a", 4.0, again, second), Move("a", 5.0, second, last))
     said = (*first.lines, Line("a", 2, "begin", 4.0, 1), Line("a", 2, ASKS, 4.0, 1))
     rows = (Row("a", "completed", 2, "#a"), CLEAN.rows[1])
     history = replace(first, moves=(*first.moves, *more), rows=rows, lines=said)
@@ -225,8 +210,8 @@ ALLOWED: Sequence[tuple[History, str]] = (
     (_called(Call("cancel", "a", "fail", 1.5)), "a cancel that was refused"),
     (_called(Call("cancel", "a", "ok", 2.0)), "a cancel that came with its end"),
     (_moved(*LATE_CANCEL), "it came to its end in spite of a cancel"),
-    (_retried(Call("cancel", "a", "ok", 2.1)), "cancelled, and asked to run again"),
-    (_retried_failure(), "failed, and asked to run again"),
+    (_runs_again(_cancelled(Call("cancel", "a", "ok", 2.1))), "cancelled, and asked to run again"),
+    (_runs_again(_gives_up("error", replace(RUNNING, failures=2), failures=3)), "failed, and asked to run again"),
     (replace(CLEAN, rows=NOTED), "each began with a line"),
     (replace(CLEAN, lines=LINES[3:], effects=(("b", 2),)), "a handler that writes nothing"),
     (replace(CLEAN, lines=(LINES[0], *LINES[2:]), effects=(("b", 2),)), "a handler without an effect"),
@@ -345,6 +330,6 @@ BROKEN: Sequence[tuple[History, str]] = (
     (_changed(A[1], PENDING, replace(RUNNING, lease_until=None)), "I4 a: claimed without a token and a lease"),
     (_cancelled(Call("cancel", "a", "fail", 1.5)), "I16 a: cancelled, and nobody asked"),
     (_called(Call("cancel", "a", "ok", 0.4)), "I16 a: pending after its cancel"),
-    (_retried(Call("cancel", "a", "ok", 3.0)), "I16 a: running after its cancel"),
+    (_runs_again(_cancelled(Call("cancel", "a", "ok", 3.0))), "I16 a: running after its cancel"),
 )
 """What happened, and how the violation that it has to be called begins."""

@@ -220,7 +220,7 @@ def test_an_answer_that_raises_fails_what_completes_too() -> None:
 
 def test_a_payload_that_is_no_mapping_is_refused() -> None:
     with pytest.raises(TypeError, match="by name, not 'tea'"):
-        run(order, "tea")  # type: ignore[arg-type]
+        run(order, "tea")  # type: ignore[arg-type]  # what a caller without a type checker may give
 
 
 def test_effects_run_on_a_connection_of_the_test(conn: Connection) -> None:
