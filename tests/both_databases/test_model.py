@@ -1,6 +1,6 @@
 """The store held against the model: any order of moves, by several nodes, with crashes and commits nobody heard of.
 
-A short run is part of every test run; ``ci`` has 200 sequences on SQLite and 50 on PostgreSQL, ``long`` 2,000 on both.
+A short run is part of every test run; ``ci`` has 200 sequences on SQLite and 25 on PostgreSQL, ``long`` 2,000 on both.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def test_some_sequences(database: Database) -> None:
 @pytest.mark.ci
 @pytest.mark.timeout(600)
 def test_more_sequences(database: Database) -> None:
-    _run(database, 200 if database.is_sqlite else 50)
+    _run(database, 200 if database.is_sqlite else 25)
 
 
 @pytest.mark.long

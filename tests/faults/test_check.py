@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -27,19 +29,28 @@ def test_every_broken_promise_is_seen(broken: History, told: str) -> None:
 def test_every_line_of_it_counts() -> None:
     """However the checker is changed in one place, one of the cases above shows it."""
     mutants = list(checker_mutants())
-    alive = [str(mutant) for mutant in mutants if _lives(mutant)]
+    cases = [*((history, None) for history, _ in ALLOWED), *BROKEN]
+    alive = [str(mutant) for mutant in mutants if _lives(mutant, cases)]
     print(f"FIGURE {len(mutants)} small changes of the checker, {len(alive)} of them unseen")
     assert alive == []
 
 
-def _lives(mutant: CheckerMutant) -> bool:
+def _lives(mutant: CheckerMutant, cases: list[tuple[History, str | None]]) -> bool:
+    """Whether no case sees it. One that does goes to the front: it is likely to see the next one too."""
     judges = mutant.judges()
+    for place, (history, told) in enumerate(cases):
+        if _sees(judges, history, told):
+            cases.insert(0, cases.pop(place))
+            return False
+    return True
+
+
+def _sees(judges: Sequence[Callable[..., Any]], history: History, told: str | None) -> bool:
     try:
-        return all(check(clean, judges) == [] for clean, _ in ALLOWED) and all(
-            any(str(one).startswith(told) for one in check(broken, judges)) for broken, told in BROKEN
-        )
+        found = check(history, judges)
     except (AttributeError, TypeError, KeyError, IndexError, ValueError):
-        return False  # it does not even run
+        return True  # it does not even run
+    return found != [] if told is None else not any(str(one).startswith(told) for one in found)
 
 
 def test_a_line_that_a_kill_left_half_written_says_nothing(tmp_path: Path) -> None:
