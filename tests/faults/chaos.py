@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import pickle
 import random
 import signal
 import sys
@@ -253,14 +254,21 @@ def _node(worker: Process) -> str | None:
 
 
 def run(made: Plan, home: Path, server: PrivateServer) -> tuple[list[Violation], dict[str, Any]]:
-    """One plan, in a database of its own on this server: which promises were broken, and the figures."""
+    """One plan, in a database of its own on this server: which promises were broken, and the figures.
+
+    A history that breaks one is kept, for `check` to look at again.
+    """
     name = f"chaos_{made.seed}_{random.randrange(10**6)}"
     with psycopg.connect(server.url.replace("+psycopg", ""), autocommit=True) as conn:
         conn.execute(f"CREATE DATABASE {name}")
     url = server.url.rpartition("/")[0] + f"/{name}"
     migrate.upgrade(url)
     found, told = Chaos(made, server, url, home).run()
-    return check(found), told
+    if violations := check(found):
+        kept = Path(tempfile.gettempdir(), f"{name}.pickle")
+        kept.write_bytes(pickle.dumps(found))
+        print(f"the history of seed {made.seed}: {kept}")
+    return violations, told
 
 
 def main() -> int:
