@@ -28,7 +28,9 @@ def may_reclaim(database: Database, *, lease_seconds: float, heartbeat_interval:
     if not saw_no_outage(database, lease_seconds=lease_seconds, heartbeat_interval=heartbeat_interval):
         return False
     with database.read(own=True) as conn:
-        return views.server_uptime(conn) >= lease_seconds + heartbeat_interval
+        uptime = views.server_uptime(conn)
+    # Below zero the server's clock was put back since it started. It tells nothing then, for as long as it went back.
+    return uptime < 0 or uptime >= lease_seconds + heartbeat_interval
 
 
 def saw_no_outage(database: Database, *, lease_seconds: float, heartbeat_interval: float) -> bool:

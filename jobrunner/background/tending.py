@@ -41,8 +41,10 @@ class Tending:
         self._wake = wake
         self._patience = {"lease_seconds": lease_seconds, "heartbeat_interval": heartbeat_interval}
         self._rest = min(LOOK_EVERY, lease_seconds / LOOKS_PER_LEASE)
+        self._leap = lease_seconds / 3  # what is left of a living worker's lease at the least: it is renewed by then
         self._clear_until: datetime | None = None  # nothing had become due by then
         self._full_at = 0.0
+        self._last_told: tuple[datetime, float] | None = None  # the database's clock, and ours before we asked
 
     def look(self) -> float:
         """Look once, and do what is due. Returns the seconds after which to look again.
@@ -74,12 +76,23 @@ class Tending:
         full = begun >= self._full_at
         with self._database.read(own=True) as conn:
             due = views.due(conn, None if full else self._clear_until)
+        ended = time.monotonic()
+        self._compare_clocks(due.now, begun, ended)
         if full:
-            ended = time.monotonic()
             self._full_at = ended + min((ended - begun) * FULL_SHARE, FULL_LATEST)
         if not (due.stale or due.expired):
             self._clear_until = due.now - timedelta(seconds=LATE)
         return due
+
+    def _compare_clocks(self, told: datetime, begun: float, ended: float) -> None:
+        """A leap of the database's clock counts as an outage: every lease has run out then, of the living as well."""
+        if self._last_told is not None:
+            before, then = self._last_told
+            ahead = (told - before).total_seconds() - (ended - then)
+            if ahead > self._leap:
+                log.warning("the database's clock went ahead: leases are given time to be renewed", seconds=ahead)
+                self._database.saw_outage()
+        self._last_told = told, begun
 
 
 def _done(duty: Callable[[], int]) -> bool:

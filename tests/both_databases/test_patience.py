@@ -56,6 +56,18 @@ def test_a_fresh_process_waits_one_heartbeat(database: Database, clock: list[flo
     fresh.dispose()
 
 
+def test_a_server_whose_clock_went_back_since_its_start_keeps_nobody_waiting(
+    database: Database, clock: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Started eight hours ahead, as with a clock that was kept in local time, it would be young for eight hours."""
+    fresh = _fresh(database)
+    monkeypatch.setattr(views, "server_uptime", lambda conn: -28_800.0)
+    assert _wait(fresh, clock, BEAT)
+    monkeypatch.setattr(views, "server_uptime", lambda conn: 1.0)
+    assert not _wait(fresh, clock, BEAT)
+    fresh.dispose()
+
+
 def test_after_an_outage_it_waits_for_lease_and_heartbeat(database: Database, clock: list[float]) -> None:
     fresh = _fresh(database)
     assert _wait(fresh, clock, 60)

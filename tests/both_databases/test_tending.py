@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -131,6 +132,28 @@ def test_what_ran_out_while_nobody_could_judge_is_taken_back_later(
     assert row(grown_up, "t").status == "running"
     duties.look()
     assert row(grown_up, "t").status == "pending"
+
+
+@pytest.mark.parametrize("leap", [LEASE / 3 + 1, 0.0])
+def test_a_leap_of_the_databases_clock_is_nobodys_death(
+    grown_up: Database, monkeypatch: pytest.MonkeyPatch, leap: float
+) -> None:
+    """It lets the leases of the living run out too; they are renewed within a third of one."""
+    due = views.due
+
+    def leaped(*given: Any) -> views.Due:
+        found = due(*given)
+        return replace(found, now=found.now + timedelta(seconds=leap))
+
+    monkeypatch.setattr(tending, "FULL_SHARE", 0.0)  # each look is a full one
+    add(grown_up, task_id="t")
+    take(grown_up)
+    duties = _tending(grown_up)
+    duties.look()
+    age_lease(grown_up, "t", 100)
+    monkeypatch.setattr(views, "due", leaped)
+    duties.look()
+    assert row(grown_up, "t").status == ("running" if leap else "pending")
 
 
 def test_who_cannot_judge_takes_nothing(database: Database) -> None:

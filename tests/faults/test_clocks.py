@@ -9,7 +9,6 @@ import time
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,13 +16,13 @@ from sqlalchemy import select
 
 from jobrunner.background import schedules
 from jobrunner.db.tables import firings, nodes, tasks
+from tests.faults import faketime
 from tests.faults.check import check
 from tests.faults.fleet import LEASE, READY, Fleet, wait_for
 
 HOUR = 3600  # seconds
 BACK = 90  # seconds by which one clock goes back in the middle of the work
 SKEWS = {"ahead": f"{HOUR:+}s", "behind": f"{-HOUR:+}s", "stepping": "+0s", "right": ""}
-LIBRARY = "usr/lib/*/faketime/libfaketimeMT.so.1"
 # No handler calls time.sleep: under libfaketime 0.9.10 it now and then fails with EINVAL.
 WORK: tuple[tuple[str, int, dict[str, Any], dict[str, Any]], ...] = (
     ("fault.async", 60, {"seconds": 0.05}, {}),
@@ -36,25 +35,11 @@ WORK: tuple[tuple[str, int, dict[str, Any], dict[str, Any]], ...] = (
 Outcome = tuple[str, int, int, int]
 
 
-@pytest.fixture(scope="module")
-def library() -> str:
-    for found in Path("/").glob(LIBRARY):
-        return str(found)
-    # A Debian package, which no wheel brings.
-    pytest.skip("libfaketime is not installed: apt-get install faketime")
-
-
-def _loader(library: str, skew: Path) -> dict[str, str]:
-    # The monotonic clock stays: it is the same for all wrong clocks of this world, and waits are measured by it.
-    told = {"LD_PRELOAD": library, "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
-    return {**told, "FAKETIME_TIMESTAMP_FILE": str(skew), "FAKETIME_CACHE_DURATION": "1"}
-
-
 @pytest.mark.long
 @pytest.mark.timeout(150)
-def test_clocks_wrong_by_an_hour_change_nothing(fleet: Fleet, library: str) -> None:
-    without = _round(fleet, dict.fromkeys(SKEWS, ""), library, "without")
-    wrong = _round(fleet, SKEWS, library, "with")
+def test_clocks_wrong_by_an_hour_change_nothing(fleet: Fleet) -> None:
+    without = _round(fleet, dict.fromkeys(SKEWS, ""), "without")
+    wrong = _round(fleet, SKEWS, "with")
     assert wrong == without
     _set_right(fleet)
     found = replace(fleet.history(), lease_seconds=LEASE)
@@ -73,13 +58,13 @@ def test_clocks_wrong_by_an_hour_change_nothing(fleet: Fleet, library: str) -> N
     assert timedelta(0) <= min(beats) <= max(beats) < timedelta(seconds=60)
 
 
-def _round(fleet: Fleet, skews: Mapping[str, str], library: str, name: str) -> list[Outcome]:
+def _round(fleet: Fleet, skews: Mapping[str, str], name: str) -> list[Outcome]:
     """What became of the same work, in the order in which it was handed in; firings are looked at here."""
     workers = []
     for who, skew in skews.items():
         told = fleet.home / f"{who} {name}"
         told.write_text(skew)
-        workers.append(fleet.worker("--node-name", told.name, loader=_loader(library, told) if skew else None))
+        workers.append(fleet.worker("--node-name", told.name, loader=faketime.loader(told) if skew else None))
     for worker in workers:
         worker.wait_for_line(READY, 40)
     data = {"ledger": str(fleet.ledger)}

@@ -12,6 +12,7 @@ import socket
 import subprocess
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
@@ -63,12 +64,18 @@ def free_port() -> int:
 class PrivateServer:
     """Own data directory, own port on 127.0.0.1 and own socket, the same over restarts; works as root.
 
-    ``fsync=True`` gives a server that is as slow and as safe as in earnest. ``settings`` go to ``postgres -c``.
+    ``fsync=True`` gives a server that is as slow and as safe as in earnest. ``settings`` go to ``postgres -c``,
+    ``loader`` has variables for its environment.
     Used as a context manager it is started at entry; at exit, and when this process dies, it ends and is deleted.
     """
 
     def __init__(
-        self, *, fsync: bool = False, settings: dict[str, str] | None = None, binaries: Binaries | None = None
+        self,
+        *,
+        fsync: bool = False,
+        settings: dict[str, str] | None = None,
+        loader: Mapping[str, str] | None = None,
+        binaries: Binaries | None = None,
     ) -> None:
         if binaries is None:
             if not find_binaries():
@@ -78,6 +85,7 @@ class PrivateServer:
         self.port = free_port()
         self._user = server_user()
         self._settings = {"max_connections": "200"} | ({} if fsync else QUICK) | (settings or {})
+        self._loader = loader or {}
         self._keeper: subprocess.Popen[bytes] | None = None
         self._process: psutil.Process | None = None
         self._port_is_ours = False
@@ -159,6 +167,7 @@ class PrivateServer:
                 stderr=log,
                 user=self._user,
                 cwd=self.data,
+                env={**os.environ, **self._loader},
                 start_new_session=True,
             )
         assert self._keeper.stdout is not None
