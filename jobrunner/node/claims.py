@@ -38,16 +38,24 @@ class Claims:
     """Asks the database for work, one look at a time. ``most`` limits how many tasks are claimed in all.
 
     An idle worker stands by: whoever hears of work claims for it in his own thread. To wake the loop, and have it wake
-    the claiming thread, took half a millisecond of a start. All calls but :meth:`fulfil` belong to the worker's loop.
+    the claiming thread, took half a millisecond of a start. ``arrive`` hears at once, in whatever thread, what was
+    claimed. All calls but :meth:`fulfil` and :meth:`stop` belong to the worker's loop.
     """
 
     def __init__(
-        self, database: Database, source: Source, feeds: Sequence[Feed], types: Sequence[str], most: int | None
+        self,
+        database: Database,
+        source: Source,
+        feeds: Sequence[Feed],
+        types: Sequence[str],
+        arrive: Take,
+        most: int | None,
     ) -> None:
         self._database = database
         self._queues = source.queues
         self._types = types
         self._feeds = feeds
+        self._arrive = arrive
         self._lookout = Lookout(database, source)
         self._left = most
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="claim")
@@ -104,12 +112,12 @@ class Claims:
         """
         with self._lock:
             rooms, self._standing = self._standing, []
-            if not rooms:
+            if self._closed or not rooms:
                 return False
             self._away = True
         heard = self._hints
         try:
-            look = self._lookout.look(rooms, False)
+            look = self._find(rooms, False)
         except DatabaseUnavailable as error:
             log.debug("cannot claim", error=str(error))
             look = _nothing(rooms)
@@ -142,7 +150,7 @@ class Claims:
             return False
 
     def stop(self) -> None:
-        """Claim no more."""
+        """Claim no more. Safe in any thread, and in a signal's handler: it takes no lock."""
         self._closed = True
 
     def close(self) -> None:
@@ -169,11 +177,16 @@ class Claims:
     async def _look(self, rooms: Sequence[Room], everywhere: bool) -> Look:
         try:
             loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(self._thread, self._lookout.look, rooms, everywhere)
+            return await loop.run_in_executor(self._thread, self._find, rooms, everywhere)
         except DatabaseUnavailable as error:
             log.debug("cannot claim", error=str(error))
             await asyncio.sleep(OUTAGE_PAUSE)
             return _nothing(rooms)
+
+    def _find(self, rooms: Sequence[Room], everywhere: bool) -> Look:
+        found = self._lookout.look(rooms, everywhere)
+        self._arrive(found.tasks)
+        return found
 
     def _wet(self) -> None:
         for feed in self._feeds:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -34,12 +35,23 @@ class Holding:
 class Held:
     """The node's holdings, by row id. Safe in threads: the heartbeat renews what the worker holds.
 
-    Without a lock: every call is one step of a dict, which no other thread sees half done. Only the worker's loop adds
-    and drops.
+    Without a lock: each dict is changed in single steps, which no other thread sees half done. Only the worker's loop
+    adds and drops; whoever claims says what arrives.
     """
 
     def __init__(self) -> None:
         self._rows: dict[int, Holding] = {}
+        self._arriving: dict[Lease, Task] = {}  # claimed by another thread, and on the way to the loop
+
+    def arrive(self, claimed: Sequence[Task]) -> None:
+        """Hold what was just claimed until the loop takes it: a handler may hold the loop for longer than a lease."""
+        for task in claimed:
+            self._arriving[task.lease] = task
+
+    def arrived(self, claimed: Sequence[Task]) -> None:
+        """The loop has taken these."""
+        for task in claimed:
+            self._arriving.pop(task.lease, None)
 
     def add(self, holding: Holding) -> bool:
         """Hold a task; False when an earlier attempt of it is still being ended here."""
@@ -66,7 +78,12 @@ class Held:
 
     def leases(self) -> list[Lease]:
         """Every lease to renew."""
-        return [holding.task.lease for holding in self.all()]
+        return [*list(self._arriving), *[holding.task.lease for holding in self.all()]]
+
+    def tasks(self) -> list[Task]:
+        """Every task that was claimed and is not settled, also those that line up or are on their way."""
+        found = [task for one in self.all() for task in (one.task, one.next) if task is not None]
+        return [*list(self._arriving.values()), *found]
 
     def all(self) -> list[Holding]:
         """Every holding."""

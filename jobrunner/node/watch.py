@@ -15,6 +15,7 @@ from jobrunner.node.state import State
 from jobrunner.queue.task import Ending
 
 EVERY = 1.0  # seconds between two looks
+STALLED = 3.0  # seconds without a sign of life after which a loop is taken for held
 
 log = get_logger(__name__)
 
@@ -31,9 +32,9 @@ class Watch:
         self._max_memory_mb = max_memory_mb
         self._last_look = time.monotonic()
 
-    def silent_for(self) -> float:
-        """Seconds since the loop gave its last sign of life. Safe in any thread."""
-        return time.monotonic() - self._last_look
+    def stalled(self) -> bool:
+        """Whether a handler holds the loop: it gives a sign of life each second. Safe in any thread."""
+        return time.monotonic() - self._last_look > STALLED
 
     async def run(self) -> None:
         """Look until cancelled."""

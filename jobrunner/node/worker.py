@@ -84,7 +84,9 @@ class Worker:
         self._reports = Gathered(database)
         self._settler = Settler(database, self._reports, self._ends, self._recorded)
         source = Source(identity.id, limits.queues, limits.lease_seconds)
-        self._claims = Claims(database, source, self._feeds, tuple(handlers), most=1 if limits.once else None)
+        self._claims = Claims(
+            database, source, self._feeds, tuple(handlers), held.arrive, most=1 if limits.once else None
+        )
         self._in_hand = 0  # claimed, and not yet at an end
         self._idle = asyncio.Event()  # nothing is in hand
         self._idle.set()
@@ -130,6 +132,7 @@ class Worker:
 
     def drain(self, reason: str, *, hurry: bool = False) -> None:
         """Stop claiming and end in good order; ``hurry`` gives back at once what still runs."""
+        self._claims.stop()  # now: a handler may hold the loop for as long as the process lives
         self._call(self._begin_drain, reason, hurry)
 
     def wake(self) -> None:
@@ -138,12 +141,12 @@ class Worker:
 
     def heard_of_work(self) -> None:
         """The same for a thread that may wait for the database: where the worker is idle, it claims by itself."""
-        if not self._claims.fulfil(partial(self._call, self._accept)):
+        if self.stalled() or not self._claims.fulfil(partial(self._call, self._accept)):
             self.wake()
 
-    def silent_for(self) -> float:
-        """Seconds since the loop gave its last sign of life; there is one a second."""
-        return self._watch.silent_for()
+    def stalled(self) -> bool:
+        """Whether a handler holds the loop, so that nothing in it can be begun or asked to end."""
+        return self._watch.stalled()
 
     def renewed(self, renewal: Renewal) -> None:
         """What a renewal found: lost tasks are stopped and dropped, cancelled ones asked to end."""
@@ -234,6 +237,7 @@ class Worker:
                 # An earlier attempt of it is still being ended here; two of one task in one process would be too many.
                 again = Outcome(Ending.RELEASED, error="its earlier attempt still ends here", delay=1.0)
                 self._settler.add(task, again)
+        self._held.arrived(claimed)
         if self._in_hand:
             self._idle.clear()
         for feed in self._feeds:

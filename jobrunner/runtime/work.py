@@ -30,7 +30,6 @@ from jobrunner.settings.children import child_environment
 
 GARBAGE_EVERY = 10_000  # new objects between two looks for cycles; at Python's 700 they took a fifth of a drain
 WRITERS = ("settle", "effects")  # what their threads' names begin with
-STALLED = 3.0  # seconds without a sign of life after which a loop is taken for held
 CONNECTIONS = 2  # claim, settle and duties take turns, an effect opens one more; heartbeat and hints have one each
 
 log = get_logger(__name__)
@@ -120,7 +119,7 @@ class Work:
 
     def stalled(self) -> bool:
         """Whether a handler holds the worker's loop, so that nothing in it can be asked to end."""
-        return self._worker.silent_for() > STALLED
+        return self._worker.stalled()
 
     def close(self, reason: str) -> int:
         """Say goodbye. Gives back, uncharged, what a stuck loop still holds. Returns the exit code."""
@@ -128,7 +127,7 @@ class Work:
         if self.alive():
             self._children.sweep()  # before their tasks are anybody else's
         self.heartbeat.stop(reason)
-        holding = [task for held in self._held.all() for task in (held.task, held.next) if task is not None]
+        holding = self._held.tasks()
         if holding:
             try:
                 with self._database.begin() as conn:

@@ -147,6 +147,15 @@ async def deaf_async(ledger: str, ctx: Context) -> None:
     time.sleep(300)
 
 
+@task("fault.holds_later")
+async def holds_later(ledger: str, ctx: Context) -> None:
+    """Gives the loop back once, until its worker has nothing else to do."""
+    note(ledger, ctx, "begin")
+    await asyncio.sleep(1.0)
+    note(ledger, ctx, "holds")
+    time.sleep(300)
+
+
 @task("fault.stubborn_async")
 async def stubborn_async(ledger: str, ctx: Context) -> None:
     """Gives the loop back, and ignores every wish that it end."""

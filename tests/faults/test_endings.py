@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.faults.fleet import LEASE, Fleet, wait_for
+from tests.faults.fleet import Fleet, wait_for
 
 
 def test_a_signal_drains(fleet: Fleet) -> None:
@@ -72,26 +72,6 @@ def test_handlers_that_ignore_everything_cannot_hold_the_process(fleet: Fleet) -
     assert fleet.node("n").state == "stopped"
     print(f"FIGURE stuck inline and async handlers: exit 0 after {took:.2f} s with a grace of 0.5 s")
     assert took < 12
-
-
-@pytest.mark.ci
-def test_a_loop_that_a_handler_holds_is_left_behind(fleet: Fleet) -> None:
-    """An ``async`` handler that never gives the loop back: its lease goes on being renewed, and a signal ends it."""
-    worker = fleet.ready("--node-name", "n", grace="3")
-    [child_task] = fleet.submit("fault.work", seconds=60.0)
-    fleet.wait_for_lines("begin", 1)
-    [task_id] = fleet.submit("fault.deaf_async")
-    fleet.wait_for_lines("begin", 2)
-    begun = time.monotonic()
-    worker.signal(signal.SIGTERM)
-    time.sleep(LEASE + 0.5)
-    assert fleet.row(task_id).lease_until > fleet.now(), "its lease is renewed in another thread"
-    assert worker.wait(20) == 0
-    took = time.monotonic() - begun
-    assert [[one.outcome for one in fleet.left(name)] for name in (child_task, task_id)] == [["released"]] * 2
-    assert fleet.node("n").state == "stopped"
-    print(f"FIGURE a held loop: exit 0 after {took:.2f} s with a grace of 3 s")
-    assert took < 8
 
 
 @pytest.mark.ci

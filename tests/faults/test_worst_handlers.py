@@ -27,7 +27,7 @@ FLOODS: dict[str, dict[str, Any]] = {
     "flood_log": {"lines": 20_000},
 }
 LIMIT = 0.5  # seconds that what never ends is given
-ONCE = {"max_attempts": 1}
+ONCE: dict[str, Any] = {"max_attempts": 1}
 GOOD = 100
 
 pytestmark = [pytest.mark.ci, pytest.mark.timeout(120)]
