@@ -22,8 +22,8 @@ def may_reclaim(database: Database, *, lease_seconds: float, heartbeat_interval:
 
     After an outage longer than the lease every living worker looks dead: without this wait an outage of 60 s made
     all running tasks run twice. So wait lease + heartbeat after the last loss of connection that this process saw,
-    after it was away itself (a machine that slept would else take the tasks from its own hands), or after the
-    server's start, whichever is last; a fresh process waits one heartbeat.
+    after it was away itself (a machine that slept would else take the tasks from its own hands), after its own start
+    (one that began as a dead network came back ran 4 of 4 tasks again), or after the server's, whichever is last.
     """
     if not saw_no_outage(database, lease_seconds=lease_seconds, heartbeat_interval=heartbeat_interval):
         return False
@@ -35,8 +35,7 @@ def may_reclaim(database: Database, *, lease_seconds: float, heartbeat_interval:
 
 def saw_no_outage(database: Database, *, lease_seconds: float, heartbeat_interval: float) -> bool:
     """The part of it that this process knows by itself. Ask often, at least twice in a lease: silence is an absence."""
-    unbroken = database.unbroken_for(absence=lease_seconds / 2)
-    return unbroken >= heartbeat_interval + (lease_seconds if database.ever_broken() else 0.0)
+    return database.unbroken_for(absence=lease_seconds / 2) >= lease_seconds + heartbeat_interval
 
 
 def reclaim_stale(database: Database, *, lease_seconds: float, heartbeat_interval: float) -> list[Reclaimed]:

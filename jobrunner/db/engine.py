@@ -40,10 +40,9 @@ class Database:
     def __init__(self, url: str, *, pool_size: int = 4) -> None:
         self.url = make_url(url)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
-        self._broken_at: float | None = None
         self._closed = False
         self.demotions = 0  # how often the server was found to take no writes any more
-        self._first_used = self._asked_at = _clock()
+        self._broken_at = self._asked_at = _clock()
         if self.is_sqlite:
             self._own = self._free = Pool(open_file(self.url, read_only=False), 1)
             self._reading = Pool(open_file(self.url, read_only=True), READERS)
@@ -123,11 +122,7 @@ class Database:
         asked_at, self._asked_at = self._asked_at, _clock()
         if self._asked_at - asked_at > absence:
             self._broken_at = self._asked_at
-        return self._asked_at - (self._broken_at or self._first_used)
-
-    def ever_broken(self) -> bool:
-        """Whether this process ever saw the database unavailable, or was itself away."""
-        return self._broken_at is not None
+        return self._asked_at - self._broken_at
 
     def saw_outage(self) -> None:
         """Somebody noticed one in another way than by an error of the link."""

@@ -26,7 +26,7 @@ def grown_up(database: Database, monkeypatch: pytest.MonkeyPatch) -> Iterator[Da
     told = [1_000.0]
     monkeypatch.setattr(engine, "_clock", lambda: told[0])
     opened = open_database(database.url.render_as_string(hide_password=False))
+    told[0] += 1e6
     opened.unbroken_for(absence=1e9)
-    told[0] += 10.0  # a heartbeat; half a lease would count as an absence
     yield opened
     opened.dispose()

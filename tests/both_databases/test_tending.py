@@ -161,7 +161,7 @@ def test_who_cannot_judge_takes_nothing(database: Database) -> None:
     take(database)
     age_lease(database, "t", 100)
     _tend(database)
-    assert row(database, "t").status == "running", "a fresh process waits one heartbeat"
+    assert row(database, "t").status == "running", "a fresh process waits for lease and heartbeat"
 
 
 def test_what_expired_is_cancelled_and_wakes_nobody(database: Database) -> None:

@@ -172,8 +172,8 @@ MUTANTS = (
     Mutant(
         "leases are taken back right after an outage",
         "background/reaper.py",
-        "return unbroken >= heartbeat_interval + (lease_seconds if database.ever_broken() else 0.0)",
-        "return unbroken >= 0.0",
+        "return database.unbroken_for(absence=lease_seconds / 2) >= lease_seconds + heartbeat_interval",
+        "return database.unbroken_for(absence=lease_seconds / 2) >= 0.0",
         "tests/both_databases/test_patience.py::test_after_an_outage_it_waits_for_lease_and_heartbeat",
     ),
     Mutant(

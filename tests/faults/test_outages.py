@@ -113,6 +113,26 @@ def test_a_link_that_died_in_silence_is_given_up_within_the_deadline(fleet: Flee
         assert behind.stop() == 0
 
 
+@pytest.mark.long
+def test_who_starts_as_a_dead_network_comes_back_takes_nothing(fleet: Fleet) -> None:
+    """No server was restarted, and the one that starts saw no outage: only its own youth tells it to wait."""
+    lease = 6.0
+    with Wire(fleet.url) as wire:
+        cut_off = fleet.ready(database_url=wire.url, lease_seconds=str(lease))
+        fleet.submit("fault.async", 4, seconds=3.5 * lease)
+        fleet.wait_for_lines("begin", 4)
+        wire.silence()
+        time.sleep(lease + 1.0)
+        wire.heal()
+        healed = time.monotonic()
+        fresh = fleet.ready(database_url=wire.url, lease_seconds=str(lease))
+        wait_for(lambda: bool(events(cut_off, "database is back")), "its heartbeat is back", 12)
+        back = time.monotonic() - healed
+        fleet.wait_until_ended(40)
+        assert fleet.prove("a dead network, and a worker that starts after it", back_after=back).lost == 0
+        assert [one.stop() for one in (cut_off, fresh)] == [0, 0]
+
+
 @pytest.mark.ci
 def test_a_start_that_is_broken_off_is_begun_anew(fleet: Fleet) -> None:
     """The server ends the connection while the schema is looked at, and twice while the node's row is written."""
