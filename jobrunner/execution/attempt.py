@@ -66,6 +66,15 @@ def failed(error: BaseException) -> Outcome:
     return Outcome(Ending.ERROR, error=said, error_class=class_name(error), traceback=_traceback(error))
 
 
+def owned(outcome: Outcome) -> Outcome:
+    """The same Outcome where nobody else knows of a loss: LeaseLost that a handler raised for a reason of its own is a
+    failure, and where it is true the token refuses it.
+    """
+    if outcome.ending is not Ending.LOST:
+        return outcome
+    return replace(outcome, ending=Ending.ERROR, error_class=class_name(LeaseLost()))
+
+
 def with_delay(outcome: Outcome, task: Task, handler: Handler) -> Outcome:
     """The same Outcome with the back-off of an ending that may be tried again."""
     if outcome.ending is Ending.COMPLETED:  # as nearly always

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -18,7 +17,7 @@ from jobrunner.handlers.effects import EFFECT_DEADLINE
 from jobrunner.logs import get_logger
 from jobrunner.node.lane import Fate, Lane, Settlement
 from jobrunner.node.reports import Gathered
-from jobrunner.queue import retry, store
+from jobrunner.queue import store
 from jobrunner.queue.codec import clean_text
 from jobrunner.queue.store import Settled
 from jobrunner.queue.task import Ending, Lease, Outcome, Status, Task
@@ -33,7 +32,8 @@ log = get_logger(__name__)
 
 
 class Settler:
-    """Takes outcomes from the worker and tells it, by ``recorded``, what became of each.
+    """Takes outcomes from the worker and tells it, by ``recorded``, what became of each; asks it, by ``failed``, what
+    an attempt came to whose effects raised an error.
 
     Those with effects, which are user code and may take long, have a thread of their own: they hold back no others.
     """
@@ -44,10 +44,12 @@ class Settler:
         reports: Gathered,
         ends: Ends,
         recorded: Callable[[Task, Outcome, Status | None], None],
+        failed: Callable[[Task, Exception], Outcome],
     ) -> None:
         self._database = database
         self._reports = reports
         self._ends = ends
+        self._failed = failed
         self._tries: dict[Lease, int] = {}
         self._plain = Lane("settle", self._record, recorded, more=reports.waiting, tick=REPORT_EVERY)
         self._effects = Lane("effects", self._record_effects, recorded)
@@ -138,9 +140,9 @@ class Settler:
         except DatabaseUnavailable as error:
             if not self._hopeless(task.lease):
                 raise
-            outcome = _failure(task, error)
+            outcome = self._failed(task, EffectsRefused(f"its effects could not be written: {error}"))
         except Exception as error:  # noqa: BLE001 - an effect is user code: whatever it raises fails the attempt
-            outcome = _failure(task, error)
+            outcome = self._failed(task, error)
         else:
             hit("effect-after-commit")
             self._tries.pop(task.lease, None)
@@ -163,10 +165,8 @@ class Settler:
         return settled
 
 
-def _failure(task: Task, error: Exception) -> Outcome:
-    told = f"an effect failed: {clean_text(error, 4_000)}"
-    wait = retry.delay(retry.Retry(), task.failures + 1, random.random)
-    return Outcome(Ending.ERROR, error=told, error_class=type(error).__name__, delay=wait)
+class EffectsRefused(Exception):
+    """What is said where the database answers everybody, and does not take these effects."""
 
 
 class _NotCompleted(Exception):

@@ -7,13 +7,12 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
 from jobrunner.db.ends import Ends
 from jobrunner.db.engine import Database
-from jobrunner.errors import LeaseLost
-from jobrunner.execution.attempt import class_name, with_delay
+from jobrunner.execution.attempt import failed, owned, with_delay
 from jobrunner.execution.pool import Pool
 from jobrunner.handlers import Handler, run_hooks
 from jobrunner.logs import get_logger
@@ -82,7 +81,7 @@ class Worker:
         of_kind = {feed.pool.kind: feed for feed in self._feeds}
         self._feed_of = {name: of_kind[handler.kind] for name, handler in handlers.items()}
         self._reports = Gathered(database)
-        self._settler = Settler(database, self._reports, self._ends, self._recorded)
+        self._settler = Settler(database, self._reports, self._ends, self._recorded, self._failed)
         source = Source(identity.id, limits.queues, limits.lease_seconds)
         self._claims = Claims(
             database, source, self._feeds, tuple(handlers), held.arrive, most=1 if limits.once else None
@@ -277,13 +276,16 @@ class Worker:
             holding.over = True
         if outcome.ending is Ending.LOST and (holding is None or holding.lost):
             self._recorded(task, outcome, None)
-        elif outcome.ending is Ending.LOST:  # a handler may raise it for a reason of its own: the token decides
-            failure = replace(outcome, ending=Ending.ERROR, error_class=class_name(LeaseLost()))
-            self._settler.add(task, with_delay(failure, task, self._handlers[task.task_type]))
+        elif outcome.ending is Ending.LOST:
+            self._settler.add(task, with_delay(owned(outcome), task, self._handlers[task.task_type]))
         elif outcome.settled:
             self._recorded(task, outcome, Status.COMPLETED)
         else:
             self._settler.add(task, outcome, at_once=self._handlers[task.task_type].settle == "at once")
+
+    def _failed(self, task: Task, error: Exception) -> Outcome:
+        """What an attempt came to whose effects failed: the same as if its handler had raised this."""
+        return with_delay(owned(failed(error)), task, self._handlers[task.task_type])
 
     def _recorded(self, task: Task, outcome: Outcome, status: Status | None) -> None:
         lease = task.lease

@@ -37,8 +37,10 @@ def decide(task: Task, outcome: Outcome) -> Verdict:
             spent = f"asked {SNOOZE_BUDGET} times to run later"
             final = spent if task.snoozes + 1 >= SNOOZE_BUDGET else None
             return _again(task.snoozes, SNOOZE_BUDGET, "snoozes", outcome, final)
-        case Ending.RELEASED | Ending.LOST:
+        case Ending.RELEASED:
             return Verdict(Status.PENDING, "releases", outcome.delay)
+        case Ending.LOST:
+            raise ValueError("who has lost a task settles nothing")
 
 
 def _again(spent: int, budget: int, counter: str, outcome: Outcome, error: str | None) -> Verdict:

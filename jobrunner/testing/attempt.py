@@ -15,7 +15,7 @@ from jobrunner.background.reaper import reclaim_all
 from jobrunner.db.engine import Database, open_database
 from jobrunner.db.tables import tasks
 from jobrunner.db.types import db_now
-from jobrunner.execution.attempt import perform, perform_async, with_delay
+from jobrunner.execution.attempt import owned, perform, perform_async, with_delay
 from jobrunner.handlers import Context, registry
 from jobrunner.handlers.declare import Handler
 from jobrunner.handlers.effects import EFFECT_DEADLINE
@@ -106,7 +106,7 @@ def _settle(
             return Status.COMPLETED
     with database.begin() as conn:
         channel.reports.write(conn, channel.reports.take())
-        ending = with_delay(replace(outcome, effects=()), task, handler)
+        ending = with_delay(owned(replace(outcome, effects=())), task, handler)
         return store.settle(conn, [(task, ending)])[0].status
 
 

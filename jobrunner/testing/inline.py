@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from jobrunner.db.undo import refuse_autocommit, undone_where_it_fails
 from jobrunner.errors import HandlerError, InvalidInput
 from jobrunner.execution import capture
-from jobrunner.execution.attempt import failed, perform, perform_async, stopped
+from jobrunner.execution.attempt import failed, owned, perform, perform_async, stopped
 from jobrunner.handlers import Context, registry, run_effect
 from jobrunner.handlers.declare import Handler
 from jobrunner.handlers.effects import Effect, effect_name
@@ -77,7 +77,7 @@ def run(
             outcome = failed(error)
         else:
             outcome = _performed(task, found, context)
-    outcome = _ended(channel, outcome, given, conn)
+    outcome = owned(_ended(channel, outcome, given, conn))
     verdict = decide(task, outcome)
     waits = verdict.status is Status.PENDING
     longest = retry.delay(found.retry, task.failures + 1, lambda: 1.0)

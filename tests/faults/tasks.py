@@ -12,6 +12,7 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
+from jobrunner.errors import Cancel, InvalidInput, LeaseLost, RetryLater
 from jobrunner.handlers import Context, Retry, effect, task
 
 QUICKLY = Retry(base=0.05, factor=1.0)
@@ -41,6 +42,25 @@ def row(conn: Connection, rows: list[Any]) -> None:
 def broken(conn: Connection, rows: list[Any]) -> None:
     row(conn, rows)
     raise ValueError("the effect fails after its write")
+
+
+VERDICTS: dict[str, Exception] = {
+    "fault.later": RetryLater(3600.0, "not yet"),
+    "fault.cancels": Cancel("no use"),
+    "fault.refuses": InvalidInput("no such symbol"),
+    "fault.says_lost": LeaseLost("gone"),
+    "fault.wrong": ValueError("wrong"),
+}
+
+
+def _raising(name: str, error: Exception) -> None:
+    @effect(name)
+    def raising(conn: Connection, rows: list[Any]) -> None:
+        raise error
+
+
+for _name, _error in VERDICTS.items():
+    _raising(_name, _error)
 
 
 def _ask(ledger: str, ctx: Context, effect: str) -> None:

@@ -12,6 +12,7 @@ from sqlalchemy import text
 
 from jobrunner.db.ends import Ends
 from jobrunner.db.engine import Database
+from jobrunner.execution.attempt import failed
 from jobrunner.handlers import registry
 from jobrunner.node import settler as room
 from jobrunner.node.reports import Gathered
@@ -59,7 +60,7 @@ def _settle(database: Database, outcomes: Sequence[tuple[Task, Outcome]], within
 
     async def run() -> None:
         reports = Gathered(database)
-        settler = Settler(database, reports, Ends(), lambda *fate: fates.update({fate[0].task_id: fate}))
+        settler = Settler(database, reports, Ends(), lambda *fate: fates.update({fate[0].task_id: fate}), _failed)
         for task, outcome in outcomes:
             settler.add(task, outcome)
         settler.close()
@@ -68,6 +69,10 @@ def _settle(database: Database, outcomes: Sequence[tuple[Task, Outcome]], within
 
     asyncio.run(run())
     return fates
+
+
+def _failed(_task: Task, error: Exception) -> Outcome:
+    return failed(error)
 
 
 def _claimed(database: Database, count: int, **options: Any) -> list[Task]:
@@ -155,7 +160,7 @@ def test_lines_that_cannot_be_stored_cost_no_outcome(database: Database) -> None
 
     async def run() -> None:
         reports = Gathered(database)
-        settler = Settler(database, reports, Ends(), lambda *fate: fates.append(fate))
+        settler = Settler(database, reports, Ends(), lambda *fate: fates.append(fate), _failed)
         at = row(database, "t0").created_at
         reports.logs(task.lease, [LogLine(at, "info", "a NUL \x00 and a lone \ud800"), LogLine(at, "info", "sound")])
         reports.progress(task.lease, 0.5, "half\x00way")

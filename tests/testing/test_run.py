@@ -203,7 +203,7 @@ def test_an_answer_may_be_an_error() -> None:
         raise LeaseLost("another attempt owns the task")
 
     ran = run(add_lines, {"names": ["tea"]}, answers={add: lost})
-    assert (ran.status, ran.ending) == ("pending", Ending.LOST)
+    assert (ran.status, ran.ending, ran.error_class) == ("pending", Ending.ERROR, "jobrunner.errors.LeaseLost")
     assert "cannot be told to its handler" in (run(add_lines, {"names": []}, answers={add: object()}).error or "")
 
 
