@@ -12,12 +12,17 @@ from tests.faults.history import Call, Firing, History, Row
 from tests.faults.journal import Move
 from tests.faults.violation import EARLY, Violation, by_task
 
+GAP = 15.0  # seconds more than its interval in which a schedule may not fire: outages, and all workers frozen at once
+
 
 def _rows(history: History) -> Iterator[Violation]:
-    """I1 no loss, I2 no invention, I3 what was unknown resolves, I12 everything ends, I20 the counts agree."""
+    """I1 no loss, I2 no invention, I3 what was unknown resolves, I5 a completed attempt came to its end and gave its
+    own result, I12 everything ends, I20 the counts agree.
+    """
     rows = {row.task_id: row for row in history.rows}
     fired = {one.task_id for one in history.firings}
     begun = {(line.task_id, line.attempt) for line in history.lines if line.what == "begin"}
+    came_to_its_end = {(line.task_id, line.attempt) for line in history.lines if line.what == "end"}
     asked = {call.task_id for call in history.calls if call.what == "submit"} | set(history.accepted) | fired
     for task_id in sorted({*history.accepted, *fired}):
         if task_id not in rows:
@@ -29,6 +34,10 @@ def _rows(history: History) -> Iterator[Violation]:
             yield Violation("I12", row.task_id, f"still {row.status}")
         if row.status == "completed" and row.notes and (row.task_id, row.attempt) not in begun:
             yield Violation("I2", row.task_id, f"completed, and attempt {row.attempt} never began")
+        if row.status == "completed" and row.finishes and (row.task_id, row.attempt) not in came_to_its_end:
+            yield Violation("I5", row.task_id, f"completed, and attempt {row.attempt} never came to its end")
+        if row.status == "completed" and row.notes and row.result != (row.task_id, row.attempt):
+            yield Violation("I5", row.task_id, f"completed by attempt {row.attempt}, with the result of {row.result}")
     yield from _answers(history, rows)
     stand = Counter(row.status for row in history.rows)
     if history.counts is not None and Counter(history.counts) != Counter(
@@ -142,7 +151,9 @@ def _effects(history: History) -> Iterator[Violation]:
 
 
 def _firings(history: History) -> Iterator[Violation]:
-    """I13: one task for each instant, and between two of them none that was neither fired nor counted as skipped."""
+    """I13: one task for each instant, and between two of them none that was neither fired nor counted as skipped, for
+    long only where nobody could.
+    """
     of: dict[str, list[Firing]] = defaultdict(list)
     for one in history.firings:
         if not one.manual:
@@ -162,6 +173,10 @@ def _firings(history: History) -> Iterator[Violation]:
             if round((later.at - before) / every) != 1 + later.skipped:
                 told = f"{later.at - before:g} s from one to the next, {later.skipped} skipped"
                 yield Violation("I13", schedule, told)
+        moments = [anchor, *(one.at for one in fired), history.paused.get(schedule, fired[-1].at)]
+        for before, moment in pairwise(moments):
+            if moment - before > every + GAP and schedule in history.paused:
+                yield Violation("I13", schedule, f"it did not fire for {moment - before:.0f} s")
     for schedule in history.every.keys() - of.keys():
         yield Violation("I13", schedule, "it never fired")
 

@@ -7,10 +7,11 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 from jobrunner.queue.task import CRASH_BUDGET, ENDED, LOSS_BUDGET, MOVES, SNOOZE_BUDGET, Status
-from tests.faults.history import History
+from tests.faults.history import Call, History
 from tests.faults.journal import Move, State
 from tests.faults.violation import EARLY, TOLERANCE, Violation, by_task
 
+FORCED = ("crashed", "out_of_memory", "timeout")  # how a node ends an attempt, and never because it stops
 COUNTED = ("failures", "crashes", "losses", "releases", "snoozes")
 CHARGED = {
     "crashed": "crashes",
@@ -19,6 +20,7 @@ CHARGED = {
     "released": "releases",
     "retry_later": "snoozes",
 }
+CANCEL_WITHIN = 20.0  # seconds, and a lease, in which what was cancelled runs no more: its node may be frozen or dead
 LAWFUL = {(begin, end) for begins, ends in MOVES.values() for begin in begins for end in ends}
 
 
@@ -52,6 +54,8 @@ def _moves(task_id: str, moves: Sequence[Move]) -> Iterator[Violation]:
             tokens.add(after.token)
             if after.token is None or after.lease_until is None:
                 yield Violation("I4", task_id, "claimed without a token and a lease")
+            if before.run_at is not None and before.run_at - move.at > EARLY:
+                yield Violation("I18", task_id, f"claimed {before.run_at - move.at:.2f} s before it was due")
         elif after.attempt != before.attempt:
             yield Violation("I4", task_id, f"attempt {before.attempt} became {after.attempt} without a claim")
         if after.status == Status.RUNNING == before.status and after.token != before.token:
@@ -138,6 +142,33 @@ def _journal(history: History) -> Iterator[Violation]:
                 yield Violation("I16", row.task_id, "cancelled, and nobody asked for that")
 
 
+def _completions(history: History) -> Iterator[Violation]:
+    """I5: what is recorded as completed had come to its end by then. Not judged where a clock is wrong."""
+    if history.lease_seconds is None:
+        return
+    finishing = {row.task_id for row in history.rows if row.finishes}
+    ends = {(line.task_id, line.attempt): line.at for line in history.lines if line.what == "end"}
+    for move in history.moves:
+        if move.after.status == Status.COMPLETED and move.task_id in finishing:
+            late = ends.get((move.task_id, move.after.attempt), move.at) - move.at
+            if late > EARLY:
+                yield Violation("I5", move.task_id, f"completed {late:.2f} s before its attempt came to its end")
+
+
+def _retries(history: History) -> Iterator[Violation]:
+    """I6: who was told that it runs again has a new generation, and nobody has one who did not ask."""
+    asked = Counter(call.task_id for call in history.calls if call.what == "retry" and call.result == "ok")
+    perhaps = Counter(call.task_id for call in history.calls if call.what == "retry" and call.result == "unknown")
+    opened = Counter(
+        move.task_id for move in history.moves if move.before and move.after.generation > move.before.generation
+    )
+    if not history.moves or not history.calls:
+        return
+    for task_id in sorted(asked.keys() | opened.keys()):
+        if not asked[task_id] <= opened[task_id] <= asked[task_id] + perhaps[task_id]:
+            yield Violation("I6", task_id, f"{asked[task_id]} retries were acknowledged, {opened[task_id]} were made")
+
+
 def _unique(history: History) -> Iterator[Violation]:
     """I14: at no moment do two open tasks have one key."""
     open_of: dict[str, set[str]] = defaultdict(set)
@@ -161,6 +192,8 @@ def _cancels(history: History) -> Iterator[Violation]:
             continue
         moves = moves_of.get(call.task_id, [])
         cancelled = max((move.after.generation for move in moves if move.at <= call.at), default=0)
+        if history.lease_seconds is not None:
+            yield from _obeyed(call, moves, history.lease_seconds + CANCEL_WITHIN)
         for move in moves:
             if move.at <= call.at or move.after.generation != cancelled:
                 continue
@@ -169,12 +202,26 @@ def _cancels(history: History) -> Iterator[Violation]:
                 yield Violation("I16", call.task_id, f"{move.after.status} after its cancel was acknowledged")
 
 
+def _obeyed(call: Call, moves: Sequence[Move], within: float) -> Iterator[Violation]:
+    """Whether what ran at an acknowledged cancel soon ran no more."""
+    known = [move for move in moves if move.at <= call.at]
+    if not known or known[-1].after.status != Status.RUNNING:
+        return
+    for move in moves[len(known) :]:
+        if move.after.status != Status.RUNNING:
+            if move.at - call.at > within:
+                yield Violation("I16", call.task_id, f"it ran on for {move.at - call.at:.1f} s after its cancel")
+            return
+
+
 def _stops(history: History) -> Iterator[Violation]:
     """I21: a node that was told to stop claims nothing more, charges nobody, and is gone within its grace; no other
     ends.
     """
     for one in history.exits:
         yield Violation("I21", "-", f"node {one.node_id} ended with {one.code}")
+    outcomes = {(one.task_id, one.attempt): one.outcome for one in history.ended}
+    dying = {row.task_id for row in history.rows if row.dies}
     for stop in history.stops:
         if stop.took > stop.grace + 2.0:
             yield Violation("I21", "-", f"a node took {stop.took:.1f} s to stop, with a grace of {stop.grace:g} s")
@@ -182,7 +229,13 @@ def _stops(history: History) -> Iterator[Violation]:
             continue
         for move in history.moves:
             before, after = move.before, move.after
-            if before is None or move.at <= stop.at + TOLERANCE:
+            if before is None or move.at <= stop.at:
+                continue
+            outcome = outcomes.get((move.task_id, before.attempt))
+            forced = outcome in FORCED and not stop.hurt and move.task_id not in dying
+            if before.node_id == stop.node_id and before.status == Status.RUNNING != after.status and forced:
+                yield Violation("I21", move.task_id, f"its node was told to stop, and it was charged as {outcome}")
+            if move.at <= stop.at + TOLERANCE:
                 continue
             if after.node_id == stop.node_id and (before.status, after.status) == ("pending", "running"):
                 yield Violation("I21", move.task_id, f"claimed {move.at - stop.at:.2f} s after its node's SIGTERM")
@@ -192,4 +245,4 @@ def _stops(history: History) -> Iterator[Violation]:
                 yield Violation("I21", move.task_id, "its node was told to stop while it had it, and let it be lost")
 
 
-JUDGES = (_each, _charges, _journal, _unique, _cancels, _stops)
+JUDGES = (_each, _charges, _journal, _completions, _retries, _unique, _cancels, _stops)

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import select, text
 
@@ -18,13 +19,16 @@ from tests.faults.journal import Move
 
 @dataclass(frozen=True)
 class Row:
-    """A task as it stands at the end."""
+    """A task as it stands at the end. Its result says whose it is: the task and the attempt."""
 
     task_id: str
     status: str
     attempt: int
     request_hash: str | None = None
     notes: bool = False  # its handler begins with a line in the ledger
+    finishes: bool = False  # ... and ends with one
+    dies: bool = False  # ... or kills its own process
+    result: tuple[str, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -46,13 +50,16 @@ class Call:
 
 @dataclass(frozen=True)
 class Stop:
-    """A worker that was told to end at ``at``, and took so many seconds; ``reaches`` tells of its link."""
+    """A worker that was told to end at ``at``, and took so many seconds; ``reaches`` tells of its link, ``hurt``
+    whether a child of it was killed.
+    """
 
     node_id: str
     at: float
     took: float
     grace: float
     reaches: bool = True
+    hurt: bool = False
 
 
 @dataclass(frozen=True)
@@ -102,7 +109,8 @@ class History:
     """Everything known of a run. What a test does not look at stays empty, or None.
 
     ``effects`` are (task_id, attempt) of each committed effect, ``every`` the moment from which a schedule counts and
-    the seconds between two instants, ``counts`` the numbers that people are shown. ``alone`` where one process has a
+    the seconds between two instants, ``paused`` when it was paused, while a worker had been ready for a while, and
+    ``counts`` the numbers that people are shown. ``alone`` where one process has a
     file to itself: at its start it takes back at once what a dead one held.
     """
 
@@ -115,6 +123,7 @@ class History:
     moves: Sequence[Move] = ()
     firings: Sequence[Firing] = ()
     every: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    paused: Mapping[str, float] = field(default_factory=dict)
     counts: Mapping[str, int] | None = None
     stops: Sequence[Stop] = ()
     exits: Sequence[Exit] = ()
@@ -132,10 +141,13 @@ class History:
         return sum(line.what == "begin" for line in self.lines)
 
 
-NOTING = frozenset(
-    f"fault.{name}" for name in ("work", "async", "inline", "transaction", "talk", "fail", "die", "eat", "eat_freely")
-)
-"""Types whose handlers write a line into the ledger first of all."""
+FINISHING = frozenset(f"fault.{name}" for name in ("work", "async", "inline", "talk", "fail", "eat", "eat_freely"))
+"""Types whose handlers write a line into the ledger first of all, and one last of all."""
+
+DYING = frozenset({"fault.die"})
+
+NOTING = FINISHING | DYING | {"fault.transaction"}
+"""Those that write the first one. The last word of a transaction's handler comes after its task was settled."""
 
 _FIRED = select(firings.c.schedule, firings.c.fire_at, firings.c.task_id, firings.c.skipped, firings.c.manual).order_by(
     firings.c.fire_at
@@ -147,10 +159,12 @@ def read(
 ) -> History:
     """Gather it from the database and the ledger; ``kept`` tells that the database keeps a journal."""
     left = select(tasks.c.task_id, attempts.c.attempt, attempts.c.outcome).join(tasks, tasks.c.id == attempts.c.task)
-    row = select(tasks.c.task_id, tasks.c.status, tasks.c.attempt, tasks.c.request_hash, tasks.c.task_type)
+    row = select(
+        *(tasks.c.task_id, tasks.c.status, tasks.c.attempt, tasks.c.request_hash, tasks.c.task_type, tasks.c.result)
+    )
     written = None
     with database.read() as conn:
-        rows = [Row(*one[:4], notes=one.task_type in NOTING) for one in conn.execute(row)]
+        rows = [_row(one) for one in conn.execute(row)]
         ended = [Ended(*one) for one in conn.execute(left)]
         fired = conn.execute(_FIRED).all()
         intervals = conn.execute(select(schedules.c.name, schedules.c.anchor, schedules.c.every)).all()
@@ -162,6 +176,13 @@ def read(
     found = History(accepted, rows, ended, lines(ledger), written, moves=moves, firings=told)
     every = {one.name: (one.anchor.timestamp(), one.every) for one in intervals if one.every}
     return replace(found, every=every, counts=counts, alone=database.is_sqlite)
+
+
+def _row(one: Any) -> Row:
+    kind, told = one.task_type, json.loads(one.result or "null")
+    whose = (told["task_id"], told["attempt"]) if isinstance(told, dict) and "task_id" in told else None
+    row = Row(one.task_id, one.status, one.attempt, one.request_hash, result=whose)
+    return replace(row, notes=kind in NOTING, finishes=kind in FINISHING, dies=kind in DYING)
 
 
 def lines(ledger: Path) -> list[Line]:

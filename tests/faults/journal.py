@@ -23,7 +23,7 @@ _KEPT = (
     "node_id",
 )
 _COLUMNS = ("task_id", "unique_key", "max_attempts", *(f"{when}_{name}" for when in ("old", "new") for name in _KEPT))
-_TIMES = ("old_lease_until", "new_lease_until", "old_cancel_requested_at", "new_cancel_requested_at")
+_TIMES = tuple(f"{when}_{name}" for name in ("lease_until", "cancel_requested_at", "run_at") for when in ("old", "new"))
 
 _TABLE = f"""
 CREATE TABLE journal (
@@ -31,7 +31,9 @@ CREATE TABLE journal (
     {", ".join(f"{one} text" for one in _COLUMNS[3:])}, {", ".join(f"{one} {{time}}" for one in _TIMES)}
 )"""
 
-_CHANGED = "(status, token, lease_until, cancel_requested_at, finished_at)"  # the last: an end that is written again
+_CHANGED = (
+    "(status, token, lease_until, cancel_requested_at, run_at, finished_at)"  # the last: an end that is written again
+)
 
 _FUNCTION = """
 CREATE FUNCTION note_move() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -94,6 +96,7 @@ class State:
     token: str | None = None
     lease_until: float | None = None
     cancel_asked: bool = False
+    run_at: float | None = None
     node_id: str | None = None
     failures: int = 0
     crashes: int = 0
@@ -133,4 +136,5 @@ def _state(row: Any, when: str) -> State:
     told: dict[str, Any] = {name: row[f"{when}_{name}"] for name in _KEPT}
     counted = {name: int(value) for name, value in told.items() if name not in ("status", "token", "node_id")}
     asked = row[f"{when}_cancel_requested_at"] is not None
-    return State(**(told | counted), lease_until=row[f"{when}_lease_until"], cancel_asked=asked)
+    times = {"lease_until": row[f"{when}_lease_until"], "run_at": row[f"{when}_run_at"]}
+    return State(**(told | counted), **times, cancel_asked=asked)

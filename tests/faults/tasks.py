@@ -63,6 +63,12 @@ for _name, _error in VERDICTS.items():
     _raising(_name, _error)
 
 
+def _end(ledger: str, ctx: Context) -> dict[str, Any]:
+    """The last line, and the result: it says whose it is."""
+    note(ledger, ctx, "end")
+    return {"task_id": ctx.task_id, "attempt": ctx.attempt}
+
+
 def _ask(ledger: str, ctx: Context, effect: str) -> None:
     if effect:
         note(ledger, ctx, "asks for its effect")
@@ -70,21 +76,19 @@ def _ask(ledger: str, ctx: Context, effect: str) -> None:
 
 
 @task("fault.work", retry=QUICKLY)
-def work(ledger: str, ctx: Context, seconds: float = 0.0, effect: str = "") -> dict[str, int]:
+def work(ledger: str, ctx: Context, seconds: float = 0.0, effect: str = "") -> dict[str, Any]:
     note(ledger, ctx, "begin")
     _ask(ledger, ctx, effect)
     time.sleep(seconds)
-    note(ledger, ctx, "end")
-    return {"attempt": ctx.attempt}
+    return _end(ledger, ctx)
 
 
 @task("fault.async", retry=QUICKLY)
-async def work_async(ledger: str, ctx: Context, seconds: float = 0.0, effect: str = "") -> dict[str, int]:
+async def work_async(ledger: str, ctx: Context, seconds: float = 0.0, effect: str = "") -> dict[str, Any]:
     note(ledger, ctx, "begin")
     _ask(ledger, ctx, effect)
     await asyncio.sleep(seconds)
-    note(ledger, ctx, "end")
-    return {"attempt": ctx.attempt}
+    return _end(ledger, ctx)
 
 
 @task("fault.nothing")
@@ -93,12 +97,11 @@ async def nothing(ledger: str) -> None:
 
 
 @task("fault.inline", retry=QUICKLY, isolation="inline")
-def work_inline(ledger: str, ctx: Context, seconds: float = 0.0, effect: str = "") -> dict[str, int]:
+def work_inline(ledger: str, ctx: Context, seconds: float = 0.0, effect: str = "") -> dict[str, Any]:
     note(ledger, ctx, "begin")
     _ask(ledger, ctx, effect)
     time.sleep(seconds)
-    note(ledger, ctx, "end")
-    return {"attempt": ctx.attempt}
+    return _end(ledger, ctx)
 
 
 @task("fault.transaction", retry=QUICKLY)
@@ -107,27 +110,26 @@ def transaction(ledger: str, ctx: Context) -> None:
     note(ledger, ctx, "asks for its effect")
     with ctx.transaction() as tx:
         row(tx.conn, [{"task_id": ctx.task_id, "attempt": ctx.attempt}])
-        tx.complete({"attempt": ctx.attempt})
+        tx.complete({"task_id": ctx.task_id, "attempt": ctx.attempt})
     note(ledger, ctx, "end")
 
 
 @task("fault.talk", retry=QUICKLY)
-def talk(ledger: str, ctx: Context, lines: int, seconds: float) -> None:
+def talk(ledger: str, ctx: Context, lines: int, seconds: float) -> dict[str, Any]:
     note(ledger, ctx, "begin")
     for number in range(lines):
         ctx.progress(number / lines, f"step {number}")
         ctx.log(f"line {number}")
         time.sleep(seconds / lines)
-    note(ledger, ctx, "end")
+    return _end(ledger, ctx)
 
 
 @task("fault.fail", retry=QUICKLY)
-def fail(ledger: str, ctx: Context, until_attempt: int) -> str:
+def fail(ledger: str, ctx: Context, until_attempt: int) -> dict[str, Any]:
     note(ledger, ctx, "begin")
     if ctx.attempt < until_attempt:
         raise ValueError(f"attempt {ctx.attempt} fails")
-    note(ledger, ctx, "end")
-    return "at last"
+    return _end(ledger, ctx)
 
 
 @task("fault.die", retry=QUICKLY)
@@ -137,16 +139,17 @@ def die(ledger: str, ctx: Context) -> None:
 
 
 @task("fault.eat", retry=QUICKLY, memory_mb=200)
-def eat(ledger: str, ctx: Context, mb: int, seconds: float = 30.0) -> None:
+def eat(ledger: str, ctx: Context, mb: int, seconds: float = 30.0) -> dict[str, Any]:
     note(ledger, ctx, "begin")
     block = b"x" * (mb * 2**20)
     time.sleep(seconds)
     del block
+    return _end(ledger, ctx)
 
 
 @task("fault.eat_freely", retry=QUICKLY)
-def eat_freely(ledger: str, ctx: Context, mb: int, seconds: float = 30.0) -> None:
-    eat(ledger, ctx, mb, seconds)
+def eat_freely(ledger: str, ctx: Context, mb: int, seconds: float = 30.0) -> dict[str, Any]:
+    return eat(ledger, ctx, mb, seconds)
 
 
 @task("fault.family")
