@@ -7,11 +7,12 @@ import time
 from jobrunner.db.engine import Database
 from jobrunner.errors import DatabaseBusy, DatabaseUnavailable
 from jobrunner.logs import get_logger
-from jobrunner.queue import store, views
+from jobrunner.queue import store
 from jobrunner.queue.store import Reclaimed
 from jobrunner.settings.failpoints import hit
 
 BATCH = 500
+OUTAGE_SHARE = 0.4  # of a lease: a renewal is due each third of one, and may take as long again to come through
 PATIENCE = 2.0  # seconds that one may have to wait to write; a migration lets others pass after one
 
 log = get_logger(__name__)
@@ -21,21 +22,12 @@ def may_reclaim(database: Database, *, lease_seconds: float, heartbeat_interval:
     """Whether silence of others can be told from an outage.
 
     After an outage longer than the lease every living worker looks dead: without this wait an outage of 60 s made
-    all running tasks run twice. So wait lease + heartbeat after the last loss of connection that this process saw,
-    after it was away itself (a machine that slept would else take the tasks from its own hands), after its own start
-    (one that began as a dead network came back ran 4 of 4 tasks again), or after the server's, whichever is last.
+    all running tasks run twice. So who takes back has had answers for lease + heartbeat, without a pause of
+    ``OUTAGE_SHARE`` of the lease. A process that was itself away has not (a machine that slept would else take the
+    tasks from its own hands), nor has one that only just began (one that did so as a dead network came back ran 4 of 4
+    tasks again).
     """
-    if not saw_no_outage(database, lease_seconds=lease_seconds, heartbeat_interval=heartbeat_interval):
-        return False
-    with database.read(own=True) as conn:
-        uptime = views.server_uptime(conn)
-    # Below zero the server's clock was put back since it started. It tells nothing then, for as long as it went back.
-    return uptime < 0 or uptime >= lease_seconds + heartbeat_interval
-
-
-def saw_no_outage(database: Database, *, lease_seconds: float, heartbeat_interval: float) -> bool:
-    """The part of it that this process knows by itself. Ask often, at least twice in a lease: silence is an absence."""
-    return database.unbroken_for(absence=lease_seconds / 2) >= lease_seconds + heartbeat_interval
+    return database.sound_for() >= lease_seconds + heartbeat_interval
 
 
 def reclaim_stale(database: Database, *, lease_seconds: float, heartbeat_interval: float) -> list[Reclaimed]:

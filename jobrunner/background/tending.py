@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
-from jobrunner.background.reaper import expire_waiting, reclaim_stale, saw_no_outage
+from jobrunner.background.reaper import expire_waiting, reclaim_stale
 from jobrunner.background.scheduler import fire_due
 from jobrunner.db.engine import Database
 from jobrunner.errors import DatabaseUnavailable
@@ -52,7 +52,6 @@ class Tending:
         What fails is told, and left to the next look; it keeps nothing else from being done.
         """
         database, rest = self._database, self._rest
-        calm = saw_no_outage(database, **self._patience)  # also where nothing is due: it has to be asked often
         try:
             due = self._due()
         except DatabaseUnavailable as error:
@@ -61,7 +60,7 @@ class Tending:
         made = False
         if due.firing_in is not None and due.firing_in <= 0:
             made |= _done(lambda: fire_due(database))
-        if due.stale and calm:
+        if due.stale:
             made |= _done(lambda: len(reclaim_stale(database, **self._patience)))
         if due.expired:
             _done(lambda: expire_waiting(database))

@@ -17,7 +17,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from jobrunner.db.deadline import WATCHDOG
 from jobrunner.db.direct import OWN
 from jobrunner.db.driver import told
-from jobrunner.db.faults import is_busy, is_demoted, is_mistake, is_outage, reason
+from jobrunner.db.faults import is_busy, is_demoted, is_mistake, reason, refuses_all
 from jobrunner.db.pool import Pool
 from jobrunner.db.postgresql import IDLE, open_server
 from jobrunner.db.sqlite import open_file
@@ -25,6 +25,7 @@ from jobrunner.errors import DatabaseBusy, DatabaseUnavailable
 
 DEADLINE = 10.0  # seconds for one of our transactions, all of which are short
 READERS = 4  # connections that only look
+OUTAGE = 12.0  # seconds without an answer that count as an outage
 
 
 class Database:
@@ -32,17 +33,19 @@ class Database:
 
     ``begin`` gives a connection inside a transaction that commits at the end of the block; ``single`` one for exactly
     one statement, which commits by itself; ``read`` one for looking. All raise :class:`DatabaseUnavailable` when the
-    database does not answer within the deadline, cannot be reached, or breaks off. SQLite has one writing connection
-    and a few read-only ones. PostgreSQL has ``pool_size`` connections for the queue's own statements, whose plans are
-    pinned (see :mod:`jobrunner.db.postgresql`), and others for everything else: ``read``, and ``begin(free=True)``.
+    database does not answer within the deadline, cannot be reached, or breaks off. ``outage`` is how many seconds
+    without an answer count as one. SQLite has one writing connection and a few read-only ones. PostgreSQL has
+    ``pool_size`` connections for the queue's own statements, whose plans are pinned (see
+    :mod:`jobrunner.db.postgresql`), and others for everything else: ``read``, and ``begin(free=True)``.
     """
 
-    def __init__(self, url: str, *, pool_size: int = 4) -> None:
+    def __init__(self, url: str, *, pool_size: int = 4, outage: float = OUTAGE) -> None:
         self.url = make_url(url)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         self._closed = False
         self.demotions = 0  # how often the server was found to take no writes any more
-        self._broken_at = self._asked_at = _clock()
+        self._outage = outage
+        self._sound_since = self._answered_at = _clock()
         if self.is_sqlite:
             self._own = self._free = Pool(open_file(self.url, read_only=False), 1)
             self._reading = Pool(open_file(self.url, read_only=True), READERS)
@@ -114,19 +117,26 @@ class Database:
         """A deadline for what is done on a detached connection inside the block."""
         return WATCHDOG.guard(link, seconds)
 
-    def unbroken_for(self, absence: float) -> float:
-        """Seconds since this process last saw the database unavailable, was itself away, or opened it.
+    def sound_for(self) -> float:
+        """Seconds since this process opened the database, or since its last outage: so long without an answer, as where
+        the process itself was away, or an error that says that nobody can write.
 
-        It was away (stopped, or its machine asleep) where nobody asked this for longer than ``absence`` seconds.
+        A connection that breaks off is none by itself: a pooler or a firewall that ends one now and then would else
+        keep everybody from ever judging others.
         """
-        asked_at, self._asked_at = self._asked_at, _clock()
-        if self._asked_at - asked_at > absence:
-            self._broken_at = self._asked_at
-        return self._asked_at - self._broken_at
+        moment = _clock()
+        return 0.0 if moment - self._answered_at > self._outage else moment - self._sound_since
 
     def saw_outage(self) -> None:
-        """Somebody noticed one in another way than by an error of the link."""
-        self._broken_at = _clock()
+        """Somebody noticed one in another way."""
+        self._sound_since = _clock()
+
+    def answered(self) -> None:
+        """It has just answered. Called after each use, in any thread."""
+        moment = _clock()
+        if moment - self._answered_at > self._outage:
+            self._sound_since = moment
+        self._answered_at = moment
 
     def close(self) -> bool:
         """Let no transaction begin any more, and wait for SQLite's writer. False where it does not let go in time.
@@ -173,11 +183,10 @@ class Database:
                 raise error
             if is_busy(error):
                 raise DatabaseBusy(reason(error)) from error
-            if is_outage(error):
-                self._broken_at = _clock()
+            if refuses_all(error):
+                self.saw_outage()
             raise DatabaseUnavailable(reason(error)) from error
         if isinstance(error, DBAPIError) and error.connection_invalidated:
-            self._broken_at = _clock()
             raise DatabaseUnavailable(reason(error)) from error
         raise error
 
@@ -217,6 +226,7 @@ class _Use:
             self._pool.give_back(self._conn)
         if isinstance(error, DBAPIError | PoolTimeout):
             self._database._raise(error)
+        self._database.answered()
 
     def _begin(self, conn: Connection) -> None:
         """SQLite's transaction; that of PostgreSQL is the statement, or begun by :meth:`Database.begin`."""
@@ -252,9 +262,9 @@ def _commit_by_itself(conn: Connection, driver: Any) -> None:
             conn.invalidate(error)
 
 
-def open_database(url: str, *, pool_size: int = 4) -> Database:
+def open_database(url: str, *, pool_size: int = 4, outage: float = OUTAGE) -> Database:
     """Open ``url`` (``sqlite:///file`` or ``postgresql+psycopg://...``) without connecting yet."""
-    return Database(url, pool_size=pool_size)
+    return Database(url, pool_size=pool_size, outage=outage)
 
 
 def _clock() -> float:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import sqlite3
 
-from sqlalchemy.exc import TimeoutError as PoolTimeout
-
 # 25006: a demoted primary that still answers; 57P0x: shutting down, crashed, starting. None of them heals by itself.
 DEMOTED = "25006"
 DEAD_STATES = frozenset({DEMOTED, "57P01", "57P02", "57P03"})
 
-_GONE = frozenset({"08", "53"})  # classes: the link, and resources (disk, memory, connections)
+_SHORT = "53"  # a class: the server is out of disk, memory or connections
+_SHORT_FILE = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN})
 _LOCKED_STATES = frozenset({"55P03", "40P01"})  # lock_timeout, deadlock
 
 
@@ -30,16 +29,15 @@ def is_demoted(error: BaseException) -> bool:
     return getattr(getattr(error, "orig", None), "sqlstate", None) == DEMOTED
 
 
-def is_outage(error: BaseException) -> bool:
-    """Whether the link or the server is gone, or it is out of something that all need; not a deadlock, or a time-out.
+def refuses_all(error: BaseException) -> bool:
+    """Whether the server answers, and takes nobody's writes: it is out of something that all need, or was demoted.
 
     Where the disk was full for longer than a lease, nobody could renew: who took their silence for death at the moment
     there was room again had every running task run twice.
     """
-    if isinstance(error, PoolTimeout):
-        return False
-    state = getattr(getattr(error, "orig", None), "sqlstate", None)
-    return state is None or state[:2] in _GONE or state in DEAD_STATES
+    found = getattr(error, "orig", None)
+    state, code = getattr(found, "sqlstate", None) or "", getattr(found, "sqlite_errorcode", None) or 0
+    return state[:2] == _SHORT or state == DEMOTED or code & 0xFF in _SHORT_FILE
 
 
 def reason(error: BaseException) -> str:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from pydantic_core import to_json
-from sqlalchemy import CTE, BigInteger, Float, Integer, SelectBase, Text, bindparam, column, select
+from sqlalchemy import CTE, BigInteger, Integer, SelectBase, Text, bindparam, column, select
 from sqlalchemy.dialects.postgresql import TIMESTAMP
 from sqlalchemy.engine import Dialect
 from sqlalchemy.ext.compiler import compiles
@@ -202,23 +202,6 @@ def _keyed_sqlite(_element: keyed, _compiler: SQLCompiler, **_kw: Any) -> str:
     return "1"
 
 
-class server_uptime(FunctionElement[float]):
-    """Seconds since the database server started; on SQLite, where no server can be away, the largest there is."""
-
-    type = Float(53)
-    inherit_cache = True
-
-
-@compiles(server_uptime, "postgresql")
-def _uptime_postgresql(_element: server_uptime, _compiler: SQLCompiler, **_kw: Any) -> str:
-    return "extract(epoch FROM statement_timestamp() - pg_postmaster_start_time())"
-
-
-@compiles(server_uptime, "sqlite")
-def _uptime_sqlite(_element: server_uptime, _compiler: SQLCompiler, **_kw: Any) -> str:
-    return "9e999"
-
-
 class Rows(TypeDecorator[Sequence[Mapping[str, Any]]]):
     """The type of what a ``rowset`` is bound to: a list of rows, as one JSON document."""
 
@@ -298,7 +281,6 @@ __all__ = [
     "keyed",
     "rowset",
     "rowtable",
-    "server_uptime",
     "spelled",
     "to_micros",
 ]

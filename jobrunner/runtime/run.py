@@ -16,7 +16,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from jobrunner import logs
-from jobrunner.background.reaper import reclaim_all
+from jobrunner.background.reaper import OUTAGE_SHARE, reclaim_all
 from jobrunner.background.schedules import declare
 from jobrunner.db import schema
 from jobrunner.db.ends import Ends
@@ -81,7 +81,8 @@ def run(settings: Settings, plan: Plan) -> int:
         forced_end = _ForcedEnd()
         parts.callback(forced_end.cancel)  # after all else: whatever is left to close may wait as well
         connections = CONNECTIONS if plan.works else DUTY_CONNECTIONS
-        database = open_database(settings.url, pool_size=connections)
+        outage = OUTAGE_SHARE * settings.lease_seconds
+        database = open_database(settings.url, pool_size=connections, outage=outage)
         lock = FileLock(database.url.database or "")
         # Last of all: it says that nobody else touches the file. A writer that does not let go keeps it to the exit.
         parts.callback(_let_go, database, lock)

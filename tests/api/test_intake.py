@@ -252,4 +252,4 @@ def test_two_servers_with_the_same_keys_make_each_task_once(postgres_url: str) -
 def _never_broken(database: Database, opened: float) -> bool:
     """Whether it saw no outage since that moment of the process's clock."""
     asked = engine._clock()
-    return database.unbroken_for(absence=60) >= asked - opened
+    return database.sound_for() >= asked - opened

@@ -126,7 +126,7 @@ def test_what_ran_out_while_nobody_could_judge_is_taken_back_later(
     duties = _dear(grown_up, monkeypatch)
     age_lease(grown_up, "t", 0)
     with monkeypatch.context() as outage:
-        outage.setattr(tending, "saw_no_outage", lambda *_, **__: False)
+        outage.setattr(Database, "sound_for", lambda _: 0.0)
         for _ in range(2):
             duties.look()
     assert row(grown_up, "t").status == "running"

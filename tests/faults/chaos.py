@@ -46,6 +46,7 @@ from tests.processes import Process, Processes
 TASKS = 500
 GRACE = 2.0
 BUSY = 8.0  # seconds more that an end may take here, where six processes and their children share two cores
+FIRES = 1.5  # seconds in which a schedule that fires each second has fired
 DRAIN = 60.0  # seconds after the last fault in which every task has to end
 
 
@@ -61,12 +62,17 @@ class Chaos:
         self._fleet = Fleet(self._processes, url, home)
         self._workers: list[Process] = []
         self._all: list[Process] = []
+        self._doomed: set[Process] = set()  # those that have a failpoint
+        self._behind: set[Process] = set()  # those that reach the server by the wire
+        self._hurt: set[str | None] = set()  # nodes that had a child killed
+        self._did: Counter[str] = Counter()
+        self._traps: list[Trap] = []
         self._stops: list[Stop] = []
         self._exits: list[Exit] = []
         self._timers: list[threading.Timer] = []
         self._wires: dict[str, Wire] = {}
         self._trap: Asked = lambda _statement: "pass"
-        self._silenced = False
+        self._dead_until = 0.0  # links behind the wire may be dead until then, by the monotonic clock
 
     def run(self) -> tuple[History, dict[str, Any]]:
         """Everything; returns what happened, and the figures."""
@@ -81,7 +87,7 @@ class Chaos:
                 told = {"ledger": str(fleet.ledger)}
                 schedules.save(conn, "tick", every=1.0, task_type="fault.async", payload=told, allow_unknown=True)
             for number in range(self.plan.workers):
-                self._start(self._wires["worker"].url if number == 0 else self._url)
+                self._start(behind=number == 0)
             for worker in self._workers:
                 worker.wait_for_line(READY)
             caller = Caller(self._wires["client"].url, self.plan.requests, fleet.ledger)
@@ -101,45 +107,59 @@ class Chaos:
         for timer in self._timers:
             timer.join()
         fleet.close()
+        self._start().wait_for_line(READY)  # each of the others may have a failpoint before it
+        time.sleep(FIRES)
         with fleet.database.begin() as conn:
             schedules.pause(conn, "tick")
-        self._start(self._url)  # each of the others may have a failpoint before it
+        paused = time.time()
         drained = DRAIN
         with suppress(TimeoutError):  # the checker says which did not end
             drained = fleet.wait_until_ended(DRAIN)
         for worker in self._living():
-            self._drain(worker)
+            self._end_well(worker)
         fleet.accepted = client.accepted
         found = replace(fleet.history(effects=True), calls=client.calls, stops=self._stops, exits=self._exits)
-        found = replace(found, lease_seconds=LEASE)
+        found = replace(found, lease_seconds=LEASE, paused={"tick": paused})
+        assert found.moves, "nobody kept a journal: the run means nothing"
         told = figures(found, self.happened, drained)
         late = sum(len(events(one, "late outcome refused")) for one in self._all)
-        done = Counter([fault.what for fault in self.plan.faults])
-        done["failpoint"] = sum(one.what == "failpoint" for one in self.happened)
-        return found, {**told, "faults": dict(done), "late writes refused": late}
+        self._did["commit"] = sum(trap.sprung_at is not None for trap in self._traps)
+        self._did["failpoint"] = sum(one.what == "failpoint" for one in self.happened)
+        told |= {"faults planned": len(self.plan.faults), "faults": dict(self._did), "late outcomes refused": late}
+        return found, told
 
     # -- what is done to it ---------------------------------------------------------------------------------------
 
     def _do(self, fault: Fault) -> None:
-        getattr(self, f"_{fault.what}")(fault)
+        """One that hit nobody is not counted; a trap counts when it has sprung."""
+        self._did[fault.what] += getattr(self, f"_{fault.what}")(fault)
 
-    def _start(self, url: str, failpoint: str = "") -> None:
-        slots = str(self.plan.slots)
+    def _start(self, *, behind: bool = False, failpoint: str = "") -> Process:
+        slots, url = str(self.plan.slots), self._wires["worker"].url if behind else self._url
         worker = self._fleet.worker(database_url=url, max_workers=slots, grace=str(GRACE), failpoint=failpoint)
         self._workers.append(worker)
         self._all.append(worker)
+        if behind:
+            self._behind.add(worker)
+        if failpoint:
+            self._doomed.add(worker)
+        return worker
+
+    def _dead(self, worker: Process, code: int | None) -> bool:
+        """Whether it came to its failpoint."""
+        return code == -signal.SIGKILL and worker in self._doomed
 
     def _living(self) -> list[Process]:
         """Those who did not come to a failpoint; whoever ended otherwise is a fault of its own."""
         for worker in [*self._workers]:
             if worker.exit_code is not None:
                 self._workers.remove(worker)
-                if worker.exit_code == -signal.SIGKILL:
+                if self._dead(worker, worker.exit_code):
                     self._note("failpoint", _node(worker))
                 else:
                     self._exits.append(Exit(_node(worker) or "", worker.exit_code))
-        if not self._workers:
-            self._start(self._url)
+        if not any(worker in self._behind for worker in self._workers):
+            self._start(behind=True)
         return [*self._workers]
 
     def _victim(self, fault: Fault) -> Process:
@@ -148,28 +168,33 @@ class Chaos:
         ready = [worker for worker in living if _node(worker)] or living
         return ready[fault.who % len(ready)]
 
-    def _kill(self, fault: Fault) -> None:
+    def _kill(self, fault: Fault) -> int:
         victim = self._victim(fault)
         self._workers.remove(victim)
         self._note("kill", _node(victim))
         victim.kill()
-        self._start(self._url, fault.how)
+        self._start(behind=victim in self._behind, failpoint=fault.how)
+        return 1
 
-    def _freeze(self, fault: Fault) -> None:
+    def _freeze(self, fault: Fault) -> int:
         victim = self._victim(fault)
         self._note("freeze", _node(victim))
         victim.signal(signal.SIGSTOP)
         self._later(fault.lasts, lambda: victim.signal(signal.SIGCONT))
+        return 1
 
-    def _drain(self, told: Fault | Process) -> None:
-        victim = told if isinstance(told, Process) else self._victim(told)
-        if isinstance(told, Fault):
-            self._start(self._url, told.how)
+    def _drain(self, fault: Fault) -> int:
+        victim = self._victim(fault)
+        self._start(behind=victim in self._behind, failpoint=fault.how)
+        self._end_well(victim)
+        return 1
+
+    def _end_well(self, victim: Process) -> None:
         self._workers.remove(victim)
         victim.signal(signal.SIGCONT)
         node, at, begun = _node(victim), time.time(), time.monotonic()
         code = victim.stop(GRACE + BUSY + END_AFTER)
-        if code == -signal.SIGKILL:
+        if self._dead(victim, code):
             self._note("failpoint", node)
             return
         if code == -signal.SIGTERM and node is None:
@@ -177,11 +202,11 @@ class Chaos:
         if code != 0:
             self._exits.append(Exit(node or "", code))
         elif node:
-            reaches = not (victim is self._all[0] and self._silenced)
+            reaches = victim not in self._behind or begun > self._dead_until
             took, within = time.monotonic() - begun, GRACE + BUSY + (0.0 if reaches else END_AFTER)
-            self._stops.append(Stop(node, at, took, within, reaches))
+            self._stops.append(Stop(node, at, took, within, reaches, node in self._hurt))
 
-    def _child(self, fault: Fault) -> None:
+    def _child(self, fault: Fault) -> int:
         """One in which something runs, where there is one."""
         victim = self._victim(fault)
         running: dict[int, str] = {}
@@ -190,42 +215,53 @@ class Chaos:
                 running[line.pid] = line.task_id
             elif line.what == "end":
                 running.pop(line.pid, None)
+        self._hurt.add(_node(victim))
         with suppress(psutil.NoSuchProcess):
             children = sorted(psutil.Process(victim.pid).children(), key=lambda child: child.pid not in running)
             if children:
                 if children[0].pid in running:
                     self._note("child", _node(victim), running[children[0].pid])
                 children[0].kill()
+                return 1
+        return 0
 
-    def _backends(self, _fault: Fault) -> None:
+    def _backends(self, _fault: Fault) -> int:
         end_connections(self._url)
         self._fleet.close()
+        return 1
 
-    def _restart(self, _fault: Fault) -> None:
+    def _restart(self, _fault: Fault) -> int:
         self._server.restart("immediate")
         self._fleet.close()
         self._note("restart", None)
+        return 1
 
-    def _cut(self, _fault: Fault) -> None:
-        self._wires["worker"].cut()
+    def _cut(self, _fault: Fault) -> int:
+        self._living()  # one of them is behind the wire
+        return self._wires["worker"].cut() > 0
 
-    def _silence(self, fault: Fault) -> None:
-        self._silenced = True
-        self._wires["worker"].silence()
+    def _silence(self, fault: Fault) -> int:
+        self._living()
+        self._dead_until = time.monotonic() + fault.lasts + END_AFTER
         self._later(fault.lasts, self._wires["worker"].heal)
+        return self._wires["worker"].silence() > 0
 
-    def _answers(self, _fault: Fault) -> None:
-        self._wires["client"].cut()
+    def _answers(self, _fault: Fault) -> int:
+        return self._wires["client"].cut() > 0
 
-    def _commit(self, fault: Fault) -> None:
+    def _commit(self, fault: Fault) -> int:
+        self._living()
         act, _, what = fault.how.partition(" ")
-        trap = Trap(cast(Act, act), "COMMIT", {"claim": CLAIM, "renewal": RENEW, "end": SETTLE}[what])
+        trap = Trap(cast(Act, act), *{"claim": [CLAIM], "renewal": ["COMMIT", RENEW], "end": [SETTLE]}[what])
         trap.set()
         self._trap = trap
+        self._traps.append(trap)
+        return 0
 
-    def _forget(self, _fault: Fault) -> None:
+    def _forget(self, _fault: Fault) -> int:
         with suppress(DatabaseUnavailable), self._fleet.database.begin() as conn:
-            conn.execute(delete(nodes))
+            return conn.execute(delete(nodes)).rowcount > 0
+        return 0
 
     def _note(self, what: str, node: str | None, task_id: str | None = None) -> None:
         self.happened.append(Happened(what, time.time(), node, task_id))

@@ -11,6 +11,11 @@ from typing import Any
 from tests.faults.history import History
 from tests.faults.journal import Move
 
+SUMS = (
+    *("accepted", "runs", "violated", "attempts lost", "submissions without an answer", "late outcomes refused"),
+    "faults planned",
+)
+
 
 @dataclass(frozen=True)
 class Happened:
@@ -26,13 +31,13 @@ def figures(history: History, happened: Sequence[Happened], drained: float) -> d
     """Counts, and seconds: until a killed worker's tasks were taken back, until a dead child was recorded, and from a
     server's restart to the next claim."""
     statuses = Counter(row.status for row in history.rows)
-    unknown = sum(call.result == "unknown" for call in history.calls)
+    unknown = sum((call.what, call.result) == ("submit", "unknown") for call in history.calls)
     return {
         "accepted": len(history.accepted),
         **{f"ended {status}": count for status, count in sorted(statuses.items())},
         "runs": history.runs,
         "attempts lost": history.lost,
-        "answers lost": unknown,
+        "submissions without an answer": unknown,
         "taken back after": _each(_taken_back, history.moves, happened, "kill"),
         "crash recorded after": _each(_crashed, history.moves, happened, "child"),
         "first claim after": _each(_claimed, history.moves, happened, "restart"),
@@ -43,7 +48,14 @@ def figures(history: History, happened: Sequence[Happened], drained: float) -> d
 def summary(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """The same of many runs: sums, and for seconds the median and the most."""
     told: dict[str, Any] = {"runs of chaos": len(runs)}
-    for name in ("accepted", "runs", "violated", "attempts lost", "answers lost", "late writes refused"):
+    for name in (
+        "accepted",
+        "runs",
+        "violated",
+        "attempts lost",
+        "submissions without an answer",
+        "late outcomes refused",
+    ):
         told[name] = sum(one[name] for one in runs)
     faults: Counter[str] = Counter()
     for one in runs:

@@ -172,9 +172,9 @@ MUTANTS = (
     Mutant(
         "leases are taken back right after an outage",
         "background/reaper.py",
-        "return database.unbroken_for(absence=lease_seconds / 2) >= lease_seconds + heartbeat_interval",
-        "return database.unbroken_for(absence=lease_seconds / 2) >= 0.0",
-        "tests/both_databases/test_patience.py::test_after_an_outage_it_waits_for_lease_and_heartbeat",
+        "return database.sound_for() >= lease_seconds + heartbeat_interval",
+        "return database.sound_for() >= 0.0",
+        "tests/both_databases/test_patience.py::test_a_pause_without_an_answer_is_an_outage_or_its_own_absence",
     ),
     Mutant(
         "an effect stands without its completion",

@@ -20,7 +20,7 @@ FAULTS = {
     "silence": 1,  # ... or go silent, for longer than the lease
     "forget": 1,  # all rows of nodes are deleted
     "answers": 4,  # the client's links end, in the middle of whatever it asks
-    "commit": 3,  # a link of a worker behind a wire ends at a COMMIT: before it, with it, or in place of its answer
+    "commit": 3,  # a link of a worker behind a wire ends at a claim, a renewal or an end of a task
 }
 """Each with how often it comes, in parts."""
 
@@ -62,8 +62,8 @@ class Request:
 class Fault:
     """``who`` picks among those who are there; ``lasts`` in seconds, where it does.
 
-    ``how`` is the failpoint of the worker that starts in place of one that goes, or at which COMMIT a link ends, and
-    how.
+    ``how`` is the failpoint of the worker that starts in place of one that goes, or at which statement a link ends,
+    and how.
     """
 
     at: float

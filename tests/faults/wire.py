@@ -49,11 +49,12 @@ class Wire:
         self._changing = threading.Lock()
         self._dead: set[socket.socket] = set()
 
-    def silence(self) -> None:
-        """From now on nothing arrives, and nobody is told."""
+    def silence(self) -> int:
+        """From now on nothing arrives, and nobody is told; returns how many links died."""
         with self._changing:
             self._silent.set()
             self._dead |= {end for link in self._links for end in link}
+            return len(self._links)
 
     def heal(self) -> None:
         """New links work."""
@@ -87,29 +88,33 @@ class Wire:
             threading.Thread(target=self._carry, args=(near, far), daemon=True).start()
 
     def _carry(self, near: socket.socket, far: socket.socket) -> None:
-        spoken = Spoken()
         with near, far:
-            while not self._closed.is_set():
-                if near in self._dead:  # still open: that is what makes it a dead link
-                    time.sleep(0.05)
-                    continue
-                try:
-                    readable, _, _ = select.select([near, far], [], [], 0.05)
-                    for end in readable:
-                        data = end.recv(65_536)
-                        if not data:
+            self._carry_on(near, far, Spoken())
+        with self._changing:
+            self._links = [link for link in self._links if link != (near, far)]
+
+    def _carry_on(self, near: socket.socket, far: socket.socket, spoken: Spoken) -> None:
+        while not self._closed.is_set():
+            if near in self._dead:  # still open: that is what makes it a dead link
+                time.sleep(0.05)
+                continue
+            try:
+                readable, _, _ = select.select([near, far], [], [], 0.05)
+                for end in readable:
+                    data = end.recv(65_536)
+                    if not data:
+                        return
+                    if near in self._dead:
+                        break
+                    if self._late is not None:
+                        time.sleep(self._late())
+                    if end is near:
+                        if not self._tell(near, far, data, spoken):
                             return
-                        if near in self._dead:
-                            break
-                        if self._late is not None:
-                            time.sleep(self._late())
-                        if end is near:
-                            if not self._tell(near, far, data, spoken):
-                                return
-                        else:
-                            near.sendall(self._changes(data))
-                except OSError:
-                    return
+                    else:
+                        near.sendall(self._changes(data))
+            except OSError:
+                return
 
     def _tell(self, near: socket.socket, far: socket.socket, data: bytes, spoken: Spoken) -> bool:
         """Hand on what the client says; False where the link ends with it."""

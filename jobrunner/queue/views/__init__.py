@@ -12,7 +12,6 @@ from jobrunner.queue.views.overview import (
     oldest_due,
     published_types,
     samples,
-    server_uptime,
 )
 from jobrunner.queue.views.schedules import ScheduleView, all_schedules, last_firings, schedule
 from jobrunner.queue.views.tasks import (
@@ -53,7 +52,6 @@ __all__ = [
     "running",
     "samples",
     "schedule",
-    "server_uptime",
     "status",
     "task",
     "task_attempts",

@@ -12,7 +12,6 @@ from sqlalchemy import Connection, ScalarSelect, Select, and_, exists, func, lit
 from jobrunner.db.due import waiting_queues
 from jobrunner.db.tables import NOT_FAILED, PENDING, node_samples, nodes, queues, task_types, tasks
 from jobrunner.db.types import db_now
-from jobrunner.db.types import server_uptime as uptime
 from jobrunner.queue.task import ENDED, PRIORITIES, Status
 
 _t = tasks.c
@@ -25,11 +24,6 @@ def now(conn: Connection) -> datetime:
     """The database's clock."""
     told: datetime = conn.execute(select(db_now())).scalar_one()
     return told
-
-
-def server_uptime(conn: Connection) -> float:
-    """Seconds since the database server started; endless where there is none."""
-    return float(conn.execute(select(uptime())).scalar_one())
 
 
 def counts(conn: Connection) -> dict[Status, int]:
