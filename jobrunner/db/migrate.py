@@ -22,6 +22,7 @@ from jobrunner.db.lock import PATIENCE, FileLock
 from jobrunner.db.schema import SCHEMA, check, current
 from jobrunner.errors import DatabaseBusy, SchemaMismatch
 from jobrunner.logs import get_logger
+from jobrunner.settings.failpoints import hit
 
 __all__ = [
     "SCHEMA",
@@ -108,6 +109,7 @@ def _run(conn: Connection, revision: str, *, down: bool = False) -> None:
     config = _config()
     config.attributes["connection"] = conn
     (command.downgrade if down else command.upgrade)(config, revision)
+    hit("migrate-before-commit")
 
 
 def upgrade(url: str) -> None:

@@ -100,7 +100,7 @@ class Lookout:
 
     def _claim(self, rooms: Sequence[Room], after: Sequence[Place] | None, late: float = LATE) -> Claimed:
         source = self._source
-        hit("claim-before-commit")
+        hit("claim-before")
         with self._database.single() as conn:
             claimed = store.claim_into(
                 conn,

@@ -106,10 +106,11 @@ class Settler:
         # What went well needs one statement, which is its own transaction.
         fine = all(outcome.ending is Ending.COMPLETED for _, outcome in batch)
         waited = self._waited_for(batch) if self._ends.watched else []
-        hit("settle-before-commit")
         try:
             with self._database.single() if fine else self._database.begin() as conn:
                 settled = store.settle(conn, batch, notes={ENDED: waited} if waited else None)
+                if not fine:
+                    hit("settle-before-commit")
         except DatabaseUnavailable:
             raise
         except Exception as error:

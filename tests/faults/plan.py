@@ -25,8 +25,9 @@ FAULTS = {
 """Each with how often it comes, in parts."""
 
 POINTS = {
-    **dict.fromkeys(("claim-before-commit", "claim-after-commit", "settle-before", "settle-before-commit"), 20),
+    **dict.fromkeys(("claim-before", "claim-after-commit", "settle-before"), 20),
     **dict.fromkeys(("settle-after-commit", "renew-before", "renew-after"), 10),
+    "settle-before-commit": 4,
     **dict.fromkeys(
         ("reclaim-before-commit", "reclaim-after-commit", "firing-before-commit", "firing-after-commit"), 2
     ),

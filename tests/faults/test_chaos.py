@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +15,18 @@ from tests.faults.fleet import LEASE
 from tests.faults.plan import FAULTS, SECONDS, Fault, plan
 from tests.postgres import PrivateServer
 
+pytestmark = pytest.mark.timeout(400)  # while others have their turn
+
 SEEDS = range(1, 7)
+LATEST = 25.0  # seconds until a dead worker's tasks are taken back, whatever else happens, and on a busy machine
+
+
+@pytest.fixture(autouse=True)
+def _one_at_a_time() -> Iterator[None]:
+    """Two at once on two cores are too slow to blame anybody."""
+    with Path(tempfile.gettempdir(), "jobrunner-chaos.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -28,6 +41,8 @@ def _prove(seed: int, home: Path, server: PrivateServer) -> None:
     print(f"FIGURE chaos, seed {seed}: {figures}")
     assert violations == [], f"replay it: python -m tests.faults.chaos --seed {seed}"
     assert figures["accepted"] > 0
+    assert sum(figures["faults"].values()) >= 0.6 * figures["faults planned"], "most of the faults hit nobody"
+    assert max(figures["taken back after"], default=0.0) < LATEST
 
 
 def test_one_seed(tmp_path: Path, server: PrivateServer) -> None:

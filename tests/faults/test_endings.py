@@ -75,6 +75,21 @@ def test_handlers_that_ignore_everything_cannot_hold_the_process(fleet: Fleet) -
 
 
 @pytest.mark.ci
+def test_a_handler_that_ignores_its_time_out_runs_on_beside_the_next_attempt(fleet: Fleet) -> None:
+    """Nothing ends it inside a worker: what the documentation says of ``async`` and ``inline``, and of them alone."""
+    worker = fleet.ready(grace="0.5")
+    [task_id] = fleet.submit("fault.stubborn_async", options={"timeout": 0.5, "max_attempts": 2})
+    fleet.wait_for_status(task_id, "failed", 20)
+    ends = fleet.left(task_id)
+    assert [one.outcome for one in ends] == ["timeout"] * 2
+    assert all("its handler goes on inside the worker" in one.error for one in ends)
+    worker.signal(signal.SIGTERM)
+    assert worker.wait(30) == 0
+    said = {number: [line.at for line in fleet.lines_like("") if line.attempt == number] for number in (1, 2)}
+    assert max(said[1]) > min(said[2]), "the first one was still there to ignore the end of its worker"
+
+
+@pytest.mark.ci
 def test_a_worker_whose_slots_are_all_stuck_ends_itself(fleet: Fleet) -> None:
     worker = fleet.ready("--node-name", "n", max_workers="1", task_timeout="0.5", grace="0.5")
     fleet.submit("fault.deaf_inline", options={"max_attempts": 1})

@@ -59,7 +59,7 @@ def test_what_a_frozen_process_has_locked_is_free_again_in_time(fleet: Fleet) ->
     """The server ends its open transaction after 15 s. A claim is one statement, and leaves no transaction open."""
     fleet.make_ledger_table()
     points = {
-        "claim-before-commit": ({}, 0.0),
+        "claim-before": ({}, 0.0),
         "claim-after-commit": ({}, LEASE),
         "effect-before-commit": ({"effect": "fault.row"}, IDLE),
     }

@@ -20,12 +20,12 @@ KILLED = -9
 ROW = {"effect": "fault.row"}
 # The worker's own steps, and the task that passes each.
 IN_THE_WORKER: Steps = {
-    "claim-before-commit": ("fault.work", {}),
+    "claim-before": ("fault.work", {}),
     "claim-after-commit": ("fault.work", ROW),
     "renew-before": ("fault.work", {"seconds": 1.5}),
     "renew-after": ("fault.async", {"seconds": 1.5, **ROW}),
     "settle-before": ("fault.async", {}),
-    "settle-before-commit": ("fault.work", {}),
+    "settle-before-commit": ("fault.fail", {"until_attempt": 2}),
     "settle-after-commit": ("fault.inline", {}),
     "effect-before-commit": ("fault.async", ROW),
     "effect-after-commit": ("fault.async", ROW),
@@ -39,7 +39,7 @@ IN_A_CHILD: Steps = {
 }
 # On SQLite each step costs two processes: the others wait for the longer run.
 ON_SQLITE = ("claim-after-commit", "settle-after-commit", "effect-before-commit")
-UNDER_WAY = {*IN_THE_WORKER} - {"claim-before-commit", "settle-after-commit", "effect-after-commit"}
+UNDER_WAY = {*IN_THE_WORKER} - {"claim-before", "settle-after-commit", "effect-after-commit"}
 
 
 def test_a_worker_killed_at_any_step_is_made_up_for(fleet: Fleet) -> None:

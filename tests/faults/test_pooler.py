@@ -154,4 +154,5 @@ def test_pgbouncer_in_transaction_mode(
             assert _settings(stranger) == usual
             assert stranger.execute("SELECT count(*) FROM pg_prepared_statements").fetchone() == (0,)
     assert [worker.stop() for worker in workers] == [0, 0]
+    assert [line for worker in workers for line in worker.errors.splitlines() if '"level": "error"' in line] == []
     fleet.close()

@@ -14,9 +14,9 @@ def test_a_stopped_worker_is_replaced_and_its_late_results_are_refused(fleet: Fl
     """SIGSTOP for twice the lease, then SIGCONT: of the worker, whose children and loop-bound handlers go on."""
     fleet.make_ledger_table()
     sleeper = fleet.ready("--node-name", "sleeper", max_workers="2")
-    plain = fleet.submit("fault.work", 1, seconds=1.0, effect="fault.row")
+    plain = fleet.submit("fault.work", 1, seconds=3.0, effect="fault.row")
     fleet.wait_for_lines("begin", 1)  # its child took a second to start: by then the other one would have ended
-    inline = fleet.submit("fault.async", 1, seconds=1.0, effect="fault.row")
+    inline = fleet.submit("fault.async", 1, seconds=3.0, effect="fault.row")
     fleet.wait_for_lines("begin", 2)
     sleeper.signal(signal.SIGSTOP)
     stopped = time.monotonic()
