@@ -30,7 +30,7 @@ LIMIT = 0.5  # seconds that what never ends is given
 ONCE: dict[str, Any] = {"max_attempts": 1}
 GOOD = 100
 
-pytestmark = [pytest.mark.ci, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.long, pytest.mark.timeout(120)]
 
 
 @pytest.fixture
