@@ -226,7 +226,8 @@ class _Use:
             self._pool.give_back(self._conn)
         if isinstance(error, DBAPIError | PoolTimeout):
             self._database._raise(error)
-        self._database.answered()
+        if error is None:
+            self._database.answered()
 
     def _begin(self, conn: Connection) -> None:
         """SQLite's transaction; that of PostgreSQL is the statement, or begun by :meth:`Database.begin`."""

@@ -64,6 +64,35 @@ def test_nobody_claims_for_a_worker_that_has_its_hands_full(database: Database) 
         until(lambda: statuses(database)["completed"] == 3, "all end")
 
 
+def test_nobody_claims_for_a_worker_that_was_told_to_stop_though_its_loop_is_held(database: Database) -> None:
+    with working(database) as node:
+        _stands_by(node)
+        held = threading.Event()
+        assert node.worker._loop is not None
+        node.worker._loop.call_soon_threadsafe(held.wait, 20)
+        node.worker.drain("the test says so")
+        [task_id] = submit(database, 1, "node.quick")
+        node.worker.heard_of_work()
+        held.set()
+    assert row(database, task_id).attempt == 0
+
+
+def test_nobody_claims_for_a_loop_that_gives_no_sign_of_life(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with working(database) as node:
+        _stands_by(node)
+        monkeypatch.setattr(node.worker, "stalled", lambda: True)
+        held = threading.Event()
+        assert node.worker._loop is not None
+        node.worker._loop.call_soon_threadsafe(held.wait, 20)
+        [task_id] = submit(database, 1, "node.quick")
+        node.worker.heard_of_work()
+        assert row(database, task_id).attempt == 0
+        held.set()
+        until(lambda: row(database, task_id).status == "completed", "the loop finds it by itself")
+
+
 @pytest.mark.parametrize("stops", [False, True])
 def test_what_is_claimed_while_the_worker_turns_to_something_else_is_not_lost(
     database: Database, monkeypatch: pytest.MonkeyPatch, stops: bool
