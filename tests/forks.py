@@ -48,22 +48,24 @@ class Forked:
     def __init__(self, args: list[str], *, env: Mapping[str, str], cwd: Path, out: Path, err: Path) -> None:
         self._process: ForkServerProcess = _context().Process(target=_become, args=(args, dict(env), cwd, out, err))
         self._process.start()
-
-    @property
-    def pid(self) -> int:
         assert self._process.pid is not None
-        return self._process.pid
+        self.pid: int = self._process.pid
+        self._code: int | None = None
 
     def poll(self) -> int | None:
         """Its exit code, or None while it runs."""
-        return self._process.exitcode
+        if self._code is None and (code := self._process.exitcode) is not None:
+            self._code = code
+            self._process.close()  # else its two pipes stay open for as long as somebody knows it
+        return self._code
 
     def wait(self, timeout: float) -> int:
         """Wait so many seconds for its end; raises TimeoutError."""
-        self._process.join(timeout)
-        if self._process.exitcode is None:
+        if self._code is None:
+            self._process.join(timeout)
+        if (code := self.poll()) is None:
             raise TimeoutError
-        return self._process.exitcode
+        return code
 
 
 def _become(args: list[str], env: dict[str, str], cwd: Path, out: Path, err: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 
 from jobrunner.db.engine import Database
 from jobrunner.errors import DatabaseBusy, DatabaseUnavailable
@@ -12,7 +13,7 @@ from jobrunner.queue.store import Reclaimed
 from jobrunner.settings.failpoints import hit
 
 BATCH = 500
-OUTAGE_SHARE = 0.4  # of a lease: a renewal is due each third of one, and may take as long again to come through
+OUTAGE_SHARE = 0.4  # of a lease: a renewal is due each third of one, and has the rest of it to come through
 PATIENCE = 2.0  # seconds that one may have to wait to write; a migration lets others pass after one
 
 log = get_logger(__name__)
@@ -37,7 +38,10 @@ def reclaim_stale(database: Database, *, lease_seconds: float, heartbeat_interva
     on the table or an effect that takes all of a SQLite file's lease, keeps others from renewing. Behind a lock of
     12 s, with a lease of 4, all that ran was run again.
     """
-    if not may_reclaim(database, lease_seconds=lease_seconds, heartbeat_interval=heartbeat_interval):
+    patience = {"lease_seconds": lease_seconds, "heartbeat_interval": heartbeat_interval}
+    if database.refusing:
+        _try_to_write(database)
+    if not may_reclaim(database, **patience):
         return []
     taken: list[Reclaimed] = []
     while True:
@@ -46,6 +50,8 @@ def reclaim_stale(database: Database, *, lease_seconds: float, heartbeat_interva
             with database.begin(patience=PATIENCE) as conn:
                 if time.monotonic() - began > PATIENCE:
                     raise DatabaseBusy("another's transaction kept this one waiting")
+                if not may_reclaim(database, **patience):  # this machine may have slept
+                    return taken
                 batch = store.reclaim(conn, BATCH)
                 if batch:
                     hit("reclaim-before-commit")
@@ -59,6 +65,19 @@ def reclaim_stale(database: Database, *, lease_seconds: float, heartbeat_interva
         taken += batch
         if len(batch) < BATCH:
             return taken
+
+
+def _try_to_write(database: Database) -> None:
+    """Where it took no writes: see whether it does, and undo it. Who could not renew has his time from now on."""
+    with suppress(_Undone), database.begin(patience=PATIENCE) as conn:
+        store.reclaim(conn, BATCH)
+        raise _Undone
+    database.refusing = False
+    database.saw_outage()
+
+
+class _Undone(Exception):
+    pass
 
 
 def reclaim_all(database: Database) -> list[Reclaimed]:

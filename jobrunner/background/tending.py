@@ -71,27 +71,27 @@ class Tending:
         return rest
 
     def _due(self) -> views.Due:
-        begun = time.monotonic()
+        begun, asked = time.monotonic(), self._database.clock()
         full = begun >= self._full_at
         with self._database.read(own=True) as conn:
             due = views.due(conn, None if full else self._clear_until)
-        ended = time.monotonic()
-        self._compare_clocks(due.now, begun, ended)
+        self._compare_clocks(due.now, asked)
         if full:
+            ended = time.monotonic()
             self._full_at = ended + min((ended - begun) * FULL_SHARE, FULL_LATEST)
         if not (due.stale or due.expired):
             self._clear_until = due.now - timedelta(seconds=LATE)
         return due
 
-    def _compare_clocks(self, told: datetime, begun: float, ended: float) -> None:
+    def _compare_clocks(self, told: datetime, asked: float) -> None:
         """A leap of the database's clock counts as an outage: every lease has run out then, of the living as well."""
         if self._last_told is not None:
             before, then = self._last_told
-            ahead = (told - before).total_seconds() - (ended - then)
+            ahead = (told - before).total_seconds() - (self._database.clock() - then)
             if ahead > self._leap:
                 log.warning("the database's clock went ahead: leases are given time to be renewed", seconds=ahead)
                 self._database.saw_outage()
-        self._last_told = told, begun
+        self._last_told = told, asked
 
 
 def _done(duty: Callable[[], int]) -> bool:

@@ -45,6 +45,7 @@ class Database:
         self._closed = False
         self.demotions = 0  # how often the server was found to take no writes any more
         self._outage = outage
+        self.refusing = False  # it took no writes when one was last tried; reads that it answers say nothing of that
         self._sound_since = self._answered_at = _clock()
         if self.is_sqlite:
             self._own = self._free = Pool(open_file(self.url, read_only=False), 1)
@@ -124,8 +125,13 @@ class Database:
         A connection that breaks off is none by itself: a pooler or a firewall that ends one now and then would else
         keep everybody from ever judging others.
         """
-        moment = _clock()
+        moment = self.clock()
         return 0.0 if moment - self._answered_at > self._outage else moment - self._sound_since
+
+    @staticmethod
+    def clock() -> float:
+        """Seconds that also pass while the machine sleeps, where the system can tell."""
+        return _clock()
 
     def saw_outage(self) -> None:
         """Somebody noticed one in another way."""
@@ -178,13 +184,14 @@ class Database:
         """The error as those who use a database know it."""
         if is_demoted(error):
             self._leave()
+        if refuses_all(error):
+            self.saw_outage()
+            self.refusing = True
         if isinstance(error, OperationalError | InterfaceError | PoolTimeout):
             if is_mistake(error):
                 raise error
             if is_busy(error):
                 raise DatabaseBusy(reason(error)) from error
-            if refuses_all(error):
-                self.saw_outage()
             raise DatabaseUnavailable(reason(error)) from error
         if isinstance(error, DBAPIError) and error.connection_invalidated:
             raise DatabaseUnavailable(reason(error)) from error

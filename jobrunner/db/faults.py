@@ -8,7 +8,7 @@ import sqlite3
 DEMOTED = "25006"
 DEAD_STATES = frozenset({DEMOTED, "57P01", "57P02", "57P03"})
 
-_SHORT = "53"  # a class: the server is out of disk, memory or connections
+_SHORT = frozenset({"53000", "53100"})  # the server is out of disk; what one statement alone may be short of counts not
 _SHORT_FILE = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN})
 _LOCKED_STATES = frozenset({"55P03", "40P01"})  # lock_timeout, deadlock
 
@@ -30,14 +30,14 @@ def is_demoted(error: BaseException) -> bool:
 
 
 def refuses_all(error: BaseException) -> bool:
-    """Whether the server answers, and takes nobody's writes: it is out of something that all need, or was demoted.
+    """Whether the server answers, and takes nobody's writes: its disk is full, or it was demoted.
 
     Where the disk was full for longer than a lease, nobody could renew: who took their silence for death at the moment
     there was room again had every running task run twice.
     """
     found = getattr(error, "orig", None)
-    state, code = getattr(found, "sqlstate", None) or "", getattr(found, "sqlite_errorcode", None) or 0
-    return state[:2] == _SHORT or state == DEMOTED or code & 0xFF in _SHORT_FILE
+    state, code = getattr(found, "sqlstate", None), getattr(found, "sqlite_errorcode", None) or 0
+    return state in _SHORT or state == DEMOTED or code & 0xFF in _SHORT_FILE
 
 
 def reason(error: BaseException) -> str:

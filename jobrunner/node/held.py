@@ -78,7 +78,7 @@ class Held:
 
     def leases(self) -> list[Lease]:
         """Every lease to renew."""
-        return [*list(self._arriving), *[holding.task.lease for holding in self.all()]]
+        return [task.lease for task in self.tasks()]
 
     def tasks(self) -> list[Task]:
         """Every task that was claimed and is not settled, also those that line up or are on their way."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -25,7 +26,9 @@ from jobrunner.settings.failpoints import hit
 
 __all__ = ["Fate", "Settler"]
 
-EFFECT_TRIES = 5  # of an outcome whose effects cannot be written although the database answers
+# How often, and for how many seconds at least, effects are tried that cannot be written although the database answers:
+# after a crash of the server each of a pool's connections may be found dead in turn, which took four tries in a second.
+EFFECT_TRIES, EFFECT_PATIENCE = 5, 10.0
 REPORT_EVERY = 0.5  # seconds between two writes of progress and logs
 
 log = get_logger(__name__)
@@ -50,7 +53,7 @@ class Settler:
         self._reports = reports
         self._ends = ends
         self._failed = failed
-        self._tries: dict[Lease, int] = {}
+        self._tries: dict[Lease, tuple[int, float]] = {}  # how often, and when first
         self._plain = Lane("settle", self._record, recorded, more=reports.waiting, tick=REPORT_EVERY)
         self._effects = Lane("effects", self._record_effects, recorded)
 
@@ -131,15 +134,17 @@ class Settler:
 
     def _with_effects(self, task: Task, outcome: Outcome) -> Fate:
         """Effects and the end of the task, both or neither; an effect that fails is the attempt's failure."""
+        begun = False
         try:
             with self._database.begin(deadline=EFFECT_DEADLINE, free=True) as conn:
+                begun = True
                 fate = self._apply(conn, task, outcome)
                 if fate.status is not Status.COMPLETED:
                     raise _NotCompleted
         except _NotCompleted:
             outcome = replace(outcome, effects=())
         except DatabaseUnavailable as error:
-            if not self._hopeless(task.lease):
+            if not (begun and self._hopeless(task.lease)):  # where there is no connection, it is no fault of theirs
                 raise
             outcome = self._failed(task, EffectsRefused(f"its effects could not be written: {error}"))
         except Exception as error:  # noqa: BLE001 - an effect is user code: whatever it raises fails the attempt
@@ -155,8 +160,10 @@ class Settler:
         """Whether these effects were tried often enough with a database that answers everybody else."""
         with self._database.begin() as conn:
             conn.execute(select(1))
-        self._tries[lease] = self._tries.get(lease, 0) + 1
-        return self._tries[lease] >= EFFECT_TRIES
+        moment = time.monotonic()
+        tries, since = self._tries.get(lease, (0, moment))
+        self._tries[lease] = tries + 1, since
+        return tries + 1 >= EFFECT_TRIES and moment - since >= EFFECT_PATIENCE
 
     def _apply(self, conn: Connection, task: Task, outcome: Outcome) -> Settled:
         for effect, rows in outcome.effects:

@@ -7,7 +7,7 @@ import time
 
 import psycopg
 import pytest
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from jobrunner.background import reaper
@@ -88,10 +88,17 @@ def test_a_server_that_takes_nobodys_writes_is_away_though_it_answers(
 ) -> None:
     fresh = _fresh(database)
     assert _wait(fresh, clock, 60)
+    add(fresh, task_id="t")
+    take(fresh)
+    age_lease(fresh, "t", 100)
     with pytest.raises(DatabaseUnavailable), fresh.begin():
-        raise OperationalError("UPDATE tasks", None, refusal)
+        raise DBAPIError.instance("UPDATE", None, refusal, psycopg.Error, connection_invalidated=True)
+    assert _wait(fresh, clock, LEASE + BEAT), "it answers those who read all the while"
+    assert reclaim_stale(fresh, lease_seconds=LEASE, heartbeat_interval=BEAT) == [], "it takes writes again, of all"
     assert not _wait(fresh, clock, LEASE + BEAT - 2)
+    assert row(fresh, "t").status == "running"
     assert _wait(fresh, clock, 2)
+    assert len(reclaim_stale(fresh, lease_seconds=LEASE, heartbeat_interval=BEAT)) == 1
     fresh.dispose()
 
 

@@ -112,7 +112,7 @@ ALLOWED: Sequence[tuple[History, str]] = (
         replace(at_a_stop("crashed", crashes=1), rows=(Row("a", "completed", 2, "#a", dies=True), CLEAN.rows[1])),
         "it killed itself during a stop",
     ),
-    (cancelled_late(51.6), "a cancelled task on a frozen node"),
+    (cancelled_late(71.6), "a cancelled task on a frozen node"),
     (replace(cancelled_late(90.0), lease_seconds=None), "whatever a cancel is to take"),
     (
         replace(gives_up("error", replace(RUNNING, failures=2), failures=3), rows=(FAILED, CLEAN.rows[1])),
@@ -179,9 +179,9 @@ BROKEN: Sequence[tuple[History, str]] = (
     (at_a_stop("crashed", crashes=1), "I21 a: its node was told to stop, and it was charged as crashed"),
     (at_a_stop("timeout", failures=1), "I21 a: its node was told to stop, and it was charged as timeout"),
     (at_a_stop("out_of_memory", crashes=1), "I21 a: its node was told to stop, and it was charged as out_of_memory"),
-    (cancelled_late(51.7), "I16 a: it ran on for 50.1 s after its cancel"),
-    (cancelled_late(51.1, told_at=1.0), "I16 a: it ran on for 50.1 s after its cancel"),
-    (cancelled_late(51.7, renewed_at=25.0), "I16 a: it ran on for 50.1 s after its cancel"),
+    (cancelled_late(71.7), "I16 a: it ran on for 70.1 s after its cancel"),
+    (cancelled_late(71.1, told_at=1.0), "I16 a: it ran on for 70.1 s after its cancel"),
+    (cancelled_late(71.7, renewed_at=25.0), "I16 a: it ran on for 70.1 s after its cancel"),
     (
         replace(
             moved(*A[:2]),

@@ -125,7 +125,7 @@ class Chaos:
         late = sum(len(events(one, "late outcome refused")) for one in self._all)
         self._did["commit"] = sum(trap.sprung_at is not None for trap in self._traps)
         self._did["failpoint"] = sum(one.what == "failpoint" for one in self.happened)
-        told |= {"faults planned": len(self.plan.faults), "faults": dict(self._did), "late outcomes refused": late}
+        told |= {"faults planned": len(self.plan.faults), "faults": self._did, "late outcomes refused": late}
         return found, told
 
     # -- what is done to it ---------------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ CHARGED = {
     "released": "releases",
     "retry_later": "snoozes",
 }
-CANCEL_WITHIN = 20.0  # seconds, and a lease, in which what was cancelled runs no more: its node may be frozen or dead
+CANCEL_WITHIN = 40.0  # seconds, and a lease, in which what was cancelled runs no more: its node may be frozen or dead
 LAWFUL = {(begin, end) for begins, ends in MOVES.values() for begin in begins for end in ends}
 
 

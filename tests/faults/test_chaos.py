@@ -18,7 +18,7 @@ from tests.postgres import PrivateServer
 pytestmark = pytest.mark.timeout(400)  # while others have their turn
 
 SEEDS = range(1, 7)
-LATEST = 25.0  # seconds until a dead worker's tasks are taken back, whatever else happens, and on a busy machine
+LATEST = 40.0  # seconds until a dead worker's tasks are taken back, whatever else happens, and on a busy machine
 
 
 @pytest.fixture(autouse=True)
@@ -41,7 +41,8 @@ def _prove(seed: int, home: Path, server: PrivateServer) -> None:
     print(f"FIGURE chaos, seed {seed}: {figures}")
     assert violations == [], f"replay it: python -m tests.faults.chaos --seed {seed}"
     assert figures["accepted"] > 0
-    assert sum(figures["faults"].values()) >= 0.6 * figures["faults planned"], "most of the faults hit nobody"
+    hit = figures["faults"].total() - figures["faults"]["failpoint"]
+    assert hit >= 0.6 * figures["faults planned"], "most of the faults hit nobody"
     assert max(figures["taken back after"], default=0.0) < LATEST
 
 

@@ -141,5 +141,6 @@ class Wire:
 
     def __exit__(self, *_error: type[BaseException] | BaseException | TracebackType | None) -> None:
         self._closed.set()
+        self._listener.shutdown(socket.SHUT_RDWR)  # a close alone leaves its thread in the accept
         self._listener.close()
         self.cut()

@@ -11,9 +11,11 @@ import pytest
 from sqlalchemy import text
 
 from jobrunner.db.ends import Ends
-from jobrunner.db.engine import Database
+from jobrunner.db.engine import Database, open_database
+from jobrunner.errors import DatabaseUnavailable
 from jobrunner.execution.attempt import failed
 from jobrunner.handlers import registry
+from jobrunner.node import lane
 from jobrunner.node import settler as room
 from jobrunner.node.reports import Gathered
 from jobrunner.node.settler import Fate, Settler
@@ -172,17 +174,42 @@ def test_lines_that_cannot_be_stored_cost_no_outcome(database: Database) -> None
     assert [fate[2] for fate in fates] == [Status.COMPLETED]
 
 
+def test_effects_that_find_no_connection_wait_for_one_and_cost_no_try(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The queue's own connections stand, and no further one is let in: for longer than effects are tried."""
+    database = open_database(postgres_url)
+    with database.begin() as conn:
+        conn.execute(text("CREATE TABLE ledger (task_id text NOT NULL, attempt integer NOT NULL)"))
+    [task] = _claimed(database, 1)
+    monkeypatch.setattr(room, "EFFECT_PATIENCE", 0.0)
+    tries = 0
+
+    def begin(*given: Any, free: bool = False, **options: Any) -> Any:
+        nonlocal tries
+        tries += free
+        if free and tries <= 2 * room.EFFECT_TRIES:
+            raise DatabaseUnavailable("the server takes no further connection")
+        return whole(*given, free=free, **options)
+
+    whole = database.begin
+    monkeypatch.setattr(database, "begin", begin)
+    monkeypatch.setattr(lane, "RETRY_CAP", 0.1)
+    assert _settle(database, [(task, _with("write", task))])[task.task_id][2] is Status.COMPLETED
+    assert tries == 2 * room.EFFECT_TRIES + 1
+    database.dispose()
+
+
 def test_effects_that_the_database_always_breaks_off_are_given_up(
     postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One that outlasts every deadline must not be tried for ever, nor hold up the others meanwhile."""
-    from jobrunner.db.engine import open_database
-
     database = open_database(postgres_url)
     with database.begin() as conn:
         conn.execute(text("CREATE TABLE ledger (task_id text NOT NULL, attempt integer NOT NULL)"))
     monkeypatch.setattr(room, "EFFECT_DEADLINE", 0.2)
     monkeypatch.setattr(room, "EFFECT_TRIES", 3)
+    monkeypatch.setattr(room, "EFFECT_PATIENCE", 0.3)
     monkeypatch.setattr(
         registry,
         "get_effect",

@@ -28,8 +28,6 @@ def _of_file(code: int) -> sqlite3.OperationalError:
     [
         errors.ReadOnlySqlTransaction(),
         errors.DiskFull(),
-        errors.TooManyConnections(),
-        errors.OutOfMemory(),
         _of_file(sqlite3.SQLITE_FULL),
         _of_file(sqlite3.SQLITE_IOERR_WRITE),
     ],
@@ -45,6 +43,8 @@ def test_whoever_meets_this_cannot_tell_a_dead_node_from_one_that_met_it_too(err
         psycopg.OperationalError("connection refused"),
         errors.ConnectionFailure(),
         errors.AdminShutdown(),
+        errors.OutOfMemory(),
+        errors.ConfigurationLimitExceeded(),
         errors.DeadlockDetected(),
         errors.LockNotAvailable(),
         errors.QueryCanceled(),
