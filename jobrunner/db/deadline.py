@@ -52,10 +52,10 @@ class Watchdog:
                 self._changed.notify()
         return id(dbapi_connection)
 
-    def disarm(self, watch: int) -> None:
-        """The end of ``guard``."""
+    def disarm(self, watch: int) -> bool:
+        """The end of ``guard``; False where the deadline had passed."""
         with self._lock:
-            self._armed.pop(watch, None)
+            return self._armed.pop(watch, None) is not None
 
     def _watch(self) -> None:
         # Whoever ends in time wakes nobody: the next look stays where it was, and then finds a later deadline or none.

@@ -229,7 +229,10 @@ class _Use:
         try:
             error = self._end(error) or error
         finally:
-            WATCHDOG.disarm(self._watch)
+            in_time = WATCHDOG.disarm(self._watch)
+            if not in_time and self._pool is self._database._own:
+                # Our own are short: whoever kept this one waiting, as by a lock, keeps others from renewing.
+                self._database.saw_outage()
             self._pool.give_back(self._conn)
         if isinstance(error, DBAPIError | PoolTimeout):
             self._database._raise(error)

@@ -102,6 +102,23 @@ def test_a_server_that_takes_nobodys_writes_is_away_though_it_answers(
     fresh.dispose()
 
 
+LONG = {
+    "sqlite": "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n LIMIT 1000000000) SELECT count(*) FROM n",
+    "postgresql": "SELECT pg_sleep(20)",
+}
+
+
+def test_whoever_waited_for_a_whole_deadline_counts_it_as_an_outage(database: Database, clock: list[float]) -> None:
+    """As behind a lock, which keeps others from renewing."""
+    fresh = _fresh(database)
+    assert _wait(fresh, clock, 60)
+    with pytest.raises(DatabaseUnavailable), fresh.begin(deadline=0.2) as conn:
+        conn.exec_driver_sql(LONG[conn.dialect.name])
+    assert not _wait(fresh, clock, LEASE + BEAT - 2)
+    assert _wait(fresh, clock, 2)
+    fresh.dispose()
+
+
 @pytest.mark.parametrize(
     "busy",
     [

@@ -13,6 +13,7 @@ from sqlalchemy import func, select, text
 
 from jobrunner.db.engine import Database, open_database
 from jobrunner.db.tables import attempts, nodes, tasks
+from jobrunner.errors import DatabaseUnavailable
 from jobrunner.queue import store, views
 from jobrunner.queue.request import new_task
 from tests.faults import history, journal
@@ -147,7 +148,14 @@ class Fleet:
 
     def wait_until_ended(self, within: float = 30.0) -> float:
         """Wait until no task is open; returns the seconds that it took."""
-        return wait_for(lambda: self.open_tasks() == 0, "every task ends", within)
+
+        def ended() -> bool:
+            try:
+                return self.open_tasks() == 0
+            except DatabaseUnavailable:  # asked again, like everybody else
+                return False
+
+        return wait_for(ended, "every task ends", within)
 
     def wait_for_status(self, task_id: str, status: str, within: float = 15.0) -> float:
         """Wait until a task has this status."""

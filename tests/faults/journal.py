@@ -36,7 +36,7 @@ _CHANGED = (
 )
 
 _FUNCTION = """
-CREATE FUNCTION note_move() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION note_move() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
 DECLARE was tasks;
 BEGIN
     IF TG_OP = 'UPDATE' THEN
