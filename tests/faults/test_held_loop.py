@@ -41,8 +41,9 @@ def test_a_loop_that_a_handler_holds_is_left_behind(fleet: Fleet) -> None:
 @pytest.fixture
 def held(fleet: Fleet) -> Process:
     """An idle worker whose loop is held: its hints are heard in another thread, which claims for it."""
-    worker = fleet.ready("--node-name", "held", max_workers="1", grace="3")
     fleet.submit("fault.holds_later", options={"queue": "held"})  # which nobody else serves
+    # It looks by itself once a minute: in the middle of a look it stands by for nobody.
+    worker = fleet.ready("--node-name", "held", max_workers="1", grace="3", poll_interval="60")
     fleet.wait_for_lines("holds", 1)
     return worker
 
