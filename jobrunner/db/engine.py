@@ -125,7 +125,7 @@ class Database:
         A connection that breaks off is none by itself: a pooler or a firewall that ends one now and then would else
         keep everybody from ever judging others.
         """
-        moment = self.clock()
+        moment = _clock()
         return 0.0 if moment - self._answered_at > self._outage else moment - self._sound_since
 
     @staticmethod

@@ -83,7 +83,7 @@ class Held:
     def tasks(self) -> list[Task]:
         """Every task that was claimed and is not settled, also those that line up or are on their way."""
         found = [task for one in self.all() for task in (one.task, one.next) if task is not None]
-        return [*list(self._arriving.values()), *found]
+        return list(self._arriving.values()) + found
 
     def all(self) -> list[Holding]:
         """Every holding."""

@@ -13,6 +13,7 @@ def library() -> str:
     """Its path; skips the test where it is not installed."""
     for found in Path("/").glob(LIBRARY):
         return str(found)
+    # No wheel brings it, so a user's machine may well have none; the rest of the suite does not need it.
     pytest.skip("libfaketime is not installed: apt-get install faketime")
 
 

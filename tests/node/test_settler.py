@@ -175,12 +175,9 @@ def test_lines_that_cannot_be_stored_cost_no_outcome(database: Database) -> None
 
 
 def test_effects_that_find_no_connection_wait_for_one_and_cost_no_try(
-    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+    database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The queue's own connections stand, and no further one is let in: for longer than effects are tried."""
-    database = open_database(postgres_url)
-    with database.begin() as conn:
-        conn.execute(text("CREATE TABLE ledger (task_id text NOT NULL, attempt integer NOT NULL)"))
     [task] = _claimed(database, 1)
     monkeypatch.setattr(room, "EFFECT_PATIENCE", 0.0)
     tries = 0
@@ -197,7 +194,6 @@ def test_effects_that_find_no_connection_wait_for_one_and_cost_no_try(
     monkeypatch.setattr(lane, "RETRY_CAP", 0.1)
     assert _settle(database, [(task, _with("write", task))])[task.task_id][2] is Status.COMPLETED
     assert tries == 2 * room.EFFECT_TRIES + 1
-    database.dispose()
 
 
 def test_effects_that_the_database_always_breaks_off_are_given_up(
