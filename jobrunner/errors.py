@@ -9,6 +9,7 @@ JobrunnerError
 ├── InvalidInput         a request or payload is refused; carries every problem and where it stands
 │   └── UnknownTaskType  nobody ever published this task type
 ├── TaskNotFound         no task has this task_id
+├── KeyNotFound          no API key has this id
 ├── TaskExists           the task_id is taken by a different request
 ├── StateConflict        the task's status does not allow the wish
 ├── LeaseLost            this attempt no longer owns its task (raised inside a handler)
@@ -107,6 +108,14 @@ class ScheduleNotFound(JobrunnerError):
     def __init__(self, name: str) -> None:
         self.name = name
         super().__init__(f"no schedule {name!r}")
+
+
+class KeyNotFound(JobrunnerError):
+    """No key has this id, or it has ended."""
+
+    def __init__(self, key_id: str) -> None:
+        self.key_id = key_id
+        super().__init__(f"no key {key_id!r} that is still in use")
 
 
 class TaskExists(JobrunnerError):

@@ -12,6 +12,7 @@ from starlette.responses import Response
 
 from jobrunner.api.frame import Frame
 from jobrunner.api.intake import Intake
+from jobrunner.api.keyring import Keyring
 from jobrunner.api.looks import Looks
 from jobrunner.api.problems import Refused, from_error
 from jobrunner.api.route import Route, mounted
@@ -29,6 +30,7 @@ def create_app(service: Service, table: Sequence[Route] = TABLE) -> Starlette:
         exception_handlers=dict.fromkeys((HTTPException, JobrunnerError, Refused), _refuse),
     )
     app.router.redirect_slashes = False
+    app.state.keyring = Keyring(service.database)
     app.state.looks = Looks(service.database)
     app.state.waits = Waits(service)
     app.state.intake = Intake(service.database, allow_unknown=service.settings.allow_unknown_types)

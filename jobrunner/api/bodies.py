@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 from starlette.requests import Request
 
-from jobrunner.api.doors import is_json
+from jobrunner.api.hosts import is_json
 from jobrunner.api.problems import Refused
 from jobrunner.errors import InvalidInput, Problem
 from jobrunner.queue import codec

@@ -7,11 +7,14 @@ import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
 from sqlalchemy import Connection
 from starlette.concurrency import run_in_threadpool
 
+from jobrunner.api.callers import Caller
+from jobrunner.api.problems import Refused
 from jobrunner.db.engine import DEADLINE, Database
 from jobrunner.errors import DatabaseBusy, DatabaseUnavailable, JobrunnerError
 from jobrunner.queue import store, views
@@ -42,12 +45,12 @@ class Intake:
         self._allow_unknown = allow_unknown
         self._desks: WeakKeyDictionary[asyncio.AbstractEventLoop, tuple[_Desk, _Desk]] = WeakKeyDictionary()
 
-    async def submit(self, request: Request) -> Found:
-        """Store one; raises what ``submission.submit`` raises."""
+    async def submit(self, request: Request, caller: Caller) -> Found:
+        """Store one; raises what ``submission.submit`` raises, or Refused for a queue that is not the caller's."""
         loop = asyncio.get_running_loop()
         desk = self._desks.setdefault(loop, (_Desk(), _Desk()))[request.keyed]
         answer: asyncio.Future[Found] = loop.create_future()
-        desk.waiting.append((request, answer))
+        desk.waiting.append(_Asked(request, caller, answer))
         if desk.busy is None:
             desk.busy = loop.create_task(self._work_off(desk))
         return await answer
@@ -72,7 +75,7 @@ class Intake:
 
     async def _serve_alone(self, one: _Asked) -> None:
         until = time.monotonic() + DEADLINE
-        while not one[1].done() and (error := await self._serve([one])):
+        while not one.answer.done() and (error := await self._serve([one])):
             if time.monotonic() > until or not _may_go_alone([one], error):
                 _answer([one], [error])
                 return
@@ -81,20 +84,21 @@ class Intake:
     async def _serve(self, batch: list[_Asked]) -> Exception | None:
         """Store and answer; where that fails as a whole nobody is answered, and what was in the way is returned."""
         try:
-            told = await run_in_threadpool(self._store, [request for request, _ in batch])
+            told = await run_in_threadpool(self._store, batch)
         except Exception as error:  # noqa: BLE001 - handed to who asked, in the end
             return error
         _answer(batch, told)
         return None
 
-    def _store(self, requests: list[Request]) -> list[Found | Exception]:
-        keyed = requests[0].keyed
+    def _store(self, batch: list[_Asked]) -> list[Found | Exception]:
+        keyed = batch[0].request.keyed
         with self._transaction(keyed) as conn:
-            checked = [self._check(conn, request) for request in requests]
+            checked = [self._check(conn, one) for one in batch]
             new = [found for found in checked if isinstance(found, NewTask)]
             stored = iter(store.enqueue_many(conn, new, fresh=not keyed))
             told: list[Found | Exception] = [
-                _as_it_stands(conn, next(stored)) if isinstance(found, NewTask) else found for found in checked
+                _as_it_stands(conn, next(stored), one.caller) if isinstance(found, NewTask) else found
+                for one, found in zip(batch, checked, strict=True)
             ]
             hit("submit-before-commit")
         return told
@@ -102,25 +106,34 @@ class Intake:
     def _transaction(self, keyed: bool) -> AbstractContextManager[Connection]:
         return self._database.begin(patience=PATIENCE) if keyed else self._database.single()
 
-    def _check(self, conn: Connection, request: Request) -> NewTask | JobrunnerError:
+    def _check(self, conn: Connection, one: _Asked) -> NewTask | Exception:
         try:
-            return prepare(conn, request, allow_unknown=self._allow_unknown)
+            new = prepare(conn, one.request, allow_unknown=self._allow_unknown)
         except DatabaseUnavailable:
             raise
         except JobrunnerError as error:  # of this request alone; any other is met by trying each of them alone
             return error
+        if not one.caller.sees(new.queue):
+            return Refused(403, "forbidden", f"{one.caller.who} does not submit to the queue {new.queue!r}")
+        return new
 
 
-def _as_it_stands(conn: Connection, stored: Submitted) -> Found:
-    return stored if stored.created else views.task(conn, stored.task_id)
+def _as_it_stands(conn: Connection, stored: Submitted, caller: Caller) -> Found | Exception:
+    if stored.created:
+        return stored
+    view = views.task(conn, stored.task_id)
+    return view if caller.sees(view.queue) else Refused(409, "task_exists", "a task of another queue has this key")
 
 
-_Asked = tuple[Request, asyncio.Future[Found]]
+class _Asked(NamedTuple):
+    request: Request
+    caller: Caller
+    answer: asyncio.Future[Found]
 
 
 def _place(asked: _Asked) -> tuple[str, str]:
     """Keys have one order everywhere: two servers with the same ones shall not wait for each other."""
-    options = asked[0].options
+    options = asked.request.options
     return options.get("unique_key") or "", options.get("task_id") or ""
 
 
@@ -129,13 +142,13 @@ def _may_go_alone(batch: list[_Asked], error: Exception) -> bool:
 
 
 def _answer(batch: list[_Asked], told: Sequence[Found | Exception]) -> None:
-    for (_, answer), found in zip(batch, told, strict=True):
-        if answer.done():  # its caller went away
+    for one, found in zip(batch, told, strict=True):
+        if one.answer.done():  # its caller went away
             continue
         if isinstance(found, Exception):
-            answer.set_exception(found)
+            one.answer.set_exception(found)
         else:
-            answer.set_result(found)
+            one.answer.set_result(found)
 
 
 @dataclass(slots=True)

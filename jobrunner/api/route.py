@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
+from sqlalchemy import Connection
 from starlette import routing
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from jobrunner.api import bodies, doors
-from jobrunner.api.doors import Caller, Scope
+from jobrunner.api.callers import Caller
 from jobrunner.api.service import Service
-from jobrunner.errors import ScheduleNotFound, TaskNotFound
+from jobrunner.errors import JobrunnerError, ScheduleNotFound, TaskNotFound
+from jobrunner.queue import store
+from jobrunner.queue.key import Scope
 from jobrunner.queue.request import NAME_MAX, has_controls
 
 
@@ -33,23 +37,38 @@ class Call:
     request: Request
     service: Service
     caller: Caller
+    route: Route
     body: Any = None
 
     @property
     def task_id(self) -> str:
         """The path's task_id; raises TaskNotFound where no task can have it."""
-        told: str = self.request.path_params["task_id"]
-        if has_controls(told) or len(told) > NAME_MAX:
-            raise TaskNotFound(told)
-        return told
+        return self.name("task_id", TaskNotFound)
 
     @property
     def schedule(self) -> str:
         """The path's schedule name; raises ScheduleNotFound where none can have it."""
-        told: str = self.request.path_params["name"]
+        return self.name("name", ScheduleNotFound)
+
+    def name(self, parameter: str, absent: type[JobrunnerError]) -> str:
+        """A name in the path; raises ``absent`` where nothing can have it."""
+        told: str = self.request.path_params[parameter]
         if has_controls(told) or len(told) > NAME_MAX:
-            raise ScheduleNotFound(told)
+            raise absent(told)
         return told
+
+    def must_see(self, queue: str, task_id: str) -> None:
+        """Raise TaskNotFound where this task's queue is not the caller's: as if there were no such task."""
+        if not self.caller.sees(queue):
+            raise TaskNotFound(task_id)
+
+    @contextmanager
+    def change(self, target: str | None = None, **details: Any) -> Iterator[Connection]:
+        """A transaction for what this call changes: that it did, and who asked, stands in the audit with it."""
+        with self.service.database.begin() as conn:
+            yield conn
+            told = {**details, "request_id": self.request.state.request_id}
+            store.record(conn, self.caller.who, f"{self.request.method} {self.route.path}", target, told)
 
 
 @dataclass(frozen=True)
@@ -77,15 +96,16 @@ class Route:
     request: type[BaseModel] | None = None
     response: type[BaseModel] | None = None
     reads_body: bool = False  # the endpoint reads the body itself, since it is no JSON
+    by_queue: bool = False  # shows and changes nothing of queues that are not the caller's; else those are kept out
 
     async def answer(self, request: Request, service: Service) -> Response:
         """Ask the door, read the body, run the endpoint."""
         assert self.scope is not None, "checked when the app was made"
-        caller = doors.admit(request, service.settings, self.scope)
+        caller = await doors.admit(request, service.settings, self.scope, every_queue=not self.by_queue)
         body = None
         if request.method not in ("GET", "HEAD") and not self.reads_body:
             body = await bodies.read_model(request, self.request or Nothing)
-        call = Call(request, service, caller, body)
+        call = Call(request, service, caller, self, body)
         if inspect.iscoroutinefunction(self.endpoint):
             return _response(await self.endpoint(call))
         told: Any = await run_in_threadpool(self.endpoint, call)

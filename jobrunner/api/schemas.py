@@ -38,11 +38,13 @@ def _name(value: str) -> str:
 Name = Annotated[str, AfterValidator(_name)]
 
 
-class _Strict(BaseModel):
+class Strict(BaseModel):
+    """A body in which every field is known."""
+
     model_config = ConfigDict(extra="forbid")
 
 
-class ExecuteRequest(_Strict):
+class ExecuteRequest(Strict):
     """One task to run: the guide's fields first, then what is newer. Absent ones take the task type's defaults.
 
     ``timeout`` and ``delay`` are in seconds; ``priority`` 1 is the most urgent.
@@ -66,13 +68,13 @@ class ExecuteRequest(_Strict):
         return self.model_dump(exclude={"task_type", "task_data"}, exclude_unset=True)
 
 
-class CancelRequest(_Strict):
+class CancelRequest(Strict):
     """Why a task is cancelled; kept as its error."""
 
     reason: str = Field("", max_length=1_000)
 
 
-class ScheduleRequest(_Strict):
+class ScheduleRequest(Strict):
     """A schedule: ``cron`` (5 fields) with its ``timezone``, or ``every`` seconds; and the task that it submits."""
 
     name: Name
@@ -87,7 +89,7 @@ class ScheduleRequest(_Strict):
     timeout: float | None = None
 
 
-class TasksQuery(_Strict):
+class TasksQuery(Strict):
     """Which tasks to list, newest first; ``cursor`` is the ``next_cursor`` of the page before."""
 
     status: tuple[Status, ...] = ()
@@ -97,7 +99,14 @@ class TasksQuery(_Strict):
     cursor: int | None = Field(None, ge=1, le=2**63 - 1)
 
 
-class LogsQuery(_Strict):
+class AuditQuery(Strict):
+    """Which changes to list, newest first; ``cursor`` is the ``next_cursor`` of the page before."""
+
+    limit: int = Field(50, ge=1, le=PAGE)
+    cursor: int | None = Field(None, ge=1, le=2**63 - 1)
+
+
+class LogsQuery(Strict):
     """Where to go on reading: ``after`` is the ``next_after`` of the page before."""
 
     after: int = Field(0, ge=0, le=2**63 - 1)

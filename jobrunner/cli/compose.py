@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
+
+from jobrunner.errors import DatabaseUnavailable
 
 if TYPE_CHECKING:
     from jobrunner.api.service import NodeFacts
@@ -14,7 +17,7 @@ def make_app(process: Process) -> Any:
     from jobrunner.api.app import create_app
     from jobrunner.api.service import Service
 
-    return create_app(
+    app = create_app(
         Service(
             settings=process.settings,
             database=process.database,
@@ -26,6 +29,9 @@ def make_app(process: Process) -> Any:
             stopping=lambda: process.draining,
         )
     )
+    with suppress(DatabaseUnavailable):  # what it knows at its start it goes by when the database is lost
+        app.state.keyring.look()
+    return app
 
 
 def _facts_of(process: Process) -> Any:

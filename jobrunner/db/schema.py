@@ -11,7 +11,7 @@ from sqlalchemy import Connection, column, inspect, select, table
 from jobrunner.db.tables import schema_info
 from jobrunner.errors import SchemaMismatch
 
-SCHEMA = 3  # the schema number that this code needs, and the newest that it brings
+SCHEMA = 4  # the schema number that this code needs, and the newest that it brings
 _versions = table("alembic_version", column("version_num"))
 
 

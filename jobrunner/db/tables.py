@@ -88,6 +88,7 @@ tasks = Table(
     Column("concurrency_key", Name),
     Column("tags", JsonText),
     Column("traceparent", Text),
+    Column("submitted_by", Text),
     Column("created_at", UTCDateTime, nullable=False),
     Column("started_at", UTCDateTime),
     Column("finished_at", UTCDateTime),
@@ -201,6 +202,7 @@ nodes = Table(
     Column("started_at", UTCDateTime, nullable=False),
     Column("heartbeat_at", UTCDateTime, nullable=False),
     Column("stopped_at", UTCDateTime),
+    Column("drain_requested_at", UTCDateTime),
     CheckConstraint("state IN ('active', 'overloaded', 'draining', 'stuck', 'stopped')", name="state"),
     Index("ix_nodes_heartbeat", "heartbeat_at"),
 )
@@ -270,6 +272,9 @@ api_keys = Table(
     Column("name", Text, nullable=False),
     Column("digest", Text, nullable=False),
     Column("scopes", JsonText, nullable=False),
+    Column("queues", JsonText),  # NULL: all of them
+    Column("rate", Float),  # requests a second; NULL: as many as come
+    Column("replaces", Text),  # the key that it was made from by a rotation
     Column("created_at", UTCDateTime, nullable=False),
     Column("expires_at", UTCDateTime),
     Column("revoked_at", UTCDateTime),
@@ -285,6 +290,29 @@ audit = Table(
     Column("action", Text, nullable=False),
     Column("target", Text),
     Column("details", JsonText),
+    Index("ix_audit_at", "at"),
+)
+
+operations = Table(
+    "operations",
+    METADATA,
+    Column("id", Text, primary_key=True),
+    Column("action", Text, nullable=False),
+    Column("chosen", JsonText, nullable=False),  # which tasks: a filter, or ids
+    Column("queues", JsonText),  # those that its caller may touch; NULL: all of them
+    Column("dry_run", Boolean, nullable=False, server_default=text("false")),
+    Column("state", Text, nullable=False, server_default="running"),
+    _count("matched"),
+    _count("changed"),
+    _count("unchanged"),
+    Column("upto", Id),  # tasks that are newer than the operation are not its business
+    Column("after", Id, nullable=False, server_default="0"),  # how far it has come
+    Column("created_by", Text, nullable=False),
+    Column("created_at", UTCDateTime, nullable=False),
+    Column("ended_at", UTCDateTime),
+    CheckConstraint("state IN ('running', 'done', 'aborted')", name="state"),
+    CheckConstraint("(state = 'running') = (ended_at IS NULL)", name="ended_has_time"),
+    Index("ix_operations_running", "created_at", **_where("state = 'running'")),
 )
 
 schema_info = Table(

@@ -112,6 +112,7 @@ def new_task(
     parent_id: int | None = None,
     tags: list[str] | None = None,
     traceparent: str | None = None,
+    submitted_by: str | None = None,
 ) -> NewTask:
     """Check a request and make it canonical; raises InvalidInput with every problem and where it stands.
 
@@ -150,6 +151,7 @@ def new_task(
         parent_id=parent_id,
         tags=_tags(checks, tags),
         traceparent=traceparent,
+        submitted_by=submitted_by,
     )
     if checks.problems:
         raise InvalidInput("the request is refused", [*checks.problems, *_problems_of(data)])

@@ -145,3 +145,4 @@ class NewTask(NamedTuple):
     parent_id: int | None = None
     tags: str | None = None
     traceparent: str | None = None
+    submitted_by: str | None = None

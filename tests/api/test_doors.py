@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,10 +11,10 @@ from pydantic import SecretStr
 from starlette.testclient import TestClient
 
 from jobrunner.api import create_app
-from jobrunner.api.doors import Scope
 from jobrunner.api.route import Route
 from jobrunner.api.routes import TABLE
 from jobrunner.db.engine import open_database
+from jobrunner.queue.key import Scope
 from jobrunner.settings import Settings
 from tests.api.asking import EXECUTE, assert_problem, execute
 from tests.api.conftest import KEY, Api
@@ -24,7 +25,7 @@ GUARDED = [(call, name) for call, name in zip(CALLS, NAMES, strict=True) if call
 
 
 def ask(client: TestClient, method: str, path: str, headers: dict[str, str] | None = None) -> Any:
-    filled = path.format(task_id="t", name="n", **{"path:path": "none"}) if ":" not in path else "/static/none"
+    filled = re.sub(r"\{(\w+)(:path)?\}", lambda found: f"the-{found[1]}", path)
     body = {"content-type": "application/json"} if method != "GET" else {}
     return client.request(method, filled, headers={**body, **(headers or {})})
 

@@ -12,6 +12,7 @@ import pytest
 from pydantic import BaseModel, field_validator
 from sqlalchemy import func, select, text
 
+from jobrunner.api.callers import LOOPBACK
 from jobrunner.api.intake import AGAIN, Found, Intake
 from jobrunner.db import engine
 from jobrunner.db.engine import Database
@@ -51,7 +52,7 @@ def ask(database: Database, requests: list[Request]) -> list[Found | BaseExcepti
     intake = Intake(database, allow_unknown=False)
 
     async def all_at_once() -> list[Found | BaseException]:
-        return await asyncio.gather(*map(intake.submit, requests), return_exceptions=True)
+        return await asyncio.gather(*(intake.submit(one, LOOPBACK) for one in requests), return_exceptions=True)
 
     return asyncio.run(all_at_once())
 
@@ -133,11 +134,11 @@ def test_a_caller_who_goes_away_holds_up_nobody(database: Database) -> None:
     intake = Intake(database, allow_unknown=False)
 
     async def come_and_go() -> list[Found | BaseException]:
-        waiting = [asyncio.create_task(intake.submit(one)) for one in parcels(1, 2, 3)]
+        waiting = [asyncio.create_task(intake.submit(one, LOOPBACK)) for one in parcels(1, 2, 3)]
         await asyncio.sleep(0)
         waiting[1].cancel()
         told = await asyncio.gather(*waiting, return_exceptions=True)
-        return [*told, await intake.submit(parcels(4)[0])]
+        return [*told, await intake.submit(parcels(4)[0], LOOPBACK)]
 
     told = asyncio.run(come_and_go())
     assert isinstance(told[1], asyncio.CancelledError)
@@ -189,10 +190,10 @@ def test_a_key_in_an_open_transaction_holds_up_its_own_request_alone(postgres_ur
             with holder.begin() as transaction:
                 submit(holder, "ship", {"weight": 1}, task_id="held")
                 began = time.monotonic()
-                stalled = [asyncio.create_task(intake.submit(one)) for one in named(*["held"] * 4)]
+                stalled = [asyncio.create_task(intake.submit(one, LOOPBACK)) for one in named(*["held"] * 4)]
                 for _ in range(3):
                     free = [*named(*(f"free-{time.monotonic_ns()}-{n}" for n in range(20))), *parcels(1)]
-                    told = await asyncio.gather(*map(intake.submit, free))
+                    told = await asyncio.gather(*(intake.submit(one, LOOPBACK) for one in free))
                     assert all(isinstance(one, Submitted) and one.created for one in told)
                 took = time.monotonic() - began
                 await asyncio.sleep(2 * AGAIN)

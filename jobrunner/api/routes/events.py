@@ -11,12 +11,12 @@ from sse_starlette import EventSourceResponse, ServerSentEvent
 from starlette.concurrency import run_in_threadpool
 
 from jobrunner.api import changes
-from jobrunner.api.doors import Scope
 from jobrunner.api.looks import Looks
 from jobrunner.api.problems import RETRY_AFTER, Refused
 from jobrunner.api.route import Call, Content, Route
 from jobrunner.api.service import Service
 from jobrunner.errors import DatabaseUnavailable
+from jobrunner.queue.key import Scope
 
 EVERY = 0.5  # seconds between two messages of a stream, at least
 AWAY = 5.0  # seconds between two tries while the database is lost

@@ -6,12 +6,12 @@ import re
 from urllib.parse import quote
 
 from jobrunner.api import wire
-from jobrunner.api.doors import Scope
 from jobrunner.api.intake import Intake
 from jobrunner.api.route import Answer, Call, Content, Route
 from jobrunner.api.routes.tasks import awaited
 from jobrunner.api.schemas import ExecuteRequest
 from jobrunner.api.waits import Waits
+from jobrunner.queue.key import Scope
 from jobrunner.queue.views import TaskView
 from jobrunner.settings.failpoints import hit
 from jobrunner.submission import Request
@@ -34,7 +34,8 @@ async def execute(call: Call) -> Content:
     if _TRACEPARENT.fullmatch(trace):
         options["traceparent"] = trace
     intake: Intake = call.request.app.state.intake
-    found = await intake.submit(Request(wish.task_type, wish.task_data, options))
+    options["submitted_by"] = call.caller.who
+    found = await intake.submit(Request(wish.task_type, wish.task_data, options), call.caller)
     hit("submit-after-commit")
     headers = {"Location": status_path(call, found.task_id)}
     if isinstance(found, TaskView):
@@ -60,6 +61,7 @@ ROUTES = (
         "Submit a task",
         request=ExecuteRequest,
         response=wire.TaskResponse,
+        by_queue=True,
     ),
     Route(
         "/api/v1/task/{task_id}/status",
@@ -67,5 +69,6 @@ ROUTES = (
         scope=Scope.READ,
         summary="How a task stands",
         response=wire.TaskStatus,
+        by_queue=True,
     ),
 )

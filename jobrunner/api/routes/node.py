@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from jobrunner.api import fleet, wire
-from jobrunner.api.doors import Scope
 from jobrunner.api.problems import Refused
 from jobrunner.api.route import Answer, Call, Content, Route
 from jobrunner.api.service import NodeFacts
 from jobrunner.errors import DatabaseUnavailable
+from jobrunner.queue.key import Scope
 
 
 def health(call: Call) -> Content:
@@ -37,12 +37,16 @@ def shutdown(call: Call) -> Content:
     """Drain this process: it claims nothing more, lets its tasks end or gives them back, and exits."""
     if call.service.shutdown is None:
         raise Refused(409, "cannot_shut_down", "this process does not let itself be shut down")
+    with call.change(call.service.node().node_id if call.service.node else None):
+        pass  # what is asked for outlives this process only in the audit
     call.service.shutdown()
     return Answer(wire.Enveloped(success=True, message="draining", data={}), 202)
 
 
 ROUTES = (
-    Route("/api/v1/health", health, scope=Scope.READ, summary="Health of the node", response=wire.Health),
+    Route(
+        "/api/v1/health", health, scope=Scope.READ, summary="Health of the node", response=wire.Health, by_queue=True
+    ),
     Route("/api/v1/node/stats", stats, scope=Scope.READ, summary="The node in figures", response=wire.Enveloped),
     Route("/api/v1/statistics", statistics, scope=Scope.READ, summary="Task figures", response=wire.Enveloped),
     Route(

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from jobrunner.api.doors import Scope
 from jobrunner.api.route import Call, Content, Route
 from jobrunner.queue import views
+from jobrunner.queue.key import Scope
 from jobrunner.queue.views import shapes
 
 

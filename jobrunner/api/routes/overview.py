@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from jobrunner.api import overview
-from jobrunner.api.doors import Scope
 from jobrunner.api.route import Call, Content, Route
+from jobrunner.queue.key import Scope
 
 
 def whole(call: Call) -> Content:

@@ -4,37 +4,47 @@ from __future__ import annotations
 
 from urllib.parse import parse_qs
 
+from starlette.concurrency import run_in_threadpool
 from starlette.responses import RedirectResponse, Response
 
-from jobrunner.api import bodies, doors, fleet, overview, pages, sessions, wire
-from jobrunner.api.doors import Scope
+from jobrunner.api import bodies, doors, fleet, hosts, overview, pages, sessions, wire
+from jobrunner.api.keyring import Keyring
 from jobrunner.api.looks import Looks
 from jobrunner.api.problems import Refused
 from jobrunner.api.route import Call, Content, Route
 from jobrunner.errors import DatabaseUnavailable
+from jobrunner.queue.key import Scope
 
 FORM_MAX = 4_096  # bytes
 VARIES = {"Vary": "Accept, Accept-Language, Cookie"}
 
 
-def root(call: Call) -> Content:
+async def root(call: Call) -> Content:
     """HTML for who accepts it, else the guide's JSON. Without a session, a page asks for the key."""
-    request, service = call.request, call.service
+    request, settings = call.request, call.service.settings
     if "text/html" not in request.headers.get("accept", ""):
-        doors.admit(request, service.settings, Scope.READ)
-        return _service(call)
+        await doors.admit(request, settings, Scope.READ, every_queue=True)
+        return await run_in_threadpool(_service, call)
     try:
-        doors.admit(request, service.settings, Scope.READ)
+        await doors.admit(request, settings, Scope.READ, every_queue=True)
     except Refused as refused:
         if refused.code != "key_needed":
             raise
         return pages.login(request, status=401, headers={**VARIES, **refused.headers})
+    except DatabaseUnavailable:
+        return pages.lost(request, VARIES)
+    return await run_in_threadpool(_page, call)
+
+
+def _page(call: Call) -> Response:
+    request, service = call.request, call.service
     try:
         with service.database.read() as conn:
             found = overview.gather(conn)
     except DatabaseUnavailable:
         return pages.lost(request, VARIES)
-    return pages.overview(request, found, signed_in=sessions.valid(request, service.settings), headers=VARIES)
+    signed_in = sessions.caller(request, service.settings, request.app.state.keyring) is not None
+    return pages.overview(request, found, signed_in=signed_in, headers=VARIES)
 
 
 def _service(call: Call) -> Content:
@@ -55,21 +65,28 @@ def live(call: Call) -> Content:
 
 
 async def login(call: Call) -> Content:
-    """Take the key once, and give a session for it."""
+    """Take a key once, and give a session for it."""
     request, settings = call.request, call.service.settings
-    if not doors.from_this_site(request):
+    if not hosts.from_this_site(request):
         raise Refused(403, "cross_origin", "a page of another site may not do this")
     form = parse_qs((await bodies.read(request, FORM_MAX)).decode("utf-8", "replace"))
-    if not doors.is_key(form.get("key", [""])[0].strip(), settings):
-        return pages.login(request, status=401, wrong=True)
+    given = form.get("key", [""])[0].strip()
+    ring: Keyring = request.app.state.keyring
+    await run_in_threadpool(ring.look)
+    owner = sessions.CONFIGURED if doors.is_configured(given, settings) else None
+    if owner is None:
+        found = ring.find(given)
+        if found is None:
+            return pages.login(request, status=401, wrong=True)
+        owner = found.id
     response = RedirectResponse(_home(call), 303)
-    sessions.start(response, request, settings)
+    sessions.start(response, request, settings, ring, owner)
     return response
 
 
 async def logout(call: Call) -> Content:
     """End the session in this browser."""
-    if not doors.from_this_site(call.request):
+    if not hosts.from_this_site(call.request):
         raise Refused(403, "cross_origin", "a page of another site may not do this")
     response: Response = RedirectResponse(_home(call), 303)
     sessions.end(response, call.request, call.service.settings)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from jobrunner.api.doors import Scope
 from jobrunner.api.problems import RETRY_AFTER
 from jobrunner.api.route import Answer, Call, Content, Route
 from jobrunner.db import schema
 from jobrunner.errors import DatabaseUnavailable, SchemaMismatch
+from jobrunner.queue.key import Scope
 
 
 async def healthz(_call: Call) -> Content:

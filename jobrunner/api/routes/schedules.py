@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from starlette.responses import Response
 
-from jobrunner.api.doors import Scope
 from jobrunner.api.route import Answer, Call, Content, Route
 from jobrunner.api.routes.execute import status_path
 from jobrunner.api.schemas import ScheduleRequest
 from jobrunner.background import schedules
 from jobrunner.queue import views
+from jobrunner.queue.key import Scope
 from jobrunner.queue.views import shapes
 
 
@@ -24,7 +24,7 @@ def save(call: Call) -> Content:
     wish: ScheduleRequest = call.body
     told = wish.model_dump(exclude={"name", "task_data"})
     allow_unknown = call.service.settings.allow_unknown_types
-    with call.service.database.begin() as conn:
+    with call.change(wish.name, entry=wish.model_dump(mode="json", exclude={"name", "task_data"})) as conn:
         known = views.schedule(conn, wish.name)
         saved = schedules.save(conn, wish.name, **told, payload=wish.task_data, allow_unknown=allow_unknown)
     return Answer(shapes.schedule_dict(saved), 201 if known is None else 200)
@@ -32,19 +32,19 @@ def save(call: Call) -> Content:
 
 def pause(call: Call) -> Content:
     """Stop firing."""
-    with call.service.database.begin() as conn:
+    with call.change(call.schedule) as conn:
         return shapes.schedule_dict(schedules.pause(conn, call.schedule))
 
 
 def resume(call: Call) -> Content:
     """Fire again, from the next instant on."""
-    with call.service.database.begin() as conn:
+    with call.change(call.schedule) as conn:
         return shapes.schedule_dict(schedules.resume(conn, call.schedule))
 
 
 def run_now(call: Call) -> Content:
     """Submit its task now, besides its instants."""
-    with call.service.database.begin() as conn:
+    with call.change(call.schedule) as conn:
         task_id = schedules.run_now(conn, call.schedule)
     call.service.wake()
     return Answer({"task_id": task_id, "status": "pending"}, 202, {"Location": status_path(call, task_id)})
@@ -52,7 +52,7 @@ def run_now(call: Call) -> Content:
 
 def remove(call: Call) -> Content:
     """Delete it; its tasks stay."""
-    with call.service.database.begin() as conn:
+    with call.change(call.schedule) as conn:
         schedules.remove(conn, call.schedule)
     return Response(status_code=204)
 

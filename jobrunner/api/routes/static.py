@@ -6,8 +6,8 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from jobrunner.api import web
-from jobrunner.api.doors import Scope
 from jobrunner.api.route import Call, Content, Route
+from jobrunner.queue.key import Scope
 
 FOR_EVER = "public, max-age=31536000, immutable"
 

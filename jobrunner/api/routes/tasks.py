@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from starlette.concurrency import run_in_threadpool
+
 from jobrunner.api import bodies
-from jobrunner.api.doors import Scope
 from jobrunner.api.route import Answer, Call, Content, Route
 from jobrunner.api.schemas import CancelRequest, LogsQuery, TasksQuery, WaitQuery
 from jobrunner.api.waits import Waits
 from jobrunner.queue import store, views
+from jobrunner.queue.key import Scope
 from jobrunner.queue.task import Status
 from jobrunner.queue.views import TaskView, shapes
 
@@ -17,7 +19,13 @@ def listed(call: Call) -> Content:
     wish = bodies.query(call.request, TasksQuery)
     with call.service.database.read() as conn:
         found = views.tasks_page(
-            conn, statuses=wish.status, task_type=wish.type, queue=wish.queue, before=wish.cursor, limit=wish.limit
+            conn,
+            statuses=wish.status,
+            task_type=wish.type,
+            queue=wish.queue,
+            queues=call.caller.queues,
+            before=wish.cursor,
+            limit=wish.limit,
         )
     told = shapes.tasks_dict(found, wish.limit)
     cursor = told["next_cursor"]
@@ -35,14 +43,21 @@ async def one(call: Call) -> Content:
 async def awaited(call: Call) -> TaskView:
     """The path's task, as the request's ``wait`` says."""
     seconds = bodies.query(call.request, WaitQuery).wait if "wait" in call.request.query_params else 0.0
+    if call.caller.queues is not None:  # before any wait: what is not there for this caller does not keep it waiting
+        await run_in_threadpool(_look_for, call)
     waits: Waits = call.request.app.state.waits
     return await waits.task(call.request, call.task_id, seconds)
+
+
+def _look_for(call: Call) -> None:
+    with call.service.database.read() as conn:
+        call.must_see(views.queue_of(conn, call.task_id), call.task_id)
 
 
 def attempts(call: Call) -> Content:
     """The attempts that ended badly or were released."""
     with call.service.database.read() as conn:
-        views.status(conn, call.task_id)
+        call.must_see(views.queue_of(conn, call.task_id), call.task_id)
         return shapes.attempts_dict(views.task_attempts(conn, call.task_id))
 
 
@@ -50,14 +65,15 @@ def logs(call: Call) -> Content:
     """Log lines after an offset."""
     wish = bodies.query(call.request, LogsQuery)
     with call.service.database.read() as conn:
-        views.status(conn, call.task_id)
+        call.must_see(views.queue_of(conn, call.task_id), call.task_id)
         found = views.task_logs_page(conn, call.task_id, after=wish.after, limit=wish.limit)
     return shapes.logs_dict(found, wish.after)
 
 
 def cancel(call: Call) -> Content:
     """Cancel: at once while it waits (200), on request while it runs (202)."""
-    with call.service.database.begin() as conn:
+    with call.change(call.task_id, reason=call.body.reason) as conn:
+        call.must_see(views.queue_of(conn, call.task_id), call.task_id)
         now = store.cancel(conn, call.task_id, call.body.reason)
     if now is Status.RUNNING:
         call.service.cancel_hint()
@@ -68,7 +84,8 @@ def cancel(call: Call) -> Content:
 
 def retry(call: Call) -> Content:
     """Run a failed or cancelled task again, with fresh budgets."""
-    with call.service.database.begin() as conn:
+    with call.change(call.task_id) as conn:
+        call.must_see(views.queue_of(conn, call.task_id), call.task_id)
         store.retry(conn, call.task_id)
     call.service.wake()
     return Answer({"task_id": call.task_id, "status": Status.PENDING}, 202)
@@ -76,10 +93,10 @@ def retry(call: Call) -> Content:
 
 _ONE = "/api/v1/tasks/{task_id}"
 ROUTES = (
-    Route("/api/v1/tasks", listed, scope=Scope.READ, summary="List tasks"),
-    Route(_ONE, one, scope=Scope.READ, summary="One task"),
-    Route(f"{_ONE}/attempts", attempts, scope=Scope.READ, summary="Its attempts"),
-    Route(f"{_ONE}/logs", logs, scope=Scope.READ, summary="Its log lines"),
-    Route(f"{_ONE}/cancel", cancel, ("POST",), Scope.OPERATE, "Cancel it", request=CancelRequest),
-    Route(f"{_ONE}/retry", retry, ("POST",), Scope.OPERATE, "Run it again"),
+    Route("/api/v1/tasks", listed, scope=Scope.READ, summary="List tasks", by_queue=True),
+    Route(_ONE, one, scope=Scope.READ, summary="One task", by_queue=True),
+    Route(f"{_ONE}/attempts", attempts, scope=Scope.READ, summary="Its attempts", by_queue=True),
+    Route(f"{_ONE}/logs", logs, scope=Scope.READ, summary="Its log lines", by_queue=True),
+    Route(f"{_ONE}/cancel", cancel, ("POST",), Scope.OPERATE, "Cancel it", request=CancelRequest, by_queue=True),
+    Route(f"{_ONE}/retry", retry, ("POST",), Scope.OPERATE, "Run it again", by_queue=True),
 )

@@ -3,9 +3,11 @@
 Each takes a Connection and never opens, commits or sleeps: the caller owns the transaction.
 """
 
+from jobrunner.queue.store.audit import record
 from jobrunner.queue.store.claim import LATE, Claimed, Place, Room, claim, claim_into
 from jobrunner.queue.store.control import cancel, expire, retry
 from jobrunner.queue.store.enqueue import Submitted, enqueue, enqueue_many
+from jobrunner.queue.store.keys import Issued, issue_key, note_used, revoke_key, rotate_key
 from jobrunner.queue.store.lease import Reclaimed, Renewal, holds, reclaim, release, renew
 from jobrunner.queue.store.nodes import beat, publish, published, register, stopped
 from jobrunner.queue.store.report import logs, progress
@@ -24,6 +26,7 @@ from jobrunner.queue.store.settle import Settled, settle
 __all__ = [
     "LATE",
     "Claimed",
+    "Issued",
     "Place",
     "Reclaimed",
     "Renewal",
@@ -42,18 +45,23 @@ __all__ = [
     "expire",
     "fire",
     "holds",
+    "issue_key",
     "logs",
+    "note_used",
     "progress",
     "prune_rest",
     "prune_tasks",
     "publish",
     "published",
     "reclaim",
+    "record",
     "register",
     "release",
     "remove_schedule",
     "renew",
     "retry",
+    "revoke_key",
+    "rotate_key",
     "save_schedule",
     "set_paused",
     "settle",

@@ -179,6 +179,7 @@ _GIVEN: dict[str, Any] = {
     "parent_id": Id,
     "tags": Text(),
     "traceparent": Text(),
+    "submitted_by": Text(),
 }
 """The fields of NewTask, in their order."""
 

@@ -1,6 +1,7 @@
 """Every statement that only reads. Nothing here changes a row."""
 
 from jobrunner.queue.views.due import Due, due
+from jobrunner.queue.views.keys import AuditView, KeyView, all_keys, audit_page, one_key, usable_keys
 from jobrunner.queue.views.overview import (
     Health,
     NodeView,
@@ -20,6 +21,7 @@ from jobrunner.queue.views.tasks import (
     TaskView,
     ended_among,
     last_ended,
+    queue_of,
     running,
     status,
     task,
@@ -31,14 +33,18 @@ from jobrunner.queue.views.tasks import (
 
 __all__ = [
     "AttemptView",
+    "AuditView",
     "Due",
     "Health",
+    "KeyView",
     "LogView",
     "NodeView",
     "ScheduleView",
     "TaskView",
+    "all_keys",
     "all_nodes",
     "all_schedules",
+    "audit_page",
     "counts",
     "due",
     "ended_among",
@@ -48,7 +54,9 @@ __all__ = [
     "last_firings",
     "now",
     "oldest_due",
+    "one_key",
     "published_types",
+    "queue_of",
     "running",
     "samples",
     "schedule",
@@ -58,4 +66,5 @@ __all__ = [
     "task_logs_page",
     "tasks_among",
     "tasks_page",
+    "usable_keys",
 ]

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from jobrunner.queue.task import Status
+from jobrunner.queue.views.keys import AuditView, KeyView
 from jobrunner.queue.views.overview import Health, NodeView
 from jobrunner.queue.views.schedules import ScheduleView
 from jobrunner.queue.views.tasks import AttemptView, LogView, TaskView
@@ -92,6 +93,22 @@ def schedules_dict(views: Sequence[ScheduleView]) -> dict[str, Any]:
 def firing_dict(firing: Mapping[str, Any]) -> dict[str, Any]:
     """One firing: a row of ``last_firings``."""
     return _plain(firing)
+
+
+def key_dict(view: KeyView) -> dict[str, Any]:
+    """One key, without its text; ``rate`` in requests a second, ``queues`` None for all."""
+    return _plain(vars(view))
+
+
+def keys_dict(views: Sequence[KeyView]) -> dict[str, Any]:
+    """The keys, the newest first."""
+    return {"keys": [key_dict(view) for view in views]}
+
+
+def audit_dict(views: Sequence[AuditView], limit: int) -> dict[str, Any]:
+    """One page of changes, the newest first; ``next_cursor`` as for tasks."""
+    following = str(views[-1].id) if views and len(views) >= limit else None
+    return {"changes": [_plain(vars(view)) for view in views], "next_cursor": following}
 
 
 def overview_dict(health: Health, counts: Mapping[Status, int]) -> dict[str, Any]:

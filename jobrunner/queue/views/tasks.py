@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -62,6 +62,7 @@ class TaskView:
     message: str | None
     error: str | None
     unique_key: str | None
+    submitted_by: str | None
     tags: Any
     payload: Any = None
     result: Any = None
@@ -97,6 +98,14 @@ def status(conn: Connection, task_id: str) -> Status:
     return Status(found)
 
 
+def queue_of(conn: Connection, task_id: str) -> str:
+    """The queue that a task belongs to; raises TaskNotFound."""
+    found = conn.execute(select(_t.queue).where(_t.task_id == task_id)).scalar()
+    if found is None:
+        raise TaskNotFound(task_id)
+    return str(found)
+
+
 def ended_among(conn: Connection, task_ids: Sequence[str]) -> list[str]:
     """Which of these have ended."""
     ended = _t.status.in_([str(status) for status in ENDED])
@@ -123,10 +132,14 @@ def tasks_page(
     statuses: Sequence[Status] = (),
     task_type: str | None = None,
     queue: str | None = None,
+    queues: Collection[str] | None = None,
     before: int | None = None,
     limit: int = 50,
 ) -> list[TaskView]:
-    """The newest tasks first, without payload and result; ``before`` is the row id that the last page ended with."""
+    """The newest tasks first, without payload and result; ``before`` is the row id that the last page ended with.
+
+    ``queues`` are the only ones to look into, and None means all.
+    """
     wishes: list[ColumnElement[bool]] = []
     if statuses:
         wishes.append(_t.status.in_([str(one) for one in statuses]))
@@ -134,6 +147,8 @@ def tasks_page(
         wishes.append(_t.task_type == task_type)
     if queue is not None:
         wishes.append(_t.queue == queue)
+    if queues is not None:
+        wishes.append(_t.queue.in_(sorted(queues)))
     if before is not None:
         wishes.append(_t.id < before)
     rows = conn.execute(select(*_LISTED).where(*wishes).order_by(_t.id.desc()).limit(min(limit, PAGE)))

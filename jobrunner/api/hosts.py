@@ -1,0 +1,80 @@
+"""Where a request comes from, and whether its Host is this server's."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from ipaddress import IPv4Address, IPv6Address, ip_address
+
+from starlette.requests import Request
+
+from jobrunner.api.problems import Refused
+from jobrunner.settings import Settings
+
+_HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\[\]@/\\?#:\s]+)(?::\d{1,5})?")
+
+
+def client_of(request: Request) -> IPv4Address | IPv6Address | None:
+    """The caller's address; None behind a proxy, whose own address must open no door for whoever stands behind it."""
+    if any(name in request.headers for name in ("x-forwarded-for", "forwarded", "x-real-ip")):
+        return None
+    return _address(request.client.host) if request.client else None
+
+
+@lru_cache(maxsize=256)
+def _address(host: str) -> IPv4Address | IPv6Address | None:
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return None
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return mapped or address
+
+
+@lru_cache(maxsize=256)
+def is_loopback(name: str) -> bool:
+    """Whether a host name or address stands for this machine alone."""
+    if name.lower() == "localhost":
+        return True
+    try:
+        return ip_address(name.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def check_host(request: Request, settings: Settings) -> None:
+    """A page elsewhere can point its own name at this address; then the browser sends that name as Host.
+
+    Raises Refused with 421.
+    """
+    found = _HOST.fullmatch(request.headers.get("host", ""))
+    name = found[1].lower() if found else ""
+    if name and (is_loopback(name) or name in [host.lower() for host in settings.trusted_hosts]):
+        return
+    if name and settings.allow_from and not settings.trusted_hosts and _cannot_be_foreign(name):
+        return
+    raise Refused(421, "wrong_host", "the Host of this request is not this server's; trusted_hosts can name it")
+
+
+def _cannot_be_foreign(name: str) -> bool:
+    """An address, or a name without a dot: nobody on the Internet can make a browser send either."""
+    try:
+        ip_address(name.strip("[]"))
+    except ValueError:
+        return "." not in name
+    return True
+
+
+def from_this_site(request: Request) -> bool:
+    """Whether a page of this server, or no page at all, made the request."""
+    site = request.headers.get("sec-fetch-site")
+    if site is not None:
+        return site in ("same-origin", "none")
+    origin = request.headers.get("origin")
+    return origin is None or origin == f"{request.url.scheme}://{request.headers.get('host', '')}"
+
+
+def is_json(request: Request) -> bool:
+    """Whether the request says that its body is JSON."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    return kind == "application/json" or (kind.startswith("application/") and kind.endswith("+json"))

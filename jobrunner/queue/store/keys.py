@@ -1,0 +1,121 @@
+"""Keys: made, followed by another, revoked; and when they were used last."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Sequence
+from typing import NamedTuple
+
+from sqlalchemy import Connection, func, insert, null, or_, select, update
+
+from jobrunner.db.tables import api_keys
+from jobrunner.db.types import db_now
+from jobrunner.errors import InvalidInput, KeyNotFound, Problem
+from jobrunner.queue import key
+from jobrunner.queue.key import GRANTED, Scope
+from jobrunner.queue.request import NAME_MAX, SECONDS_MAX, has_controls
+
+_k = api_keys.c
+USED_WITHIN = 60.0  # seconds: the time of the last use is right to a minute, and costs one write in each
+
+
+class Issued(NamedTuple):
+    """A new key. ``text`` is the key itself, which nobody can tell again."""
+
+    id: str
+    text: str
+
+
+def issue_key(
+    conn: Connection,
+    name: str,
+    scopes: Sequence[str],
+    *,
+    queues: Sequence[str] | None = None,
+    lasts: float | None = None,
+    rate: float | None = None,
+    replaces: str | None = None,
+) -> Issued:
+    """Make a key; ``queues`` None means all, ``lasts`` is in seconds, ``rate`` in requests a second.
+
+    Raises InvalidInput with every problem.
+    """
+    problems = [*_problems(name, scopes, queues), *_limits(lasts, rate)]
+    if problems:
+        raise InvalidInput("the request is refused", problems)
+    key_id, text = key.make()
+    conn.execute(
+        insert(api_keys).values(
+            id=key_id,
+            name=name,
+            digest=key.digest(text),
+            scopes=json.dumps([str(scope) for scope in GRANTED if scope in scopes]),
+            queues=None if queues is None else json.dumps(sorted(set(queues))),
+            rate=rate,
+            replaces=replaces,
+            created_at=db_now(),
+            expires_at=null() if lasts is None else db_now(lasts),
+        )
+    )
+    return Issued(key_id, text)
+
+
+def rotate_key(conn: Connection, key_id: str, overlap: float) -> Issued:
+    """Make a key that may do the same, and let the old one end after ``overlap`` seconds, if it does not sooner.
+
+    Raises KeyNotFound where there is no such key, or it has ended.
+    """
+    if not 0 <= overlap <= SECONDS_MAX:
+        raise InvalidInput("the request is refused", [Problem("/overlap", f"must be 0 to {SECONDS_MAX:.0f} seconds")])
+    usable = _k.revoked_at.is_(None) & or_(_k.expires_at.is_(None), _k.expires_at > db_now())
+    found = conn.execute(select(api_keys).where(_k.id == key_id, usable).with_for_update()).one_or_none()
+    if found is None:
+        raise KeyNotFound(key_id)
+    queues = None if found.queues is None else json.loads(found.queues)
+    issued = issue_key(conn, found.name, json.loads(found.scopes), queues=queues, rate=found.rate, replaces=key_id)
+    # The new one lives as long as the old one would have: a rotation prolongs nothing.
+    conn.execute(update(api_keys).where(_k.id == issued.id).values(expires_at=found.expires_at))
+    sooner = or_(_k.expires_at.is_(None), _k.expires_at > db_now(overlap))
+    conn.execute(update(api_keys).where(_k.id == key_id, sooner).values(expires_at=db_now(overlap)))
+    return issued
+
+
+def revoke_key(conn: Connection, key_id: str) -> None:
+    """End a key now; again changes nothing. Raises KeyNotFound."""
+    now = func.coalesce(_k.revoked_at, db_now())
+    if not conn.execute(update(api_keys).where(_k.id == key_id).values(revoked_at=now)).rowcount:
+        raise KeyNotFound(key_id)
+
+
+def note_used(conn: Connection, key_ids: Collection[str]) -> None:
+    """These were used just now; written where that was not known to the minute."""
+    stale = or_(_k.used_at.is_(None), _k.used_at < db_now(-USED_WITHIN))
+    conn.execute(update(api_keys).where(_k.id.in_(sorted(key_ids)), stale).values(used_at=db_now()))
+
+
+def _problems(name: str, scopes: Sequence[str], queues: Sequence[str] | None) -> list[Problem]:
+    problems = [] if _is_name(name) else [Problem("/name", f"must have 1 to {NAME_MAX} characters, none of control")]
+    known = ", ".join(GRANTED)
+    problems += [Problem("/scopes", f"{one!r} is none of {known}") for one in scopes if one not in GRANTED]
+    if not scopes:
+        problems.append(Problem("/scopes", f"name at least one of {known}"))
+    if queues is not None:
+        problems += [Problem(f"/queues/{n}", "is no queue's name") for n, one in enumerate(queues) if not _is_name(one)]
+        if not queues:
+            problems.append(Problem("/queues", "name at least one, or leave it out for all queues"))
+        if Scope.ADMIN in scopes:
+            problems.append(Problem("/queues", "a key with the scope 'admin' is one of all queues"))
+    return problems
+
+
+def _limits(lasts: float | None, rate: float | None) -> list[Problem]:
+    problems = []
+    if lasts is not None and not 0 < lasts <= 10 * SECONDS_MAX:
+        problems.append(Problem("/expires_in", f"must be more than 0 and at most {10 * SECONDS_MAX:.0f} seconds"))
+    if rate is not None and not 0.01 <= rate <= 1_000_000:
+        problems.append(Problem("/rate", "must be 0.01 to 1000000 requests a second"))
+    return problems
+
+
+def _is_name(text: str) -> bool:
+    return 1 <= len(text) <= NAME_MAX and not has_controls(text)
