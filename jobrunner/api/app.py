@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache, partial
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -10,6 +11,7 @@ from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
 
+from jobrunner.api import openapi
 from jobrunner.api.frame import Frame
 from jobrunner.api.intake import Intake
 from jobrunner.api.keyring import Keyring
@@ -31,6 +33,7 @@ def create_app(service: Service, table: Sequence[Route] = TABLE) -> Starlette:
     )
     app.router.redirect_slashes = False
     app.state.keyring = Keyring(service.database)
+    app.state.document = cache(partial(openapi.document, table))
     app.state.looks = Looks(service.database)
     app.state.waits = Waits(service)
     app.state.intake = Intake(service.database, allow_unknown=service.settings.allow_unknown_types)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
+from pydantic import BaseModel, ConfigDict
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -39,6 +40,27 @@ TABLE: tuple[tuple[type[JobrunnerError], int, str], ...] = (
 
 BY_STATUS = {404: "no_such_path", 405: "method_not_allowed", 413: "body_too_large"}
 RETRY_AFTER = "5"  # seconds, where the database is away
+
+
+class ProblemPlace(BaseModel):
+    """One thing that is wrong: ``pointer`` leads into the body, or is ``?name`` for a query parameter."""
+
+    pointer: str
+    detail: str
+
+
+class ProblemModel(BaseModel):
+    """Why a request is refused: ``code`` for programs, ``detail`` for people."""
+
+    model_config = ConfigDict(title="Problem")
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    errors: list[ProblemPlace]
+    request_id: str
 
 
 class Refused(Exception):

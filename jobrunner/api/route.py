@@ -32,13 +32,14 @@ class Nothing(BaseModel):
 
 @dataclass(frozen=True)
 class Call:
-    """What an endpoint works with. ``body`` is an instance of the route's ``request`` model."""
+    """What an endpoint works with. ``body`` and ``query`` are instances of the route's ``request`` and ``query``."""
 
     request: Request
     service: Service
     caller: Caller
     route: Route
     body: Any = None
+    query: Any = None
 
     @property
     def task_id(self) -> str:
@@ -86,7 +87,11 @@ Endpoint = Callable[[Call], Content | Awaitable[Content]]
 
 @dataclass(frozen=True)
 class Route:
-    """One row of the table. Plain endpoints run in Starlette's threads, ``async`` ones in its loop."""
+    """One row of the table. Plain endpoints run in Starlette's threads, ``async`` ones in its loop.
+
+    The OpenAPI document is made of these rows: ``response`` is what the ``statuses`` answer with, of type ``media``;
+    ``refuses`` are the error statuses that this call has beyond those of its kind.
+    """
 
     path: str
     endpoint: Endpoint
@@ -94,7 +99,11 @@ class Route:
     scope: Scope | None = None
     summary: str = ""
     request: type[BaseModel] | None = None
-    response: type[BaseModel] | None = None
+    query: type[BaseModel] | None = None
+    response: Any = None
+    statuses: Sequence[int] = (200,)
+    media: str = "application/json"
+    refuses: Sequence[int] = ()
     reads_body: bool = False  # the endpoint reads the body itself, since it is no JSON
     by_queue: bool = False  # shows and changes nothing of queues that are not the caller's; else those are kept out
 
@@ -105,7 +114,8 @@ class Route:
         body = None
         if request.method not in ("GET", "HEAD") and not self.reads_body:
             body = await bodies.read_model(request, self.request or Nothing)
-        call = Call(request, service, caller, self, body)
+        query = bodies.query(request, self.query) if self.query is not None else None
+        call = Call(request, service, caller, self, body, query)
         if inspect.iscoroutinefunction(self.endpoint):
             return _response(await self.endpoint(call))
         told: Any = await run_in_threadpool(self.endpoint, call)

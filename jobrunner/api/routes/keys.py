@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from starlette.responses import Response
 
-from jobrunner.api import bodies
+from jobrunner.api import answers
 from jobrunner.api.route import Answer, Call, Content, Route
 from jobrunner.api.schemas import AuditQuery
 from jobrunner.api.schemas_keys import KeyRequest, RotateRequest
@@ -49,7 +49,7 @@ def revoke(call: Call) -> Content:
 
 def audited(call: Call) -> Content:
     """Who changed what, the newest first."""
-    wish = bodies.query(call.request, AuditQuery)
+    wish: AuditQuery = call.query
     with call.service.database.read() as conn:
         return shapes.audit_dict(views.audit_page(conn, before=wish.cursor, limit=wish.limit), wish.limit)
 
@@ -60,9 +60,34 @@ def _id(call: Call) -> str:
 
 _ALL, _ONE = "/api/v1/keys", "/api/v1/keys/{key_id}"
 ROUTES = (
-    Route(_ALL, listed, scope=Scope.ADMIN, summary="List keys"),
-    Route(_ALL, add, ("POST",), Scope.ADMIN, "Make a key", request=KeyRequest),
-    Route(f"{_ONE}/rotate", rotate, ("POST",), Scope.ADMIN, "Replace a key", request=RotateRequest),
-    Route(_ONE, revoke, ("DELETE",), Scope.ADMIN, "End a key"),
-    Route("/api/v1/audit", audited, scope=Scope.ADMIN, summary="Who changed what"),
+    Route(_ALL, listed, scope=Scope.ADMIN, summary="List keys", response=answers.Keys),
+    Route(
+        _ALL,
+        add,
+        ("POST",),
+        Scope.ADMIN,
+        "Make a key",
+        request=KeyRequest,
+        response=answers.IssuedKey,
+        statuses=(201,),
+    ),
+    Route(
+        f"{_ONE}/rotate",
+        rotate,
+        ("POST",),
+        Scope.ADMIN,
+        "Replace a key",
+        request=RotateRequest,
+        response=answers.IssuedKey,
+        statuses=(201,),
+    ),
+    Route(_ONE, revoke, ("DELETE",), Scope.ADMIN, "End a key", statuses=(204,)),
+    Route(
+        "/api/v1/audit",
+        audited,
+        scope=Scope.ADMIN,
+        summary="Who changed what",
+        query=AuditQuery,
+        response=answers.Changes,
+    ),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from jobrunner.api import answers
 from jobrunner.api.problems import RETRY_AFTER
 from jobrunner.api.route import Answer, Call, Content, Route
 from jobrunner.db import schema
@@ -32,6 +33,8 @@ def readyz(call: Call) -> Content:
 
 
 ROUTES = (
-    Route("/healthz", healthz, scope=Scope.OPEN, summary="Whether the process lives"),
-    Route("/readyz", readyz, scope=Scope.OPEN, summary="Whether it can serve, and why not"),
+    Route("/healthz", healthz, scope=Scope.OPEN, summary="Whether the process lives", response=answers.Alive),
+    Route(
+        "/readyz", readyz, scope=Scope.OPEN, summary="Whether it can serve", response=answers.Ready, statuses=(200, 503)
+    ),
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from starlette.responses import Response
 
+from jobrunner.api import answers
 from jobrunner.api.route import Answer, Call, Content, Route
 from jobrunner.api.routes.execute import status_path
 from jobrunner.api.schemas import ScheduleRequest
@@ -59,10 +60,28 @@ def remove(call: Call) -> Content:
 
 _ALL, _ONE = "/api/v1/schedules", "/api/v1/schedules/{name}"
 ROUTES = (
-    Route(_ALL, listed, scope=Scope.READ, summary="List schedules"),
-    Route(_ALL, save, ("POST",), Scope.OPERATE, "Add or replace a schedule", request=ScheduleRequest),
-    Route(f"{_ONE}/pause", pause, ("POST",), Scope.OPERATE, "Stop firing"),
-    Route(f"{_ONE}/resume", resume, ("POST",), Scope.OPERATE, "Fire again"),
-    Route(f"{_ONE}/run", run_now, ("POST",), Scope.OPERATE, "Submit its task now"),
-    Route(_ONE, remove, ("DELETE",), Scope.OPERATE, "Remove it"),
+    Route(_ALL, listed, scope=Scope.READ, summary="List schedules", response=answers.Schedules),
+    Route(
+        _ALL,
+        save,
+        ("POST",),
+        Scope.OPERATE,
+        "Add or replace a schedule",
+        request=ScheduleRequest,
+        response=answers.Schedule,
+        statuses=(200, 201),
+    ),
+    Route(f"{_ONE}/pause", pause, ("POST",), Scope.OPERATE, "Stop firing", response=answers.Schedule),
+    Route(f"{_ONE}/resume", resume, ("POST",), Scope.OPERATE, "Fire again", response=answers.Schedule),
+    Route(
+        f"{_ONE}/run",
+        run_now,
+        ("POST",),
+        Scope.OPERATE,
+        "Submit its task now",
+        response=answers.Accepted,
+        statuses=(202,),
+        refuses=(409,),
+    ),
+    Route(_ONE, remove, ("DELETE",), Scope.OPERATE, "Remove it", statuses=(204,)),
 )
