@@ -14,6 +14,7 @@ from jobrunner.runtime.protocol import Protocol
 from jobrunner.settings import Settings
 
 STOP_WITHIN = 5  # seconds for open requests at the end
+UNREAD_SECONDS = 30.0  # for a client to take in what was sent
 WAITING = 2048  # connections that the system keeps until they are taken
 AT_ONCE = 4  # taken before the first of them is looked at: as many as may wait would be all the files there are
 
@@ -42,6 +43,8 @@ class Server:
             ) from error
         # Accepted sockets inherit it. Without, a second small answer waited 40 ms for the client's delayed ACK.
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if hasattr(socket, "TCP_USER_TIMEOUT"):  # a client that reads nothing is cut, whatever stands in its way
+            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(UNREAD_SECONDS * 1_000))
         self.port: int = self._socket.getsockname()[1]
         self._server: _Uvicorn | None = None
         self._thread: threading.Thread | None = None
