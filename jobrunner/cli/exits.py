@@ -34,6 +34,7 @@ _BY_ERROR: tuple[tuple[type[Exception], Exit], ...] = (
     (Unreachable, Exit.UNREACHABLE),
     (errors.TaskNotFound, Exit.NOT_FOUND),
     (errors.ScheduleNotFound, Exit.NOT_FOUND),
+    (errors.KeyNotFound, Exit.NOT_FOUND),
     (errors.TaskExists, Exit.CONFLICT),
     (errors.StateConflict, Exit.CONFLICT),
 )

@@ -27,10 +27,11 @@ from jobrunner.db.notes import CANCEL
 from jobrunner.errors import DatabaseUnavailable, InvalidInput, SettingsError
 from jobrunner.handlers import load as load_handlers
 from jobrunner.node.worker import RELEASE_DEADLINE, Limits
+from jobrunner.queue import views
 from jobrunner.runtime import duties
 from jobrunner.runtime.process import Process
 from jobrunner.runtime.work import CONNECTIONS, Work
-from jobrunner.settings import DEFAULT_PORT, Settings, check_door
+from jobrunner.settings import DEFAULT_PORT, Settings, check_door, check_tls
 
 if TYPE_CHECKING:
     from jobrunner.runtime.server import Server
@@ -92,7 +93,7 @@ def run(settings: Settings, plan: Plan) -> int:
         if server is not None:
             parts.callback(server.stop)
             lock.tell(server.url)
-        if not _patiently(partial(_prepare_schema, database, settings, plan), inbox):
+        if not _patiently(partial(_prepare_schema, database, settings, plan, server is not None), inbox):
             return 0
         return _run(settings, plan, database, server, inbox, parts, forced_end)
 
@@ -233,7 +234,7 @@ def _server(settings: Settings, plan: Plan) -> Server | None:
         return None
     from jobrunner.runtime.server import Server  # with uvicorn, which a worker without a port has no use for
 
-    check_door(settings)
+    check_tls(settings)
     return Server(settings, DEFAULT_PORT if settings.port is None else settings.port)
 
 
@@ -251,12 +252,14 @@ def _limits(settings: Settings, plan: Plan) -> Limits:
     )
 
 
-def _prepare_schema(database: Database, settings: Settings, plan: Plan) -> None:
-    """Migrate where that is this process's business, check the schema, and take up what a dead owner left."""
+def _prepare_schema(database: Database, settings: Settings, plan: Plan, serves: bool) -> None:
+    """Migrate where that is this process's business, check schema and door, and take up what a dead owner left."""
     if plan.role == "up" or settings.is_sqlite:
         _migrate(database)
     with database.begin() as conn:
         schema.check(conn)
+        if serves:
+            check_door(settings, has_key=bool(views.usable_keys(conn)))
     if settings.is_sqlite:
         reclaim_all(database)  # holding the lock proves that nobody else works
     try:

@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from jobrunner.settings.door import check_door
+    from jobrunner.settings.door import check_door, check_tls
     from jobrunner.settings.keys import DEFAULT_PORT, Settings
     from jobrunner.settings.loading import Loaded, load
     from jobrunner.settings.showing import shown
@@ -20,6 +20,7 @@ _HOMES = {
     "Loaded": "loading",
     "Settings": "keys",
     "check_door": "door",
+    "check_tls": "door",
     "load": "loading",
     "shown": "showing",
 }
@@ -31,4 +32,4 @@ def __getattr__(name: str) -> Any:
     return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
 
 
-__all__ = ["DEFAULT_PORT", "Loaded", "Settings", "check_door", "load", "shown"]
+__all__ = ["DEFAULT_PORT", "Loaded", "Settings", "check_door", "check_tls", "load", "shown"]

@@ -8,18 +8,25 @@ from jobrunner.errors import SettingsError
 from jobrunner.settings.keys import Settings
 
 
-def check_door(settings: Settings) -> None:
-    """Refuse to serve the network without a key or an allow-list, or with TLS files that are not there.
+def check_door(settings: Settings, *, has_key: bool) -> None:
+    """Refuse to serve the network without a key or an allow-list.
 
-    Call it where a port is about to be opened. Raises SettingsError naming the lines that mend it.
+    ``has_key`` tells that the database knows one. Call it before a port answers. Raises SettingsError naming the lines
+    that mend it.
     """
+    if _loopback(settings.host) or settings.api_key is not None or settings.allow_from or has_key:
+        return
+    raise SettingsError(
+        f"host {settings.host} opens the API to the network, and neither a key nor allow_from closes it. Mend it with "
+        "one of: JOBRUNNER_HOST=127.0.0.1 · JOBRUNNER_ALLOW_FROM=10.0.0.0/8 (your clients' networks) · "
+        "JOBRUNNER_API_KEY set to a long random text · jobrunner keys create NAME --scope admin; "
+        "in the file: host, allow_from, api_key"
+    )
+
+
+def check_tls(settings: Settings) -> None:
+    """Refuse TLS files that are not there; raises SettingsError."""
     problems = []
-    if not _loopback(settings.host) and settings.api_key is None and not settings.allow_from:
-        problems.append(
-            f"host {settings.host} opens the API to the network, and neither api_key nor allow_from closes it. Mend it "
-            "with one of: JOBRUNNER_HOST=127.0.0.1 · JOBRUNNER_ALLOW_FROM=10.0.0.0/8 (your clients' networks) · "
-            "JOBRUNNER_API_KEY set to a long random text; in the file: host, allow_from, api_key"
-        )
     if settings.ssl_keyfile and not settings.ssl_certfile:
         problems.append("ssl_keyfile is set without ssl_certfile: set JOBRUNNER_SSL_CERTFILE to the certificate's file")
     for key in ("ssl_keyfile", "ssl_certfile"):

@@ -15,7 +15,7 @@ import pytest
 from sqlalchemy import make_url
 
 from jobrunner.errors import SettingsError
-from jobrunner.settings import Settings, check_door, load, shown
+from jobrunner.settings import Settings, check_door, check_tls, load, shown
 from jobrunner.settings.keys import OLD_VARIABLES
 
 KEY = "a-long-enough-key"
@@ -286,23 +286,24 @@ def test_shown_masks_every_secret() -> None:
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "localhost", "::1", "[::1]"])
 def test_loopback_needs_no_key(host: str) -> None:
-    check_door(Settings(host=host))
+    check_door(Settings(host=host), has_key=False)
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "example.org", "127.0.0.1.example.org"])
 def test_the_network_needs_a_key_or_an_allow_list(host: str) -> None:
     with pytest.raises(SettingsError, match=r"JOBRUNNER_HOST=127.0.0.1.*JOBRUNNER_ALLOW_FROM=.*JOBRUNNER_API_KEY"):
-        check_door(load({"host": host}, environ={}).settings)
-    check_door(load({"host": host, "api_key": KEY}, environ={}).settings)
-    check_door(load({"host": host, "allow_from": "10.0.0.0/8"}, environ={}).settings)
+        check_door(load({"host": host}, environ={}).settings, has_key=False)
+    check_door(load({"host": host, "api_key": KEY}, environ={}).settings, has_key=False)
+    check_door(load({"host": host, "allow_from": "10.0.0.0/8"}, environ={}).settings, has_key=False)
+    check_door(load({"host": host}, environ={}).settings, has_key=True)
 
 
 def test_tls_files_must_be_there() -> None:
     Path("key.pem").write_text("k")
     with pytest.raises(SettingsError, match="JOBRUNNER_SSL_CERTFILE"):
-        check_door(load({"ssl_keyfile": "key.pem"}, environ={}).settings)
+        check_tls(load({"ssl_keyfile": "key.pem"}, environ={}).settings)
     with pytest.raises(SettingsError, match=r"ssl_certfile: there is no file .*cert\.pem"):
-        check_door(load({"ssl_certfile": "cert.pem"}, environ={}).settings)
+        check_tls(load({"ssl_certfile": "cert.pem"}, environ={}).settings)
 
 
 def python(code: str, failpoint: str = "") -> subprocess.CompletedProcess[str]:
