@@ -14,8 +14,15 @@ from pydantic.json_schema import JsonSchemaMode
 
 from jobrunner.api.problems import ProblemModel
 from jobrunner.api.route import Route
+from jobrunner.api.spelled import JSON_VALUE, TASK_ID
 from jobrunner.queue.key import Scope
-from jobrunner.queue.request import NAME_MAX
+
+LINKS = {
+    "/api/v1/task/execute": ("/api/v1/task", "task_id", "task_id"),
+    "/api/v1/schedules": ("/api/v1/schedules", "name", "name"),
+    "/api/v1/keys": ("/api/v1/keys", "key_id", "id"),
+}
+"""Where something is made with POST: where the calls begin that take it, as which parameter, from which field."""
 
 JSON, PROBLEM = "application/json", "application/problem+json"
 _PARAMETER = re.compile(r"\{(\w+)(?::\w+)?\}")
@@ -36,6 +43,8 @@ def document(table: Sequence[Route]) -> dict[str, Any]:
         for method in row.methods:
             path = _PARAMETER.sub(r"{\1}", row.path)
             paths.setdefault(path, {})[method.lower()] = _operation(row, method, schemas)
+    for maker in LINKS.keys() & paths.keys():
+        _link(paths, maker)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -47,8 +56,25 @@ def document(table: Sequence[Route]) -> dict[str, Any]:
         },
         "security": [{name: []} for name in _SCHEMES],
         "paths": paths,
-        "components": {"schemas": components, "securitySchemes": _SCHEMES},
+        "components": {"schemas": {**components, "JsonValue": JSON_VALUE}, "securitySchemes": _SCHEMES},
     }
+
+
+def _link(paths: dict[str, dict[str, Any]], maker: str) -> None:
+    """Say of which calls the answers of ``maker`` give the parameter."""
+    root, parameter, field = LINKS[maker]
+    links = {
+        call["operationId"]: {
+            "operationId": call["operationId"],
+            "parameters": {parameter: f"$response.body#/{field}"},
+        }
+        for path, calls in paths.items()
+        for call in calls.values()
+        if path.startswith(root) and f"{{{parameter}}}" in path
+    }
+    for status, answer in paths[maker]["post"]["responses"].items():
+        if status.startswith("2"):
+            answer["links"] = links
 
 
 def _schemas(table: Sequence[Route]) -> tuple[Schemas, dict[str, Any]]:
@@ -118,8 +144,7 @@ def _refusals(row: Route, method: str) -> set[int]:
 
 def _path_parameters(path: str) -> Iterator[dict[str, Any]]:
     for name in _PARAMETER.findall(path):
-        schema = {"type": "string", "minLength": 1, "maxLength": NAME_MAX, "pattern": "^[^/\\x00-\\x1f\\x7f-\\x9f]+$"}
-        yield {"name": name, "in": "path", "required": True, "schema": schema}
+        yield {"name": name, "in": "path", "required": True, "schema": TASK_ID}
 
 
 def _query_parameters(row: Route, schemas: Schemas) -> Iterator[dict[str, Any]]:

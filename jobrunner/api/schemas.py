@@ -8,6 +8,18 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
+from jobrunner.api.spelled import (
+    NAME,
+    Attempts,
+    Delay,
+    NameText,
+    Positive,
+    Priority,
+    Tags,
+    TaskData,
+    TaskIdText,
+    not_both,
+)
 from jobrunner.queue.request import NAME_MAX, has_controls
 from jobrunner.queue.task import Status
 from jobrunner.queue.views.tasks import PAGE
@@ -35,7 +47,7 @@ def _name(value: str) -> str:
     return value
 
 
-Name = Annotated[str, AfterValidator(_name)]
+Name = Annotated[str, AfterValidator(_name), WithJsonSchema(NAME)]
 
 
 class Strict(BaseModel):
@@ -50,18 +62,20 @@ class ExecuteRequest(Strict):
     ``timeout`` and ``delay`` are in seconds; ``priority`` 1 is the most urgent.
     """
 
-    task_id: str | None = None
-    task_type: str
-    task_data: dict[str, Any] = Field(default_factory=dict)
-    priority: int | None = None
-    timeout: float = None  # type: ignore[assignment]  # absent is the type's default, null is refused
-    queue: str | None = None
+    model_config = ConfigDict(extra="forbid", json_schema_extra=not_both("run_at", "delay"))
+
+    task_id: TaskIdText | None = None
+    task_type: NameText
+    task_data: TaskData = Field(default_factory=dict)
+    priority: Priority | None = None
+    timeout: Positive = None  # type: ignore[assignment]  # absent is the type's default, null is refused
+    queue: NameText | None = None
     run_at: Moment | None = None
-    delay: float | None = None
-    max_attempts: int | None = None
+    delay: Delay | None = None
+    max_attempts: Attempts | None = None
     expires_at: Moment | None = None
-    tags: list[str] | None = None
-    unique_key: str | None = None
+    tags: Tags | None = None
+    unique_key: NameText | None = None
 
     def options(self) -> dict[str, Any]:
         """What was given, as keyword arguments of ``submit``."""
@@ -77,16 +91,26 @@ class CancelRequest(Strict):
 class ScheduleRequest(Strict):
     """A schedule: ``cron`` (5 fields) with its ``timezone``, or ``every`` seconds; and the task that it submits."""
 
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "oneOf": [
+                {"required": ["cron"], "properties": {"cron": {"type": "string"}, "every": {"type": "null"}}},
+                {"required": ["every"], "properties": {"every": {"type": "number"}, "cron": {"type": "null"}}},
+            ]
+        },
+    )
+
     name: Name
     cron: str | None = None
     every: float | None = None
     timezone: str = "UTC"
-    task_type: str
-    task_data: dict[str, Any] = Field(default_factory=dict)
-    queue: str | None = None
-    priority: int | None = None
-    max_attempts: int | None = None
-    timeout: float | None = None
+    task_type: NameText
+    task_data: TaskData = Field(default_factory=dict)
+    queue: NameText | None = None
+    priority: Priority | None = None
+    max_attempts: Attempts | None = None
+    timeout: Positive | None = None
 
 
 class TasksQuery(Strict):

@@ -7,9 +7,9 @@ Old clients subtract these times from their own naive clock, so an offset would 
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, WithJsonSchema
 
 from jobrunner.api.service import NodeFacts
 from jobrunner.queue.views import TaskView
@@ -20,6 +20,10 @@ HEALTH = {"active": "healthy", "overloaded": "overloaded", "draining": "busy", "
 
 GIB = 1024**3
 
+Local = Annotated[
+    datetime, WithJsonSchema({"type": "string", "description": "This machine's wall clock, without an offset."})
+]
+
 
 class TaskResponse(BaseModel):
     """The answer to a submission."""
@@ -27,8 +31,8 @@ class TaskResponse(BaseModel):
     task_id: str
     status: str
     message: str = ""
-    started_at: datetime | None = None
-    completed_at: datetime | None = None
+    started_at: Local | None = None
+    completed_at: Local | None = None
 
 
 class TaskStatus(BaseModel):
@@ -38,8 +42,8 @@ class TaskStatus(BaseModel):
     status: str
     result: dict[str, Any] | None
     error: str | None
-    started_at: datetime | None
-    completed_at: datetime | None
+    started_at: Local | None
+    completed_at: Local | None
     execution_time: float
 
 
@@ -55,7 +59,7 @@ class Health(BaseModel):
     completed_tasks: int
     failed_tasks: int
     uptime_seconds: float
-    last_heartbeat: datetime
+    last_heartbeat: Local
     capabilities: list[str]
 
 

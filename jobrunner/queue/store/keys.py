@@ -16,6 +16,8 @@ from jobrunner.queue.key import GRANTED, Scope
 from jobrunner.queue.request import NAME_MAX, SECONDS_MAX, has_controls
 
 _k = api_keys.c
+LASTS_MOST = 10 * SECONDS_MAX
+RATES = (0.01, 1_000_000)  # requests a second
 USED_WITHIN = 60.0  # seconds: the time of the last use is right to a minute, and costs one write in each
 
 
@@ -110,10 +112,10 @@ def _problems(name: str, scopes: Sequence[str], queues: Sequence[str] | None) ->
 
 def _limits(lasts: float | None, rate: float | None) -> list[Problem]:
     problems = []
-    if lasts is not None and not 0 < lasts <= 10 * SECONDS_MAX:
-        problems.append(Problem("/expires_in", f"must be more than 0 and at most {10 * SECONDS_MAX:.0f} seconds"))
-    if rate is not None and not 0.01 <= rate <= 1_000_000:
-        problems.append(Problem("/rate", "must be 0.01 to 1000000 requests a second"))
+    if lasts is not None and not 0 < lasts <= LASTS_MOST:
+        problems.append(Problem("/expires_in", f"must be more than 0 and at most {LASTS_MOST:.0f} seconds"))
+    if rate is not None and not RATES[0] <= rate <= RATES[1]:
+        problems.append(Problem("/rate", f"must be {RATES[0]} to {RATES[1]} requests a second"))
     return problems
 
 

@@ -1,0 +1,65 @@
+"""The queue's rules in the words of JSON Schema: the checks stand in the queue, these tell callers of them.
+
+What they say is exactly what is accepted, which a fuzzer holds against the server.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, WithJsonSchema
+
+from jobrunner.queue.request import MAX_ATTEMPTS_MAX, NAME_MAX, SECONDS_MAX, TAGS_MAX
+from jobrunner.queue.task import PRIORITIES
+
+_UNFIT = "\\x00-\\x1f\\x7f-\\x9f"
+NAME = {"type": "string", "minLength": 1, "maxLength": NAME_MAX, "pattern": f"^[^{_UNFIT}]+$"}
+TASK_ID = {**NAME, "pattern": f"^(?!\\.{{1,2}}$)[^/{_UNFIT}]+$"}
+_VALUE = "#/components/schemas/JsonValue"
+JSON_VALUE: dict[str, Any] = {
+    "description": "Any JSON without NUL, at most 32 deep, whose integers fit 64 bit.",
+    "anyOf": [
+        {"type": "null"},
+        {"type": "boolean"},
+        {"type": "integer", "minimum": -(2**63), "maximum": 2**63 - 1},
+        {"type": "number", "minimum": -1e300, "maximum": 1e300},
+        {"type": "string", "pattern": "^[^\\x00]*$"},
+        {"type": "array", "items": {"$ref": _VALUE}},
+        {"type": "object", "propertyNames": {"pattern": "^[^\\x00]*$"}, "additionalProperties": {"$ref": _VALUE}},
+    ],
+}
+"""The component that TASK_DATA refers to."""
+
+_DATA = {
+    "type": "object",
+    "propertyNames": {"pattern": "^[^\\x00]*$"},
+    "additionalProperties": {"$ref": _VALUE},
+    "description": "The handler's arguments.",
+}
+
+
+def not_both(one: str, other: str) -> dict[str, Any]:
+    """The schema of objects in which at most one of two fields is not null."""
+    given = {"not": {"type": "null"}}
+    return {"not": {"required": [one, other], "properties": {one: given, other: given}}}
+
+
+def whole(value: Any) -> Any:
+    """``4.0`` is an integer in JSON, which has one kind of number."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+NameText = Annotated[str, WithJsonSchema(NAME)]
+TaskIdText = Annotated[str, WithJsonSchema(TASK_ID)]
+TaskData = Annotated[dict[str, Any], WithJsonSchema(_DATA)]
+Priority = Annotated[
+    int,
+    BeforeValidator(whole),
+    WithJsonSchema({"type": "integer", "minimum": PRIORITIES[0], "maximum": PRIORITIES[-1]}),
+]
+Attempts = Annotated[
+    int, BeforeValidator(whole), WithJsonSchema({"type": "integer", "minimum": 1, "maximum": MAX_ATTEMPTS_MAX})
+]
+Positive = Annotated[float, WithJsonSchema({"type": "number", "exclusiveMinimum": 0, "maximum": SECONDS_MAX})]
+Delay = Annotated[float, WithJsonSchema({"type": "number", "minimum": 0, "maximum": SECONDS_MAX})]
+Tags = Annotated[list[str], WithJsonSchema({"type": "array", "maxItems": TAGS_MAX, "items": NAME})]
