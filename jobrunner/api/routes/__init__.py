@@ -1,6 +1,19 @@
 """The table of all calls. A row without a declared scope keeps the app from starting."""
 
-from jobrunner.api.routes import events, execute, keys, node, nodes, overview, page, probes, schedules, static, tasks
+from jobrunner.api.routes import (
+    events,
+    execute,
+    keys,
+    node,
+    nodes,
+    overview,
+    page,
+    probes,
+    queues,
+    schedules,
+    static,
+    tasks,
+)
 
 TABLE = (
     *execute.ROUTES,  # the calls made most stand first: a request is held against one row after the other
@@ -10,6 +23,7 @@ TABLE = (
     *static.ROUTES,
     *node.ROUTES,
     *nodes.ROUTES,
+    *queues.ROUTES,
     *schedules.ROUTES,
     *overview.ROUTES,
     *events.ROUTES,

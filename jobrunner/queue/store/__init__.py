@@ -10,6 +10,7 @@ from jobrunner.queue.store.enqueue import Submitted, enqueue, enqueue_many
 from jobrunner.queue.store.keys import Issued, issue_key, note_used, revoke_key, rotate_key
 from jobrunner.queue.store.lease import Reclaimed, Renewal, holds, reclaim, release, renew
 from jobrunner.queue.store.nodes import beat, publish, published, register, stopped
+from jobrunner.queue.store.queues import limit_queue, pause_queue, resume_queue
 from jobrunner.queue.store.report import logs, progress
 from jobrunner.queue.store.retention import prune_rest, prune_tasks
 from jobrunner.queue.store.schedules import (
@@ -46,8 +47,10 @@ __all__ = [
     "fire",
     "holds",
     "issue_key",
+    "limit_queue",
     "logs",
     "note_used",
+    "pause_queue",
     "progress",
     "prune_rest",
     "prune_tasks",
@@ -59,6 +62,7 @@ __all__ = [
     "release",
     "remove_schedule",
     "renew",
+    "resume_queue",
     "retry",
     "revoke_key",
     "rotate_key",

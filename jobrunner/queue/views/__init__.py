@@ -14,6 +14,7 @@ from jobrunner.queue.views.overview import (
     published_types,
     samples,
 )
+from jobrunner.queue.views.queues import QueueView, all_queues, one_queue
 from jobrunner.queue.views.schedules import ScheduleView, all_schedules, last_firings, schedule
 from jobrunner.queue.views.tasks import (
     AttemptView,
@@ -39,10 +40,12 @@ __all__ = [
     "KeyView",
     "LogView",
     "NodeView",
+    "QueueView",
     "ScheduleView",
     "TaskView",
     "all_keys",
     "all_nodes",
+    "all_queues",
     "all_schedules",
     "audit_page",
     "counts",
@@ -55,6 +58,7 @@ __all__ = [
     "now",
     "oldest_due",
     "one_key",
+    "one_queue",
     "published_types",
     "queue_of",
     "running",

@@ -111,6 +111,11 @@ def audit_dict(views: Sequence[AuditView], limit: int) -> dict[str, Any]:
     return {"changes": [_plain(vars(view)) for view in views], "next_cursor": following}
 
 
+def plain(view: Any) -> dict[str, Any]:
+    """Any view, field by field."""
+    return _plain(vars(view))
+
+
 def overview_dict(health: Health, counts: Mapping[Status, int]) -> dict[str, Any]:
     """Whether all is well: ``verdict`` ok, no_node or late; ``waiting_seconds`` of the longest-waiting due task."""
     return {
