@@ -13,6 +13,7 @@ from jobrunner.api.routes import (
     schedules,
     static,
     tasks,
+    types,
 )
 
 TABLE = (
@@ -24,6 +25,7 @@ TABLE = (
     *node.ROUTES,
     *nodes.ROUTES,
     *queues.ROUTES,
+    *types.ROUTES,
     *schedules.ROUTES,
     *overview.ROUTES,
     *events.ROUTES,

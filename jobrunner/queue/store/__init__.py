@@ -9,7 +9,7 @@ from jobrunner.queue.store.control import cancel, expire, retry
 from jobrunner.queue.store.enqueue import Submitted, enqueue, enqueue_many
 from jobrunner.queue.store.keys import Issued, issue_key, note_used, revoke_key, rotate_key
 from jobrunner.queue.store.lease import Reclaimed, Renewal, holds, reclaim, release, renew
-from jobrunner.queue.store.nodes import beat, publish, published, register, stopped
+from jobrunner.queue.store.nodes import Beat, beat, drain_node, publish, published, register, resume_node, stopped
 from jobrunner.queue.store.queues import limit_queue, pause_queue, resume_queue
 from jobrunner.queue.store.report import logs, progress
 from jobrunner.queue.store.retention import prune_rest, prune_tasks
@@ -26,6 +26,7 @@ from jobrunner.queue.store.settle import Settled, settle
 
 __all__ = [
     "LATE",
+    "Beat",
     "Claimed",
     "Issued",
     "Place",
@@ -40,6 +41,7 @@ __all__ = [
     "cancel",
     "claim",
     "claim_into",
+    "drain_node",
     "due_schedules",
     "enqueue",
     "enqueue_many",
@@ -62,6 +64,7 @@ __all__ = [
     "release",
     "remove_schedule",
     "renew",
+    "resume_node",
     "resume_queue",
     "retry",
     "revoke_key",

@@ -11,7 +11,8 @@ from typing import Any
 
 from jobrunner.queue.task import Status
 from jobrunner.queue.views.keys import AuditView, KeyView
-from jobrunner.queue.views.overview import Health, NodeView
+from jobrunner.queue.views.nodes import NodeView
+from jobrunner.queue.views.overview import Health
 from jobrunner.queue.views.schedules import ScheduleView
 from jobrunner.queue.views.tasks import AttemptView, LogView, TaskView
 
@@ -76,6 +77,11 @@ def node_dict(view: NodeView) -> dict[str, Any]:
 def nodes_dict(views: Sequence[NodeView]) -> dict[str, Any]:
     """The nodes, living ones first."""
     return {"nodes": [node_dict(view) for view in views]}
+
+
+def type_dict(told: Mapping[str, Any], nodes: Sequence[str]) -> dict[str, Any]:
+    """One task type, and the ids of the nodes that claim it."""
+    return {**_plain(told), "nodes": list(nodes)}
 
 
 def schedule_dict(view: ScheduleView) -> dict[str, Any]:
