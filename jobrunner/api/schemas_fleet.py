@@ -18,6 +18,7 @@ class PauseRequest(Strict):
 
 
 class LimitsRequest(Strict):
-    """``max_pending``: how many tasks may wait in this queue; null lifts the limit, what is absent stays as it is."""
+    """How many of its tasks may run at a time, and how many may wait; null lifts a limit, what is absent stays."""
 
+    max_running: Limit | None = None
     max_pending: Limit | None = None

@@ -297,6 +297,8 @@ class Worker:
     def _recorded(self, task: Task, outcome: Outcome, status: Status | None) -> None:
         lease = task.lease
         again = self._held.drop(lease)
+        if self._claims.limits(task.queue):
+            self._look_again()
         if self._ends.watched and status in ENDED:
             self._ends.ended([task.task_id])
         if status is Status.COMPLETED:

@@ -82,10 +82,15 @@ def test_a_paused_queue_gives_nothing_until_it_is_resumed(client: TestClient, da
 
 
 def test_limits_are_set_one_by_one_and_lifted_by_null(client: TestClient) -> None:
-    told = queue(client.patch(f"{ALL}/bars", json={"max_pending": 10}))
-    assert told["max_pending"] == 10
-    assert queue(client.patch(f"{ALL}/bars", json={}))["max_pending"] == 10
-    assert queue(client.patch(f"{ALL}/bars", json={"max_pending": None}))["max_pending"] is None
+    def limits(**wish: int | None) -> tuple[Any, Any]:
+        told = queue(client.patch(f"{ALL}/bars", json=wish))
+        return told["max_running"], told["max_pending"]
+
+    assert limits(max_pending=10) == (None, 10)
+    assert limits(max_running=2) == (2, 10)
+    assert limits() == (2, 10)
+    assert limits(max_pending=None) == (2, None)
+    assert limits(max_running=None) == (None, None)
 
 
 @pytest.mark.parametrize("value", [0, -1, 2**31, 1.5, "7", True])

@@ -9,6 +9,7 @@ from jobrunner.queue.store.control import cancel, expire, retry
 from jobrunner.queue.store.enqueue import Submitted, enqueue, enqueue_many
 from jobrunner.queue.store.keys import Issued, issue_key, note_used, revoke_key, rotate_key
 from jobrunner.queue.store.lease import Reclaimed, Renewal, holds, reclaim, release, renew
+from jobrunner.queue.store.limits import claim_within, limited_queues
 from jobrunner.queue.store.nodes import Beat, beat, drain_node, publish, published, register, resume_node, stopped
 from jobrunner.queue.store.queues import limit_queue, pause_queue, resume_queue
 from jobrunner.queue.store.report import logs, progress
@@ -41,6 +42,7 @@ __all__ = [
     "cancel",
     "claim",
     "claim_into",
+    "claim_within",
     "drain_node",
     "due_schedules",
     "enqueue",
@@ -50,6 +52,7 @@ __all__ = [
     "holds",
     "issue_key",
     "limit_queue",
+    "limited_queues",
     "logs",
     "note_used",
     "pause_queue",

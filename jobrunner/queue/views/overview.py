@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, ScalarSelect, Select, exists, func, literal_column, select, text, true
+from sqlalchemy import Connection, ScalarSelect, Select, exists, func, literal_column, or_, select, text, true
 
-from jobrunner.db.due import waiting_queues
+from jobrunner.db.due import FULL, PAUSED, waiting_queues
 from jobrunner.db.tables import NOT_FAILED, PENDING, nodes, queues, task_types, tasks
 from jobrunner.db.types import db_now
 from jobrunner.queue.task import ENDED, PRIORITIES, Status
@@ -46,12 +46,13 @@ def _counted(status: Status) -> ScalarSelect[int]:
 
 
 def oldest_due(conn: Connection) -> datetime | None:
-    """Since when the longest-waiting due task of a known type waits; None when nothing is due. Paused queues apart.
+    """Since when the longest-waiting due task of a known type waits; None when nothing is due. Queues apart that are
+    paused, or run as much as their limit allows.
 
     Looks at the head of each lane, so that a million waiting tasks cost no more than ten.
     """
     waiting = waiting_queues().subquery("names")
-    paused = select(queues.c.name).where(queues.c.paused_at.is_not(None))
+    closed = select(queues.c.name).where(or_(PAUSED, FULL))
     heads = [
         select(_t.run_at)
         .where(
@@ -70,7 +71,7 @@ def oldest_due(conn: Connection) -> datetime | None:
     lanes = (
         select(*(head.label(f"p{n}") for n, head in enumerate(heads)))
         .select_from(waiting.join(task_types, true()))
-        .where(waiting.c.name.not_in(paused))
+        .where(waiting.c.name.not_in(closed))
     )
     found = [moment for row in conn.execute(lanes) for moment in row if moment is not None]
     return min(found, default=None)
