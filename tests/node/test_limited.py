@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from jobrunner.db.engine import Database
+from jobrunner.node import feed
 from jobrunner.queue import store
 from tests.node import waiting_tasks
 from tests.node.working import statuses, submit, until, working
@@ -15,9 +16,10 @@ def _reset() -> None:
     waiting_tasks.reset()
 
 
-def test_an_end_makes_room_for_the_next_at_once(database: Database) -> None:
-    """With a poll every 30 s: whoever waited for one would take minutes."""
-    submit(database, 8, "node.quick", queue="one at a time")
+def test_an_end_makes_room_for_the_next_at_once(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing else has the worker look: neither a poll, nor that it found something a moment ago."""
+    monkeypatch.setattr(feed, "SOON", 30.0)
+    submit(database, 8, "node.nap", queue="one at a time")
     with database.begin() as conn:
         store.limit_queue(conn, "one at a time", max_running=1)
     with working(database, poll_interval=30.0):
