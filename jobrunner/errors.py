@@ -9,7 +9,12 @@ JobrunnerError
 ├── InvalidInput         a request or payload is refused; carries every problem and where it stands
 │   └── UnknownTaskType  nobody ever published this task type
 ├── TaskNotFound         no task has this task_id
+├── ScheduleNotFound     no schedule has this name
 ├── KeyNotFound          no API key has this id
+├── QueueNotFound        no queue has this name
+├── NodeNotFound         no node has this id
+├── OperationNotFound    no operation has this id
+├── GroupNotFound        no failed task has this fingerprint
 ├── TaskExists           the task_id is taken by a different request
 ├── StateConflict        the task's status does not allow the wish
 ├── LeaseLost            this attempt no longer owns its task (raised inside a handler)
@@ -116,6 +121,38 @@ class KeyNotFound(JobrunnerError):
     def __init__(self, key_id: str) -> None:
         self.key_id = key_id
         super().__init__(f"no key {key_id!r} that is still in use")
+
+
+class QueueNotFound(JobrunnerError):
+    """Nothing waits or runs in a queue of this name, and nobody ever said anything about it."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        super().__init__(f"no queue {name!r}")
+
+
+class NodeNotFound(JobrunnerError):
+    """No node has this id, or it ended more than a day ago."""
+
+    def __init__(self, node_id: str) -> None:
+        self.node_id = node_id
+        super().__init__(f"no node {node_id!r}")
+
+
+class OperationNotFound(JobrunnerError):
+    """No operation has this id."""
+
+    def __init__(self, operation_id: str) -> None:
+        self.operation_id = operation_id
+        super().__init__(f"no operation {operation_id!r}")
+
+
+class GroupNotFound(JobrunnerError):
+    """None of the newest failed tasks has this fingerprint."""
+
+    def __init__(self, fingerprint: str) -> None:
+        self.fingerprint = fingerprint
+        super().__init__(f"no failed task with the fingerprint {fingerprint!r}")
 
 
 class TaskExists(JobrunnerError):

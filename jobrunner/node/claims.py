@@ -84,6 +84,10 @@ class Claims:
             await self._ask([replace(room, wanted=min(room.wanted, self._left))], take, everywhere)
         return bool(rooms) and self._left > 0
 
+    def limits(self, queue: str) -> bool:
+        """Whether this queue limits what runs, so that an end in it makes room for another of it."""
+        return queue in self._lookout.limited
+
     def until_full(self) -> float:
         """Seconds after which a full look is due because a short one found too little for a feed that waits for it."""
         return self._lookout.until_full() if any(feed.dry for feed in self._feeds) else float("inf")

@@ -27,11 +27,16 @@ MEASURING = 0.5  # seconds for the node's figures, before its row is written wit
 log = get_logger(__name__)
 
 
+def _nobody(_drains: bool) -> None:
+    return None
+
+
 class Heartbeat:
     """Renews what is held every ``lease_seconds / 3``, and the node's row every heartbeat interval.
 
     ``renewed`` hears, in the heartbeat's thread, which tasks were lost and which somebody asked to cancel. What could
-    not be renewed is unknown, not lost: the token decides at the end.
+    not be renewed is unknown, not lost: the token decides at the end. ``drains`` hears there whenever the node is told
+    to claim nothing, or to claim again.
     """
 
     def __init__(
@@ -45,6 +50,7 @@ class Heartbeat:
         lease_seconds: float,
         types: Sequence[dict[str, Any]],
         renewed: Callable[[Renewal], None],
+        drains: Callable[[bool], None] = _nobody,
     ) -> None:
         self._database = database
         self._identity = identity
@@ -54,6 +60,9 @@ class Heartbeat:
         self._lease_seconds = lease_seconds
         self._types = types
         self._renewed = renewed
+        self._drains = drains
+        self._told_to_drain = self._news = False
+        self._interval = identity.heartbeat_interval
         self._wake = threading.Event()
         self._stopping = False
         self._look_now = False
@@ -85,7 +94,8 @@ class Heartbeat:
 
     def _register(self) -> None:
         with self._database.begin(deadline=DEADLINE) as conn:
-            store.register(conn, {**self._identity.columns(), **self._state.columns()})
+            columns = {**self._identity.columns(), **self._state.columns()}
+            store.register(conn, columns, drains=self._told_to_drain)
             store.publish(conn, self._types)
 
     def _run(self) -> None:
@@ -100,7 +110,12 @@ class Heartbeat:
                 fine = not self._held.leases() or self._try(self._renew)
                 renew_due = moment + (self._lease_seconds / 3 if fine else RETRY)
             if moment >= beat_due:
-                beat_due = moment + (self._identity.heartbeat_interval if self._try(self._beat) else RETRY)
+                beat_due = moment + self._rest_after(self._try(self._beat))
+
+    def _rest_after(self, fine: bool) -> float:
+        """Seconds until the next beat: soon where this one brought news, so that its row tells what came of them."""
+        news, self._news = self._news, False
+        return RETRY if not fine else min(RETRY, self._interval) if news else self._interval
 
     def _try(self, act: Callable[[], None]) -> bool:
         try:
@@ -145,6 +160,10 @@ class Heartbeat:
     def _beat(self) -> None:
         self._measure()
         with self._database.begin(deadline=DEADLINE) as conn:
-            alive = store.beat(conn, self._identity.id, self._state.columns(), sample=True)
-        if not alive:  # its row was pruned during an outage
+            beat = store.beat(conn, self._identity.id, self._state.columns(), sample=True)
+        if not beat.there:  # its row was pruned during an outage
             self._register()
+        elif beat.drains != self._told_to_drain:
+            self._told_to_drain, self._news = beat.drains, True
+            log.info("told to claim nothing" if beat.drains else "told to claim again")
+            self._drains(beat.drains)

@@ -21,6 +21,7 @@ REACH = 10.0  # seconds that most of them go back from then on,
 DEAR_SHARE = 20  # ... and the others may take at most one part in so many of the time
 DEAR_LATEST = 30.0  # seconds after which one may follow even where it takes more than that share
 FULL_EVERY = 0.1  # seconds between two full looks while short ones find enough: a more urgent lane may be new
+LIMITS_EVERY = 1.0  # seconds after which it is asked again which queues limit what runs
 LANES_MOST = 64  # lanes that a short look asks about: each is one probe of the index
 
 
@@ -50,6 +51,8 @@ class Lookout:
     times a second, at once where too little was found, but never so that they take more than their share of the time.
     After ten minutes at 1,000 tasks/s a full look took 1.6 s. Then it gives way to a longer look, 10 s back instead of
     0.25, and follows seldom.
+
+    Where a queue limits what runs, full looks become transactions that count it; short ones pass such queues over.
     """
 
     def __init__(self, database: Database, source: Source) -> None:
@@ -61,6 +64,8 @@ class Lookout:
         self._dear_until = 0.0
         self._full_ended: dict[str, float] = {}  # by kind: one that is looked for often shall not put off the others
         self._short_was_dry = False
+        self._limits_at = 0.0
+        self.limited: frozenset[str] = frozenset()  # queues that limit what runs
 
     def look(self, rooms: Sequence[Room], everywhere: bool) -> Look:
         """Take up to what there is room for; ``everywhere`` skips the short look. Raises DatabaseUnavailable."""
@@ -84,9 +89,11 @@ class Lookout:
         return max(0.0, self._full_at - time.monotonic()) if self._short_was_dry else float("inf")
 
     def _full(self, rooms: Sequence[Room], places: Sequence[Place]) -> Look:
+        self._ask_for_limits()  # first: what is claimed shall wait for no other answer
         begun = time.monotonic()
         longer = bool(places) and begun < self._dear_until
-        found = self._claim(rooms, places, REACH) if longer else self._claim(rooms, None)
+        within = bool(self.limited) and not longer
+        found = self._within(rooms) if within else self._claim(rooms, places if longer else None, REACH)
         ended = time.monotonic()
         took = ended - begun
         self._full_ended.update((room.kind, ended) for room in rooms)
@@ -96,7 +103,25 @@ class Lookout:
             if was_dear and self._dear:  # one alone may have been a moment's
                 self._full_at, self._dear_until = ended, ended + min(took * DEAR_SHARE, DEAR_LATEST)
         self._short_was_dry = False
-        return Look(found.tasks, _dry(rooms, found))
+        # Of what a limit left out the next look finds the rest.
+        again = within and any(task.queue in self.limited for task in found.tasks)
+        return Look(found.tasks, frozenset() if again else _dry(rooms, found))
+
+    def _ask_for_limits(self) -> None:
+        if time.monotonic() < self._limits_at:
+            return
+        with self._database.single() as conn:
+            self.limited = store.limited_queues(conn, self._source.queues)
+        self._limits_at = time.monotonic() + LIMITS_EVERY
+
+    def _within(self, rooms: Sequence[Room]) -> Claimed:
+        source = self._source
+        hit("claim-before")
+        with self._database.begin() as conn:
+            claimed = store.claim_within(
+                conn, source.node_id, rooms, queues=source.queues, lease_seconds=source.lease_seconds
+            )
+        return self._remember(claimed)
 
     def _claim(self, rooms: Sequence[Room], after: Sequence[Place] | None, late: float = LATE) -> Claimed:
         source = self._source
@@ -111,9 +136,14 @@ class Lookout:
                 after=after,
                 late=late,
             )
+        return self._remember(claimed)
+
+    def _remember(self, claimed: Claimed) -> Claimed:
         if claimed.tasks:
             hit("claim-after-commit")
         for place in claimed.places:
+            if place.queue in self.limited:
+                continue
             self._places.pop(place.lane, None)  # the latest last
             self._places[place.lane] = place
         for lane in list(self._places)[:-LANES_MOST]:

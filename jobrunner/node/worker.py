@@ -52,8 +52,8 @@ class Limits:
 class Worker:
     """Claims what its pools have slots for, runs it, and records how it ended.
 
-    Everything but :meth:`drain`, :meth:`wake`, :meth:`heard_of_work` and :meth:`renewed` belongs to the loop that runs
-    :meth:`run`.
+    Everything but :meth:`drain`, :meth:`rest`, :meth:`wake`, :meth:`heard_of_work` and :meth:`renewed` belongs to the
+    loop that runs :meth:`run`.
     """
 
     def __init__(
@@ -97,6 +97,7 @@ class Worker:
         self._early: list[tuple[Callable[..., None], tuple[object, ...]]] = []
         self._starting = threading.Lock()
         self._draining = ""
+        self._rests = False  # somebody had this node claim nothing, until it may again
         self._last_work = time.monotonic()
         self.exit_code = 0
 
@@ -140,7 +141,7 @@ class Worker:
 
     def heard_of_work(self) -> None:
         """The same for a thread that may wait for the database: where the worker is idle, it claims by itself."""
-        if self.stalled() or not self._claims.fulfil(partial(self._call, self._accept)):
+        if self._rests or self.stalled() or not self._claims.fulfil(partial(self._call, self._accept)):
             self.wake()
 
     def stalled(self) -> bool:
@@ -150,6 +151,11 @@ class Worker:
     def renewed(self, renewal: Renewal) -> None:
         """What a renewal found: lost tasks are stopped and dropped, cancelled ones asked to end."""
         self._call(self._stop_all, renewal)
+
+    def rest(self, rests: bool) -> None:
+        """Claim nothing while what runs goes on, or claim again; the process stays."""
+        self._rests = rests  # now: who hears of work asks before he claims
+        self._call(self._look_again)
 
     def _call(self, act: Callable[..., None], *args: object) -> None:
         with self._starting:
@@ -215,9 +221,10 @@ class Worker:
         )
         if not self._draining:
             stuck = f"{self._state.stuck} handlers ignored their time-out" if self._state.stuck else None
-            self._state.state = "overloaded" if reason else "stuck" if stuck else "active"
-            self._state.reason = reason or stuck
-        return reason is not None
+            resting = "told to claim nothing until it is resumed" if self._rests else None
+            self._state.state = "draining" if resting else "overloaded" if reason else "stuck" if stuck else "active"
+            self._state.reason = resting or reason or stuck
+        return self._rests or reason is not None
 
     def _feed(self, pool: Pool, *, alone: bool) -> Feed:
         types = tuple(handler.name for handler in self._handlers.values() if handler.kind == pool.kind)
@@ -290,6 +297,8 @@ class Worker:
     def _recorded(self, task: Task, outcome: Outcome, status: Status | None) -> None:
         lease = task.lease
         again = self._held.drop(lease)
+        if self._claims.limits(task.queue):
+            self._look_again()
         if self._ends.watched and status in ENDED:
             self._ends.ended([task.task_id])
         if status is Status.COMPLETED:

@@ -79,6 +79,7 @@ class Work:
             lease_seconds=settings.lease_seconds,
             types=[_published(handler) for handler in known.values()],
             renewed=self._worker.renewed,
+            drains=self._worker.rest,
         )
         self._thread = threading.Thread(target=self._run, name="worker", daemon=True)
         self.failed = False

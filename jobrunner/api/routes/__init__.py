@@ -10,9 +10,11 @@ from jobrunner.api.routes import (
     overview,
     page,
     probes,
+    queues,
     schedules,
     static,
     tasks,
+    types,
 )
 
 TABLE = (
@@ -22,10 +24,12 @@ TABLE = (
     *page.ROUTES,
     *static.ROUTES,
     *node.ROUTES,
-    *nodes.ROUTES,
-    *schedules.ROUTES,
-    *overview.ROUTES,
     *events.ROUTES,
     *keys.ROUTES,
+    *nodes.ROUTES,
     *openapi.ROUTES,
+    *overview.ROUTES,
+    *queues.ROUTES,
+    *schedules.ROUTES,
+    *types.ROUTES,
 )

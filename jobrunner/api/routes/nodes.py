@@ -1,9 +1,12 @@
-"""The nodes of the fleet."""
+"""The nodes of the fleet: listed, drained and resumed."""
 
 from __future__ import annotations
 
-from jobrunner.api.route import Call, Content, Route
-from jobrunner.queue import views
+from jobrunner.api.answers_fleet import NodeAnswer, NodesAnswer
+from jobrunner.api.problems import Refused
+from jobrunner.api.route import Answer, Call, Content, Route
+from jobrunner.errors import NodeNotFound
+from jobrunner.queue import store, views
 from jobrunner.queue.key import Scope
 from jobrunner.queue.views import shapes
 
@@ -14,4 +17,42 @@ def listed(call: Call) -> Content:
         return shapes.nodes_dict(views.all_nodes(conn))
 
 
-ROUTES = (Route("/api/v1/nodes", listed, scope=Scope.READ, summary="List nodes"),)
+def one(call: Call) -> Content:
+    """One node."""
+    with call.service.database.read() as conn:
+        return shapes.node_dict(views.one_node(conn, _id(call)))
+
+
+def drain(call: Call) -> Content:
+    """Have it claim nothing from its next heartbeat on. What runs goes on, and the process stays until it is ended."""
+    node_id = _id(call)
+    with call.change(node_id) as conn:
+        if views.one_node(conn, node_id).stopped_at is not None:
+            raise Refused(409, "node_stopped", "this node has ended: it claims nothing any more")
+        store.drain_node(conn, node_id)
+        told = shapes.node_dict(views.one_node(conn, node_id))
+    return Answer(told, 202)
+
+
+def resume(call: Call) -> Content:
+    """Have it claim again, from its next heartbeat on."""
+    node_id = _id(call)
+    with call.change(node_id) as conn:
+        if views.one_node(conn, node_id).stopped_at is not None:
+            raise Refused(409, "node_stopped", "this node has ended; a new one claims as soon as it is started")
+        store.resume_node(conn, node_id)
+        told = shapes.node_dict(views.one_node(conn, node_id))
+    return Answer(told, 202)
+
+
+def _id(call: Call) -> str:
+    return call.name("node_id", NodeNotFound)
+
+
+_ALL, _ONE = "/api/v1/nodes", "/api/v1/nodes/{node_id}"
+ROUTES = (
+    Route(_ALL, listed, scope=Scope.READ, summary="List nodes", response=NodesAnswer),
+    Route(_ONE, one, scope=Scope.READ, summary="One node", response=NodeAnswer),
+    Route(f"{_ONE}/drain", drain, ("POST",), Scope.OPERATE, "Have it claim nothing", response=NodeAnswer),
+    Route(f"{_ONE}/resume", resume, ("POST",), Scope.OPERATE, "Have it claim again", response=NodeAnswer),
+)

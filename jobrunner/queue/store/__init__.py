@@ -9,7 +9,9 @@ from jobrunner.queue.store.control import cancel, expire, retry
 from jobrunner.queue.store.enqueue import Submitted, enqueue, enqueue_many
 from jobrunner.queue.store.keys import Issued, issue_key, note_used, revoke_key, rotate_key
 from jobrunner.queue.store.lease import Reclaimed, Renewal, holds, reclaim, release, renew
-from jobrunner.queue.store.nodes import beat, publish, published, register, stopped
+from jobrunner.queue.store.limits import claim_within, limited_queues
+from jobrunner.queue.store.nodes import Beat, beat, drain_node, publish, published, register, resume_node, stopped
+from jobrunner.queue.store.queues import limit_queue, pause_queue, resume_queue
 from jobrunner.queue.store.report import logs, progress
 from jobrunner.queue.store.retention import prune_rest, prune_tasks
 from jobrunner.queue.store.schedules import (
@@ -25,6 +27,7 @@ from jobrunner.queue.store.settle import Settled, settle
 
 __all__ = [
     "LATE",
+    "Beat",
     "Claimed",
     "Issued",
     "Place",
@@ -39,6 +42,8 @@ __all__ = [
     "cancel",
     "claim",
     "claim_into",
+    "claim_within",
+    "drain_node",
     "due_schedules",
     "enqueue",
     "enqueue_many",
@@ -46,8 +51,11 @@ __all__ = [
     "fire",
     "holds",
     "issue_key",
+    "limit_queue",
+    "limited_queues",
     "logs",
     "note_used",
+    "pause_queue",
     "progress",
     "prune_rest",
     "prune_tasks",
@@ -59,6 +67,8 @@ __all__ = [
     "release",
     "remove_schedule",
     "renew",
+    "resume_node",
+    "resume_queue",
     "retry",
     "revoke_key",
     "rotate_key",

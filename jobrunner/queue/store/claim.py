@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cache
 from operator import itemgetter
@@ -67,7 +67,7 @@ def claim(
     limit: int,
     lease_seconds: float,
 ) -> list[Task]:
-    """pending -> running: up to ``limit`` due tasks of these types; see :func:`claim_into`."""
+    """pending -> running: up to ``limit`` due tasks of these types; see :func:`claim_into`. Of no limited queue."""
     return claim_into(conn, node_id, [Room("", tuple(types), limit)], queues=queues, lease_seconds=lease_seconds).tasks
 
 
@@ -80,6 +80,7 @@ def claim_into(
     lease_seconds: float,
     after: Sequence[Place] | None = None,
     late: float = LATE,
+    limited: Mapping[str, int] | None = None,
 ) -> Claimed:
     """pending -> running: for each room up to ``wanted`` due tasks, most urgent first, each with a fresh lease.
 
@@ -88,7 +89,8 @@ def claim_into(
 
     ``after`` makes it a short look: only into these lanes, and only behind these places, or behind ``late`` seconds ago
     where that is earlier. What it cannot see (a new lane, a task that was committed later or put back) is left for a
-    full look.
+    full look. Nor does it take from a queue with a limit on what runs, as neither does a full one but from those that
+    ``limited`` names, so many tasks each: see :func:`jobrunner.queue.store.limits.claim_within`.
     """
     rooms = [room for room in rooms if room.types and room.wanted > 0]
     if not rooms or (after is not None and not after):
@@ -105,10 +107,13 @@ def claim_into(
         given["types"] = [{"kind": kind, "name": name} for name, kind in kinds.items()]
         if queues is not None:
             given["listened"] = [{"name": name} for name in queues]
+        if limited:
+            given["limited"] = [{"name": name, "room": room} for name, room in limited.items()]
     else:
         given["lanes"] = [{name: getattr(place, name) for name in Place.__slots__} for place in after]
         given["since"] = -late
-    found = direct.fetch(conn, _statement(conn.dialect.name, queues is None, after is not None), given)
+    statement = _statement(conn.dialect.name, queues is None, after is not None, "limited" in given)
+    found = direct.fetch(conn, statement, given)
     taken = dict.fromkeys((room.kind for room in rooms), 0)
     last: dict[tuple[str, str, int], Any] = {}
     made: list[Task] = []
@@ -122,9 +127,9 @@ def claim_into(
 
 
 @cache
-def _statement(dialect: str, every_queue: bool, short: bool) -> Any:
+def _statement(dialect: str, every_queue: bool, short: bool, limited: bool) -> Any:
     # What is due stays so: its rows are locked, or nobody else writes.
-    due = due_ids(dialect, every_queue=every_queue, known_lanes=short)
+    due = due_ids(dialect, every_queue=every_queue, known_lanes=short, limited=limited)
     return (
         update(tasks)
         .where(among(_t.id, select(due.c.id)))

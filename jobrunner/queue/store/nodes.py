@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, func, insert, null, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from jobrunner.db.tables import node_samples, nodes, task_types
@@ -14,20 +14,39 @@ from jobrunner.db.types import db_now
 SAMPLED = ("cpu_percent", "memory_percent", "rss", "running")
 
 
-def register(conn: Connection, node: Mapping[str, Any]) -> None:
-    """Add this process's row; ``id`` is fresh at every start."""
-    conn.execute(insert(nodes).values(**node, started_at=db_now(), heartbeat_at=db_now()))
+class Beat(NamedTuple):
+    """What a node hears when it beats: whether its row is ``there``, and whether it shall claim nothing."""
+
+    there: bool
+    drains: bool
 
 
-def beat(conn: Connection, node_id: str, figures: Mapping[str, Any], *, sample: bool) -> bool:
-    """Renew the row with fresh figures, and keep a sample of them. False when the row is gone: register again."""
+def register(conn: Connection, node: Mapping[str, Any], *, drains: bool = False) -> None:
+    """Add this process's row; ``id`` is fresh at every start. ``drains`` where it was told to before the row went."""
+    asked = db_now() if drains else null()
+    conn.execute(insert(nodes).values(**node, started_at=db_now(), heartbeat_at=db_now(), drain_requested_at=asked))
+
+
+def beat(conn: Connection, node_id: str, figures: Mapping[str, Any], *, sample: bool) -> Beat:
+    """Renew the row with fresh figures, and keep a sample of them. Where the row is gone: register again."""
     here = update(nodes).where(nodes.c.id == node_id).values(**figures, heartbeat_at=db_now())
-    alive = conn.execute(here).rowcount == 1
-    if alive and sample:
+    row = conn.execute(here.returning(nodes.c.drain_requested_at)).one_or_none()
+    if row is not None and sample:
         conn.execute(
             insert(node_samples).values(node_id=node_id, at=db_now(), **{name: figures[name] for name in SAMPLED})
         )
-    return alive
+    return Beat(row is not None, row is not None and row.drain_requested_at is not None)
+
+
+def drain_node(conn: Connection, node_id: str) -> None:
+    """Have a node claim nothing from its next heartbeat on. Told already: nothing changes."""
+    since = func.coalesce(nodes.c.drain_requested_at, db_now())
+    conn.execute(update(nodes).where(nodes.c.id == node_id).values(drain_requested_at=since))
+
+
+def resume_node(conn: Connection, node_id: str) -> None:
+    """Have it claim again, from its next heartbeat on."""
+    conn.execute(update(nodes).where(nodes.c.id == node_id).values(drain_requested_at=null()))
 
 
 def stopped(conn: Connection, node_id: str, reason: str) -> None:

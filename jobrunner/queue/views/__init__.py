@@ -2,18 +2,9 @@
 
 from jobrunner.queue.views.due import Due, due
 from jobrunner.queue.views.keys import AuditView, KeyView, all_keys, audit_page, one_key, usable_keys
-from jobrunner.queue.views.overview import (
-    Health,
-    NodeView,
-    all_nodes,
-    counts,
-    health,
-    is_idle,
-    now,
-    oldest_due,
-    published_types,
-    samples,
-)
+from jobrunner.queue.views.nodes import NodeView, all_nodes, one_node, published_types, samples, types_and_nodes
+from jobrunner.queue.views.overview import Health, counts, health, is_idle, now, oldest_due
+from jobrunner.queue.views.queues import QueueView, all_queues, one_queue
 from jobrunner.queue.views.schedules import ScheduleView, all_schedules, last_firings, schedule
 from jobrunner.queue.views.tasks import (
     AttemptView,
@@ -39,10 +30,12 @@ __all__ = [
     "KeyView",
     "LogView",
     "NodeView",
+    "QueueView",
     "ScheduleView",
     "TaskView",
     "all_keys",
     "all_nodes",
+    "all_queues",
     "all_schedules",
     "audit_page",
     "counts",
@@ -55,6 +48,8 @@ __all__ = [
     "now",
     "oldest_due",
     "one_key",
+    "one_node",
+    "one_queue",
     "published_types",
     "queue_of",
     "running",
@@ -66,5 +61,6 @@ __all__ = [
     "task_logs_page",
     "tasks_among",
     "tasks_page",
+    "types_and_nodes",
     "usable_keys",
 ]

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, ScalarSelect, Select, and_, exists, func, literal_column, select, text, true
+from sqlalchemy import Connection, ScalarSelect, Select, exists, func, literal_column, or_, select, text, true
 
-from jobrunner.db.due import waiting_queues
-from jobrunner.db.tables import NOT_FAILED, PENDING, node_samples, nodes, queues, task_types, tasks
+from jobrunner.db.due import FULL, PAUSED, waiting_queues
+from jobrunner.db.tables import NOT_FAILED, PENDING, nodes, queues, task_types, tasks
 from jobrunner.db.types import db_now
 from jobrunner.queue.task import ENDED, PRIORITIES, Status
+from jobrunner.queue.views.nodes import ALIVE
 
 _t = tasks.c
 COUNT_CAP = 10_000  # counts stop here, so that a page stays quick whatever the table holds
 LATE_AFTER = 60.0  # seconds a due task may wait before something is wrong
-MISSED_BEATS = 3  # heartbeats a node may miss before it counts as gone
 
 
 def now(conn: Connection) -> datetime:
@@ -47,12 +46,13 @@ def _counted(status: Status) -> ScalarSelect[int]:
 
 
 def oldest_due(conn: Connection) -> datetime | None:
-    """Since when the longest-waiting due task of a known type waits; None when nothing is due. Paused queues apart.
+    """Since when the longest-waiting due task of a known type waits; None when nothing is due. Queues apart that are
+    paused, or run as much as their limit allows.
 
     Looks at the head of each lane, so that a million waiting tasks cost no more than ten.
     """
     waiting = waiting_queues().subquery("names")
-    paused = select(queues.c.name).where(queues.c.paused_at.is_not(None))
+    closed = select(queues.c.name).where(or_(PAUSED, FULL))
     heads = [
         select(_t.run_at)
         .where(
@@ -71,75 +71,10 @@ def oldest_due(conn: Connection) -> datetime | None:
     lanes = (
         select(*(head.label(f"p{n}") for n, head in enumerate(heads)))
         .select_from(waiting.join(task_types, true()))
-        .where(waiting.c.name.not_in(paused))
+        .where(waiting.c.name.not_in(closed))
     )
     found = [moment for row in conn.execute(lanes) for moment in row if moment is not None]
     return min(found, default=None)
-
-
-@dataclass(frozen=True)
-class NodeView:
-    """One node. ``alive`` is derived from its heartbeat; memory figures are in bytes."""
-
-    id: str
-    name: str
-    host: str
-    pid: int
-    address: str | None
-    version: str
-    state: str
-    reason: str | None
-    queues: Any
-    types: Any
-    slots: int
-    running: int
-    stuck: int
-    completed: int
-    failed: int
-    busy_seconds: float
-    cpu_percent: float
-    memory_percent: float
-    disk_percent: float
-    load: float
-    rss: int
-    cpu_count: int
-    memory_total: int
-    heartbeat_interval: float
-    started_at: datetime
-    heartbeat_at: datetime
-    stopped_at: datetime | None
-    alive: bool = False
-
-
-_NODE = [nodes.c[name] for name in NodeView.__dataclass_fields__ if name != "alive"]
-_ALIVE = and_(nodes.c.stopped_at.is_(None), nodes.c.heartbeat_at > db_now(-MISSED_BEATS * nodes.c.heartbeat_interval))
-
-
-def all_nodes(conn: Connection, *, alive_only: bool = False) -> list[NodeView]:
-    """The nodes, living ones first, by name."""
-    found = select(*_NODE, _ALIVE.label("alive")).order_by(_ALIVE.desc(), nodes.c.name, nodes.c.started_at.desc())
-    if alive_only:
-        found = found.where(_ALIVE)
-    return [_node(dict(row._mapping)) for row in conn.execute(found.limit(1_000))]
-
-
-def _node(told: dict[str, Any]) -> NodeView:
-    for name in ("queues", "types"):
-        told[name] = None if told[name] is None else json.loads(told[name])
-    return NodeView(**{**told, "alive": bool(told["alive"])})
-
-
-def samples(conn: Connection, node_id: str, since_seconds: float = 3_600.0) -> list[dict[str, Any]]:
-    """A node's figures over the last hour (or ``since_seconds``, at most a day), oldest first."""
-    kept = node_samples.c
-    found = select(node_samples).where(kept.node_id == node_id, kept.at > db_now(-since_seconds)).order_by(kept.at)
-    return [dict(row._mapping) for row in conn.execute(found)]
-
-
-def published_types(conn: Connection) -> list[dict[str, Any]]:
-    """Every task type that a worker ever published, with its JSON Schema."""
-    rows = conn.execute(select(task_types).order_by(task_types.c.name))
-    return [{**row._mapping, "schema": json.loads(row.schema)} for row in rows]
 
 
 @dataclass(frozen=True)
@@ -153,7 +88,7 @@ class Health:
 
 def health(conn: Connection) -> Health:
     """All is well when a node lives and no due task waited unclaimed for a minute."""
-    alive = conn.execute(select(func.count()).select_from(nodes).where(_ALIVE)).scalar_one()
+    alive = conn.execute(select(func.count()).select_from(nodes).where(ALIVE)).scalar_one()
     oldest = oldest_due(conn)
     waiting = max(0.0, (now(conn) - oldest).total_seconds()) if oldest else 0.0
     verdict = "no_node" if not alive else "late" if waiting > LATE_AFTER else "ok"

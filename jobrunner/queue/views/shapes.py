@@ -11,7 +11,8 @@ from typing import Any
 
 from jobrunner.queue.task import Status
 from jobrunner.queue.views.keys import AuditView, KeyView
-from jobrunner.queue.views.overview import Health, NodeView
+from jobrunner.queue.views.nodes import NodeView
+from jobrunner.queue.views.overview import Health
 from jobrunner.queue.views.schedules import ScheduleView
 from jobrunner.queue.views.tasks import AttemptView, LogView, TaskView
 
@@ -78,6 +79,11 @@ def nodes_dict(views: Sequence[NodeView]) -> dict[str, Any]:
     return {"nodes": [node_dict(view) for view in views]}
 
 
+def type_dict(told: Mapping[str, Any], nodes: Sequence[str]) -> dict[str, Any]:
+    """One task type, and the ids of the nodes that claim it."""
+    return {**_plain(told), "nodes": list(nodes)}
+
+
 def schedule_dict(view: ScheduleView) -> dict[str, Any]:
     """One schedule; ``every`` and ``timeout`` in seconds."""
     told = _plain(vars(view))
@@ -109,6 +115,11 @@ def audit_dict(views: Sequence[AuditView], limit: int) -> dict[str, Any]:
     """One page of changes, the newest first; ``next_cursor`` as for tasks."""
     following = str(views[-1].id) if views and len(views) >= limit else None
     return {"changes": [_plain(vars(view)) for view in views], "next_cursor": following}
+
+
+def plain(view: Any) -> dict[str, Any]:
+    """Any view, field by field."""
+    return _plain(vars(view))
 
 
 def overview_dict(health: Health, counts: Mapping[Status, int]) -> dict[str, Any]:

@@ -1,0 +1,101 @@
+"""What the calls about the fleet answer, as models: exact, since the OpenAPI document is made from them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+
+
+class Told(BaseModel):
+    """An answer in which every field is always there."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class QueueAnswer(Told):
+    """One queue. ``pending`` and ``running`` are counted up to 10,000; limits are null where there is none."""
+
+    name: str
+    paused: bool
+    paused_at: AwareDatetime | None
+    paused_by: str | None
+    pause_reason: str | None
+    max_running: int | None
+    max_pending: int | None
+    pending: int
+    running: int
+
+
+class QueuesAnswer(Told):
+    """The queues, by name."""
+
+    queues: list[QueueAnswer]
+
+
+class NodeAnswer(Told):
+    """One node. ``rss`` and ``memory_total`` in bytes, percentages 0 to 100, ``busy_seconds`` of all its handlers.
+
+    ``state`` is active, overloaded, draining, stuck or stopped; ``alive`` that it beats. ``queues`` null means all.
+    """
+
+    id: str
+    name: str
+    host: str
+    pid: int
+    address: str | None
+    version: str
+    state: str
+    reason: str | None
+    queues: list[str] | None
+    types: list[str]
+    slots: int
+    running: int
+    stuck: int
+    completed: int
+    failed: int
+    busy_seconds: float
+    cpu_percent: float
+    memory_percent: float
+    disk_percent: float
+    load: float
+    rss: int
+    cpu_count: int
+    memory_total: int
+    heartbeat_interval: float
+    started_at: AwareDatetime
+    heartbeat_at: AwareDatetime
+    stopped_at: AwareDatetime | None
+    drain_requested_at: AwareDatetime | None
+    alive: bool
+
+
+class NodesAnswer(Told):
+    """The nodes of the last day, living ones first."""
+
+    nodes: list[NodeAnswer]
+
+
+class TypeAnswer(Told):
+    """One task type: what workers publish of it. ``nodes`` are the ids of those that claim it now.
+
+    Defaults that are null are those of the program; ``timeout`` in seconds.
+    """
+
+    model_config = ConfigDict(extra="forbid", populate_by_name=True)
+
+    name: str
+    description: str | None
+    arguments: dict[str, Any] = Field(alias="schema", description="JSON Schema of its task_data")
+    queue: str | None
+    priority: int | None
+    max_attempts: int | None
+    timeout: float | None
+    nodes: list[str]
+    published_at: AwareDatetime
+
+
+class TypesAnswer(Told):
+    """The task types, by name."""
+
+    types: list[TypeAnswer]

@@ -1,0 +1,81 @@
+"""Queues: listed, paused and resumed, limited."""
+
+from __future__ import annotations
+
+from jobrunner.api.answers_fleet import QueueAnswer, QueuesAnswer
+from jobrunner.api.route import Call, Content, Route
+from jobrunner.api.schemas_fleet import LimitsRequest, PauseRequest
+from jobrunner.errors import QueueNotFound
+from jobrunner.queue import store, views
+from jobrunner.queue.key import Scope
+from jobrunner.queue.views import shapes
+
+
+def listed(call: Call) -> Content:
+    """The queues that this caller sees, by name; at most 1,000."""
+    with call.service.database.read() as conn:
+        return {"queues": [shapes.plain(one) for one in views.all_queues(conn, call.caller.queues)]}
+
+
+def one(call: Call) -> Content:
+    """One queue."""
+    with call.service.database.read() as conn:
+        return shapes.plain(views.one_queue(conn, _name(call)))
+
+
+def pause(call: Call) -> Content:
+    """Claim nothing of it; what runs goes on, and what is submitted waits. One that nobody knows yet may be paused."""
+    name, wish = _name(call), call.body
+    with call.change(name, reason=wish.reason) as conn:
+        store.pause_queue(conn, name, by=call.caller.who, reason=wish.reason)
+        return shapes.plain(views.one_queue(conn, name))
+
+
+def resume(call: Call) -> Content:
+    """Claim from it again."""
+    name = _name(call)
+    with call.change(name) as conn:
+        store.resume_queue(conn, name)
+        told = shapes.plain(views.one_queue(conn, name))
+    call.service.wake()
+    return told
+
+
+def limit(call: Call) -> Content:
+    """Set limits, or lift them."""
+    name, wish = _name(call), call.body
+    limits = wish.model_dump(exclude_unset=True)
+    with call.change(name, **limits) as conn:
+        store.limit_queue(conn, name, **limits)
+        told = shapes.plain(views.one_queue(conn, name))
+    call.service.wake()
+    return told
+
+
+def _name(call: Call) -> str:
+    """The path's queue; raises QueueNotFound where it is not the caller's, as if there were none."""
+    name = call.name("name", QueueNotFound)
+    if not call.caller.sees(name):
+        raise QueueNotFound(name)
+    return name
+
+
+_ALL, _ONE = "/api/v1/queues", "/api/v1/queues/{name}"
+ROUTES = (
+    Route(_ALL, listed, scope=Scope.READ, summary="List queues", response=QueuesAnswer, by_queue=True),
+    Route(_ONE, one, scope=Scope.READ, summary="One queue", response=QueueAnswer, by_queue=True),
+    Route(
+        f"{_ONE}/pause",
+        pause,
+        ("POST",),
+        Scope.OPERATE,
+        "Pause it",
+        request=PauseRequest,
+        response=QueueAnswer,
+        by_queue=True,
+    ),
+    Route(f"{_ONE}/resume", resume, ("POST",), Scope.OPERATE, "Resume it", response=QueueAnswer, by_queue=True),
+    Route(
+        _ONE, limit, ("PATCH",), Scope.OPERATE, "Limit it", request=LimitsRequest, response=QueueAnswer, by_queue=True
+    ),
+)
