@@ -1,6 +1,7 @@
 """The table of all calls. A row without a declared scope keeps the app from starting."""
 
 from jobrunner.api.routes import (
+    docs,
     events,
     execute,
     keys,
@@ -21,6 +22,7 @@ TABLE = (
     *probes.ROUTES,
     *page.ROUTES,
     *static.ROUTES,
+    *docs.ROUTES,
     *node.ROUTES,
     *nodes.ROUTES,
     *schedules.ROUTES,
