@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import cache
 from importlib.metadata import version
@@ -12,7 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
-from jobrunner.api import language, web
+from jobrunner.api import docs, language, web
 from jobrunner.api.overview import SHOWN, Overview
 from jobrunner.api.problems import RETRY_AFTER
 from jobrunner.queue.task import Status
@@ -51,6 +52,19 @@ def login(request: Request, *, status: int, wrong: bool = False, headers: Mappin
 def lost(request: Request, headers: Mapping[str, str]) -> Response:
     """What readers get while the database does not answer; it asks again by itself."""
     return _html(request, "lost.html", {"fix": FIXES["lost"]}, 503, {**headers, "Retry-After": RETRY_AFTER})
+
+
+def documentation(request: Request, found: docs.Doc, contents: Sequence[docs.Group]) -> Response:
+    """One page of the documentation, with the list of all; 304 for who has this very page already."""
+    shown = _html(request, "docs.html", {"doc": found, "contents": contents, "here": docs.address(found.name)})
+    version = hashlib.sha256(bytes(shown.body)).hexdigest()[:16]
+    shown.headers.update(
+        {"ETag": f'"{version}"', "Cache-Control": "private, no-cache", "Vary": "Accept-Language, Cookie"}
+    )
+    if shown.headers["ETag"] not in request.headers.get("if-none-match", ""):
+        return shown
+    kept = ("etag", "cache-control", "vary", "content-language", "set-cookie")
+    return Response(status_code=304, headers={name: shown.headers[name] for name in kept if name in shown.headers})
 
 
 def _told(found: Overview) -> dict[str, Any]:

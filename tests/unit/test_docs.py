@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import typer
 
+from jobrunner.api import docs, markdown
 from jobrunner.api.routes import TABLE
 from jobrunner.cli.main import app
 from jobrunner.queue.task import MOVES
@@ -167,8 +168,7 @@ def test_every_link_leads_somewhere(page: Path) -> None:
 
 
 def _anchors(page: Path) -> set[str]:
-    titles = re.findall(r"^#+ (.*)$", FENCED.sub("", page.read_text()), re.MULTILINE)
-    return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
+    return {heading.anchor for heading in markdown.render(page.read_text(), docs.linker("")).headings}
 
 
 @pages
@@ -178,6 +178,7 @@ def test_every_test_that_is_named_exists(page: Path) -> None:
 
 
 def test_every_page_is_in_the_table_of_contents() -> None:
-    docs = ROOT / "web" / "docs"
-    linked = set(LINK.findall((docs / "index.md").read_text()))
-    assert {page.name for page in docs.glob("*.md")} - {"index.md"} == linked
+    home = docs.folder()
+    for index in (home / "index.md", *home.glob("index.*.md")):
+        linked = set(LINK.findall(index.read_text()))
+        assert {page.name for page in home.glob("*.md") if "." not in page.stem} == linked | {"index.md"}, index.name

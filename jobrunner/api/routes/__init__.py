@@ -1,6 +1,7 @@
 """The table of all calls. A row without a declared scope keeps the app from starting."""
 
 from jobrunner.api.routes import (
+    docs,
     events,
     execute,
     keys,
@@ -23,6 +24,7 @@ TABLE = (
     *probes.ROUTES,
     *page.ROUTES,
     *static.ROUTES,
+    *docs.ROUTES,
     *node.ROUTES,
     *events.ROUTES,
     *keys.ROUTES,
