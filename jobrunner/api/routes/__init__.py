@@ -1,6 +1,7 @@
 """The table of all calls. A row without a declared scope keeps the app from starting."""
 
 from jobrunner.api.routes import (
+    batch,
     events,
     execute,
     keys,
@@ -18,6 +19,7 @@ from jobrunner.api.routes import (
 TABLE = (
     *execute.ROUTES,  # the calls made most stand first: a request is held against one row after the other
     *tasks.ROUTES,
+    *batch.ROUTES,
     *probes.ROUTES,
     *page.ROUTES,
     *static.ROUTES,

@@ -26,16 +26,20 @@ def status_path(call: Call, task_id: str) -> str:
     return f"{root}/api/v1/task/{quote(task_id, safe='@:')}/status"
 
 
-async def execute(call: Call) -> Content:
-    """Queue one task. 202; 200 where an equal request made it before; a full node queues and never refuses."""
-    wish: ExecuteRequest = call.body
+def request_of(call: Call, wish: ExecuteRequest) -> Request:
+    """What is asked for, by whom, and in which trace."""
     options = wish.options()
     trace = call.request.headers.get("traceparent", "")
     if _TRACEPARENT.fullmatch(trace):
         options["traceparent"] = trace
-    intake: Intake = call.request.app.state.intake
     options["submitted_by"] = call.caller.who
-    found = await intake.submit(Request(wish.task_type, wish.task_data, options), call.caller)
+    return Request(wish.task_type, wish.task_data, options)
+
+
+async def execute(call: Call) -> Content:
+    """Queue one task. 202; 200 where an equal request made it before; a full node queues and never refuses."""
+    intake: Intake = call.request.app.state.intake
+    found = await intake.submit(request_of(call, call.body), call.caller)
     hit("submit-after-commit")
     headers = {"Location": status_path(call, found.task_id)}
     if isinstance(found, TaskView):
