@@ -8,10 +8,12 @@ from difflib import get_close_matches
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
 from jobrunner.api.hosts import is_json
 from jobrunner.api.problems import Refused
+from jobrunner.api.schemas import BATCH_MOST, BatchRequest, ExecuteRequest
 from jobrunner.errors import InvalidInput, Problem
 from jobrunner.queue import codec
 from jobrunner.queue.request import has_controls
@@ -52,6 +54,36 @@ async def read_model(request: Request, model: type[Model]) -> Model:
     return checked(model, codec.parse(raw, max_depth=codec.BODY_MAX_DEPTH))
 
 
+async def read_batch(request: Request) -> list[ExecuteRequest | InvalidInput]:
+    """The tasks of a batch, each by itself: where one is refused, why. Raises InvalidInput where it is no batch."""
+    raw = await read(request, codec.BATCH_MAX_BYTES)
+    if not is_json(request):
+        raise Refused(415, "json_needed", "send JSON, with Content-Type: application/json")
+    return await run_in_threadpool(_batch, raw)
+
+
+def _batch(raw: bytes) -> list[ExecuteRequest | InvalidInput]:
+    told = codec.opened(raw, max_bytes=codec.BATCH_MAX_BYTES, max_depth=codec.BATCH_MAX_DEPTH)
+    listed = told.get("tasks") if isinstance(told, dict) else None
+    items = listed if isinstance(listed, list) else []
+    if items:
+        told["tasks"] = []  # what is around them first
+    codec.look_into(told)
+    checked(BatchRequest, told)
+    if len(items) > BATCH_MOST:
+        problem = Problem("/tasks", f"may hold {BATCH_MOST} tasks, not {len(items)}")
+        raise InvalidInput("the request is refused", [problem])
+    return [_item(item) for item in items]
+
+
+def _item(item: Any) -> ExecuteRequest | InvalidInput:
+    try:
+        codec.look_into(item, max_depth=codec.BODY_MAX_DEPTH)
+        return checked(ExecuteRequest, item)
+    except InvalidInput as error:
+        return error
+
+
 def checked(model: type[Model], data: Any, *, strict: bool = True, prefix: str = "/") -> Model:
     """``data`` as ``model``; raises InvalidInput with a pointer to every problem."""
     try:
@@ -68,6 +100,8 @@ def query(request: Request, model: type[Model]) -> Model:
     for name in request.query_params:
         values = request.query_params.getlist(name)
         field = model.model_fields.get(name)
+        if field is None and model.model_config.get("extra") != "forbid":
+            continue
         if any(has_controls(value) for value in values):
             problems.append(Problem(f"?{name}", "must hold no control characters"))
         elif field is not None and isinstance(field.default, tuple):

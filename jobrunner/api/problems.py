@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 from starlette.exceptions import HTTPException
@@ -82,6 +83,16 @@ class Refused(Exception):
         super().__init__(detail)
 
 
+class Described(NamedTuple):
+    """What an error comes to in an answer."""
+
+    status: int
+    code: str
+    detail: str
+    errors: Sequence[Problem] = ()
+    headers: Mapping[str, str] = MappingProxyType({})
+
+
 def problem(
     request: Request,
     status: int,
@@ -92,37 +103,52 @@ def problem(
     headers: Mapping[str, str] | None = None,
 ) -> Response:
     """The answer that says what is wrong: ``code`` for programs, ``detail`` for people, ``errors`` with pointers."""
-    told: dict[str, Any] = {
-        "type": f"urn:problem-type:jobrunner:{code}",
-        "title": HTTPStatus(status).phrase,
-        "status": status,
-        "detail": detail,
-        "code": code,
-        "errors": [{"pointer": one.pointer, "detail": one.detail} for one in errors],
+    told = told_of(request, Described(status, code, detail, errors))
+    return JSONResponse(told, status, dict(headers or {}), "application/problem+json")
+
+
+def told_of(request: Request, what: Described) -> dict[str, Any]:
+    """The object of RFC 9457: the body of an answer, or a part of one that tells of many things."""
+    return {
+        "type": f"urn:problem-type:jobrunner:{what.code}",
+        "title": HTTPStatus(what.status).phrase,
+        "status": what.status,
+        "detail": what.detail,
+        "code": what.code,
+        "errors": [{"pointer": one.pointer, "detail": one.detail} for one in what.errors],
         "request_id": getattr(request.state, "request_id", ""),
     }
-    return JSONResponse(told, status, dict(headers or {}), "application/problem+json")
 
 
 def from_error(request: Request, error: Exception) -> Response:
     """The answer to one of our errors; anything that is not in the table is ours to mend, and says nothing."""
-    if isinstance(error, Refused):
-        return problem(request, error.status, error.code, error.detail, headers=error.headers)
     if isinstance(error, HTTPException):
         code = BY_STATUS.get(error.status_code, "http_error")
         return problem(request, error.status_code, code, _plain(request, error), headers=error.headers)
+    what = described(error)
+    if what is None:
+        return unexpected(request)
+    return problem(request, what.status, what.code, what.detail, errors=what.errors, headers=what.headers)
+
+
+def described(error: Exception) -> Described | None:
+    """What one of our errors comes to; None for anything else."""
+    if isinstance(error, Refused):
+        return Described(error.status, error.code, error.detail, headers=error.headers)
     for kind, status, code in TABLE:
         if isinstance(error, kind):
             headers = {"Retry-After": RETRY_AFTER} if status == HTTPStatus.SERVICE_UNAVAILABLE else {}
             detail = error.detail if isinstance(error, InvalidInput) else _sentence(error)
-            errors = error.problems if isinstance(error, InvalidInput) else ()
-            return problem(request, status, code, detail, errors=errors, headers=headers)
-    return unexpected(request)
+            return Described(status, code, detail, error.problems if isinstance(error, InvalidInput) else (), headers)
+    return None
+
+
+UNEXPECTED = Described(500, "internal_error", "something went wrong here; the log has it under this request_id")
 
 
 def unexpected(request: Request) -> Response:
     """500: what happened stands in the log under the request's id, and nowhere else."""
-    return problem(request, 500, "internal_error", "something went wrong here; the log has it under this request_id")
+    return problem(request, UNEXPECTED.status, UNEXPECTED.code, UNEXPECTED.detail)
 
 
 def _plain(request: Request, error: HTTPException) -> str:

@@ -104,7 +104,7 @@ class Route:
     statuses: Sequence[int] = (200,)
     media: str = "application/json"
     refuses: Sequence[int] = ()
-    reads_body: bool = False  # the endpoint reads the body itself, since it is no JSON
+    reads_body: bool = False  # the endpoint reads the body itself: it is no JSON, or larger than others
     by_queue: bool = False  # shows and changes nothing of queues that are not the caller's; else those are kept out
 
     async def answer(self, request: Request, service: Service) -> Response:

@@ -82,6 +82,15 @@ class ExecuteRequest(Strict):
         return self.model_dump(exclude={"task_type", "task_data"}, exclude_unset=True)
 
 
+BATCH_MOST = 1_000
+
+
+class BatchRequest(Strict):
+    """Many tasks to run. Each is taken or refused by itself."""
+
+    tasks: list[ExecuteRequest] = Field(max_length=BATCH_MOST)
+
+
 class CancelRequest(Strict):
     """Why a task is cancelled; kept as its error."""
 

@@ -23,12 +23,14 @@ from jobrunner.text import visible
 KIB = 1024
 PAYLOAD_MAX_BYTES = 256 * KIB
 BODY_MAX_BYTES = 1024 * KIB
+BATCH_MAX_BYTES = 4 * 1024 * KIB  # 1,000 tasks with 4 KiB each
 RESULT_MAX_BYTES = 1024 * KIB
 ERROR_MAX_BYTES = 16 * KIB
 TRACEBACK_MAX_BYTES = 64 * KIB
 MESSAGE_MAX_BYTES = 8 * KIB
 FIELDS_MAX_BYTES = 16 * KIB
 MAX_DEPTH = 32
+BATCH_MAX_DEPTH = 100  # one task that is too deep is refused by itself; this guards the parser
 BODY_MAX_DEPTH = MAX_DEPTH + 4  # a payload of full depth inside a request, or a list of requests
 
 _BRACKETS = re.compile(r'"(?:[^"\\]++|\\.)*+"?|[\[{]|[\]}]', re.DOTALL)
@@ -41,11 +43,18 @@ def parse(data: bytes | str, *, max_bytes: int = BODY_MAX_BYTES, max_depth: int 
     Refused: bad UTF-8, NaN and Infinity, numbers outside float and signed 64 bit, NUL and lone surrogates, keys given
     twice, nesting over ``max_depth``, anything after the document.
     """
+    value = opened(data, max_bytes=max_bytes, max_depth=max_depth)
+    look_into(value, max_depth=max_depth)
+    return value
+
+
+def opened(data: bytes | str, *, max_bytes: int, max_depth: int) -> Any:
+    """Read JSON as far as its grammar goes; ``look_into`` has to follow, over the whole or part by part."""
     text = _decoded(data, max_bytes)
     if _deeper(text, max_depth):
         raise gate.refused([Problem("", f"nested deeper than {max_depth} levels")])
     try:
-        value = json.loads(
+        return json.loads(
             text,
             parse_int=gate.integer,
             parse_float=gate.real,
@@ -54,8 +63,11 @@ def parse(data: bytes | str, *, max_bytes: int = BODY_MAX_BYTES, max_depth: int 
         )
     except json.JSONDecodeError as error:
         raise gate.refused([Problem("", f"line {error.lineno}, column {error.colno}: {error.msg}")]) from None
+
+
+def look_into(value: Any, *, max_depth: int = MAX_DEPTH) -> None:
+    """Refuse what ``opened`` let pass: see ``parse``. Raises InvalidInput."""
     gate.inspect(value, max_bytes=None, max_depth=max_depth, at="")
-    return value
 
 
 def check(value: Any, *, max_bytes: int = PAYLOAD_MAX_BYTES, max_depth: int = MAX_DEPTH, at: str = "") -> None:

@@ -46,6 +46,16 @@ def inline_add(a: int, b: int = 1) -> int:
     return a + b
 
 
+@task("async trace")
+async def trace(ctx: Context) -> str | None:
+    return ctx.traceparent
+
+
+@task("inline trace", isolation="inline")
+def inline_trace(ctx: Context) -> str | None:
+    return ctx.traceparent
+
+
 @task("async raise")
 async def raise_(what: str) -> Any:
     await asyncio.sleep(0)

@@ -52,6 +52,11 @@ def test_a_result_comes_back_as_json_text(pool_class: type[InProcessPool]) -> No
     assert _run(pool_class, "add", {"a": 2}) == Outcome(Ending.COMPLETED, result="3")
 
 
+def test_the_trace_of_the_request_comes_with_it(pool_class: type[InProcessPool]) -> None:
+    assert _run(pool_class, "trace", traceparent="00-x").result == '"00-x"'
+    assert _run(pool_class, "trace").result == "null"
+
+
 def test_bad_arguments_are_refused(pool_class: type[InProcessPool]) -> None:
     assert _run(pool_class, "add", {"a": "x"}).ending is Ending.REFUSED
 

@@ -1,6 +1,7 @@
 """The table of all calls. A row without a declared scope keeps the app from starting."""
 
 from jobrunner.api.routes import (
+    batch,
     docs,
     events,
     execute,
@@ -21,11 +22,12 @@ from jobrunner.api.routes import (
 TABLE = (
     *execute.ROUTES,  # the calls made most stand first: a request is held against one row after the other
     *tasks.ROUTES,
+    *batch.ROUTES,
     *probes.ROUTES,
     *page.ROUTES,
     *static.ROUTES,
-    *docs.ROUTES,
     *node.ROUTES,
+    *docs.ROUTES,
     *events.ROUTES,
     *keys.ROUTES,
     *nodes.ROUTES,

@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from urllib.parse import quote
 
-from jobrunner.api import wire
+from jobrunner.api import polls, prefer, wire
 from jobrunner.api.intake import Intake
+from jobrunner.api.prefer import Wait
 from jobrunner.api.route import Answer, Call, Content, Route
-from jobrunner.api.routes.tasks import awaited
-from jobrunner.api.schemas import ExecuteRequest
+from jobrunner.api.schemas import ExecuteRequest, WaitQuery
 from jobrunner.api.waits import Waits
 from jobrunner.queue.key import Scope
+from jobrunner.queue.task import ENDED
 from jobrunner.queue.views import TaskView
 from jobrunner.settings.failpoints import hit
 from jobrunner.submission import Request
@@ -26,30 +27,58 @@ def status_path(call: Call, task_id: str) -> str:
     return f"{root}/api/v1/task/{quote(task_id, safe='@:')}/status"
 
 
-async def execute(call: Call) -> Content:
-    """Queue one task. 202; 200 where an equal request made it before; a full node queues and never refuses."""
-    wish: ExecuteRequest = call.body
+def request_of(call: Call, wish: ExecuteRequest) -> Request:
+    """What is asked for, by whom, and in which trace."""
     options = wish.options()
     trace = call.request.headers.get("traceparent", "")
     if _TRACEPARENT.fullmatch(trace):
         options["traceparent"] = trace
-    intake: Intake = call.request.app.state.intake
     options["submitted_by"] = call.caller.who
-    found = await intake.submit(Request(wish.task_type, wish.task_data, options), call.caller)
-    hit("submit-after-commit")
-    headers = {"Location": status_path(call, found.task_id)}
-    if isinstance(found, TaskView):
-        return Answer(wire.task_response(found), 200, headers)
-    call.service.wake()
+    return Request(wish.task_type, wish.task_data, options)
+
+
+async def execute(call: Call) -> Content:
+    """Queue one task. 202; 200 where an equal request made it before; a full node queues and never refuses.
+
+    ``Idempotency-Key`` is the ``task_id`` of a body that has none. With ``Prefer: wait=30`` the answer waits for so
+    many seconds: 200 and the task's status once it has ended, else 202.
+    """
+    wish: ExecuteRequest = call.body
+    named = prefer.idempotency_key(call.request, wish.task_id)
+    if named is not None:
+        wish.task_id = named
+    intake: Intake = call.request.app.state.intake
     waits: Waits = call.request.app.state.waits
-    waits.submitted(found.task_id)
-    told = wire.TaskResponse(task_id=found.task_id, status=found.status, message="accepted")
-    return Answer(told, 202, {**headers, "Retry-After": POLL_AFTER})
+    found = await intake.submit(request_of(call, wish), call.caller)
+    hit("submit-after-commit")
+    wait = prefer.wait(call.request)
+    replayed = isinstance(found, TaskView) and found.task_id == wish.task_id
+    if isinstance(found, TaskView):
+        if not replayed and Scope.READ not in call.caller.scopes:
+            wait = Wait()  # another request has this unique_key, and its result is for readers
+    else:
+        call.service.wake()
+        waits.submitted(found.task_id)
+    headers = {"Location": status_path(call, found.task_id), **wait.headers}
+    if replayed:
+        headers["Idempotent-Replayed"] = "true"
+    if wait.seconds and found.status not in ENDED:
+        found = await waits.task(call.request, found.task_id, wait.seconds)
+    if wait.preferred and isinstance(found, TaskView) and found.status in ENDED:
+        return Answer(wire.task_status(found), 200, headers)
+    if isinstance(found, TaskView):
+        told, code = wire.task_response(found), 202 if wait.preferred else 200
+    else:
+        told, code = wire.TaskResponse(task_id=found.task_id, status=found.status, message="accepted"), 202
+    return Answer(told, code, headers if code == 200 else {**headers, "Retry-After": POLL_AFTER})
 
 
 async def status(call: Call) -> Content:
     """How one task stands, with its result or error; with ``wait`` once it has ended, or after so many seconds."""
-    return wire.task_status(await awaited(call))
+    wait = prefer.wait(call.request, call.query)
+    view = await polls.awaited(call, wait)
+    tag = polls.tag_of(view.generation, view.attempt, view.status, view.error, view.started_at, view.finished_at)
+    return polls.answered(call, wait, view, tag, wire.task_status)
 
 
 ROUTES = (
@@ -60,7 +89,9 @@ ROUTES = (
         Scope.SUBMIT,
         "Submit a task",
         request=ExecuteRequest,
-        response=wire.TaskResponse,
+        response=wire.TaskStatus | wire.TaskResponse,
+        statuses=(200, 202),
+        refuses=(409,),
         by_queue=True,
     ),
     Route(
@@ -68,7 +99,9 @@ ROUTES = (
         status,
         scope=Scope.READ,
         summary="How a task stands",
+        query=WaitQuery,
         response=wire.TaskStatus,
+        statuses=(200, 202, 304),
         by_queue=True,
     ),
 )

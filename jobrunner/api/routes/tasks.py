@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from starlette.concurrency import run_in_threadpool
+from dataclasses import replace
 
-from jobrunner.api import bodies
+from jobrunner.api import bodies, polls, prefer
 from jobrunner.api.route import Answer, Call, Content, Route
 from jobrunner.api.schemas import CancelRequest, LogsQuery, TasksQuery, WaitQuery
-from jobrunner.api.waits import Waits
 from jobrunner.queue import store, views
 from jobrunner.queue.key import Scope
 from jobrunner.queue.task import Status
-from jobrunner.queue.views import TaskView, shapes
+from jobrunner.queue.views import shapes
 
 
 def listed(call: Call) -> Content:
@@ -37,21 +36,10 @@ def listed(call: Call) -> Content:
 
 async def one(call: Call) -> Content:
     """One task, whole; with ``wait`` once it has ended, or after so many seconds."""
-    return shapes.task_dict(await awaited(call))
-
-
-async def awaited(call: Call) -> TaskView:
-    """The path's task, as the request's ``wait`` says."""
-    seconds = bodies.query(call.request, WaitQuery).wait if "wait" in call.request.query_params else 0.0
-    if call.caller.queues is not None:  # before any wait: what is not there for this caller does not keep it waiting
-        await run_in_threadpool(_look_for, call)
-    waits: Waits = call.request.app.state.waits
-    return await waits.task(call.request, call.task_id, seconds)
-
-
-def _look_for(call: Call) -> None:
-    with call.service.database.read() as conn:
-        call.must_see(views.queue_of(conn, call.task_id), call.task_id)
+    wait = prefer.wait(call.request, call.query)
+    view = await polls.awaited(call, wait)
+    known = replace(view, payload=None, result=None)  # neither changes without the rest
+    return polls.answered(call, wait, view, polls.tag_of(known), shapes.task_dict)
 
 
 def attempts(call: Call) -> Content:
@@ -94,7 +82,7 @@ def retry(call: Call) -> Content:
 _ONE = "/api/v1/tasks/{task_id}"
 ROUTES = (
     Route("/api/v1/tasks", listed, scope=Scope.READ, summary="List tasks", by_queue=True),
-    Route(_ONE, one, scope=Scope.READ, summary="One task", by_queue=True),
+    Route(_ONE, one, scope=Scope.READ, summary="One task", query=WaitQuery, statuses=(200, 202, 304), by_queue=True),
     Route(f"{_ONE}/attempts", attempts, scope=Scope.READ, summary="Its attempts", by_queue=True),
     Route(f"{_ONE}/logs", logs, scope=Scope.READ, summary="Its log lines", by_queue=True),
     Route(f"{_ONE}/cancel", cancel, ("POST",), Scope.OPERATE, "Cancel it", request=CancelRequest, by_queue=True),
