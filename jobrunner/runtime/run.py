@@ -93,7 +93,9 @@ def run(settings: Settings, plan: Plan) -> int:
         if server is not None:
             parts.callback(server.stop)
             lock.tell(server.url)
-        if not _patiently(partial(_prepare_schema, database, settings, plan, server is not None), inbox):
+        if not _patiently(partial(_prepare_schema, database, settings, plan), inbox):
+            return 0
+        if server is not None and not _patiently(partial(_check_door, database, settings), inbox):
             return 0
         return _run(settings, plan, database, server, inbox, parts, forced_end)
 
@@ -252,14 +254,12 @@ def _limits(settings: Settings, plan: Plan) -> Limits:
     )
 
 
-def _prepare_schema(database: Database, settings: Settings, plan: Plan, serves: bool) -> None:
-    """Migrate where that is this process's business, check schema and door, and take up what a dead owner left."""
+def _prepare_schema(database: Database, settings: Settings, plan: Plan) -> None:
+    """Migrate where that is this process's business, check the schema, and take up what a dead owner left."""
     if plan.role == "up" or settings.is_sqlite:
         _migrate(database)
     with database.begin() as conn:
         schema.check(conn)
-        if serves:
-            check_door(settings, has_key=bool(views.usable_keys(conn)))
     if settings.is_sqlite:
         reclaim_all(database)  # holding the lock proves that nobody else works
     try:
@@ -267,6 +267,11 @@ def _prepare_schema(database: Database, settings: Settings, plan: Plan, serves: 
             declare(conn, [dict(entry) for entry in settings.schedules])
     except (InvalidInput, TypeError) as error:
         raise SettingsError(f"schedules in the configuration file: {error}") from error
+
+
+def _check_door(database: Database, settings: Settings) -> None:
+    with database.begin() as conn:
+        check_door(settings, has_key=bool(views.usable_keys(conn)))
 
 
 def _migrate(database: Database) -> None:

@@ -18,7 +18,7 @@ from jobrunner.queue import key, store
 from tests.api.asking import EXECUTE, assert_problem, execute
 from tests.api.conftest import KEY, Api
 
-FAR = {"address": "203.0.113.9", "host": "0.0.0.0", "base_url": "http://api.example"}
+FAR: dict[str, Any] = {"address": "203.0.113.9", "host": "0.0.0.0", "base_url": "http://api.example"}
 
 
 @pytest.fixture

@@ -47,7 +47,8 @@ def _call(title: str, call: Mapping[str, Any]) -> Iterator[str]:
     body = call.get("requestBody")
     if body:
         yield from (f"Body: {_content(body)}{'' if body.get('required') else ', may be absent'}.", "")
-    good, bad = [], []
+    good: list[tuple[str, Any]] = []
+    bad: list[tuple[str, Any]] = []
     for status, answer in call["responses"].items():
         (good if int(status) < _ERROR else bad).append((status, answer))
     yield from (" ".join(f"**{status}**: {_content(answer)}." for status, answer in good), "")

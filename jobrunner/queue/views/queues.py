@@ -72,7 +72,7 @@ def _found() -> Select[Any]:
         select(literal(DEFAULT_QUEUE, Name)),
     ).subquery("names")
     # In the order of the index, so that it is the one to be walked over, however much there is.
-    waiting = (
+    waiting: Select[Any] = (
         select(literal_column("1"))
         .select_from(tasks)
         .where(PENDING, _t.queue == names.c.name)
