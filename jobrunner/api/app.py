@@ -16,6 +16,7 @@ from jobrunner.api.frame import Frame
 from jobrunner.api.intake import Intake
 from jobrunner.api.keyring import Keyring
 from jobrunner.api.looks import Looks
+from jobrunner.api.metrics import Metrics
 from jobrunner.api.problems import Refused, from_error
 from jobrunner.api.route import Route, mounted
 from jobrunner.api.routes import TABLE
@@ -26,14 +27,16 @@ from jobrunner.errors import JobrunnerError
 
 def create_app(service: Service, table: Sequence[Route] = TABLE) -> Starlette:
     """The application of one process. Raises TypeError for a route that declares no scope."""
+    metrics = Metrics(service.database)
     app = Starlette(
         routes=mounted(table, service),
-        middleware=[Middleware(Frame)],
+        middleware=[Middleware(Frame, answered=metrics.answered)],
         exception_handlers=dict.fromkeys((HTTPException, JobrunnerError, Refused), _refuse),
     )
     app.router.redirect_slashes = False
     app.state.keyring = Keyring(service.database)
     app.state.document = cache(partial(openapi.document, table))
+    app.state.metrics = metrics
     app.state.looks = Looks(service.database)
     app.state.waits = Waits(service)
     app.state.intake = Intake(service.database, allow_unknown=service.settings.allow_unknown_types)

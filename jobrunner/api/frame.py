@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import secrets
+import time
+from collections.abc import Callable
 
 from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect, Request
@@ -35,11 +37,13 @@ log = get_logger(__name__)
 class Frame:
     """Gives each request an id (its own, where it brings a sound one) and each answer its headers.
 
-    An exception that nobody foresaw ends here: the log gets it, the caller gets 500 and the request's id.
+    An exception that nobody foresaw ends here: the log gets it, the caller gets 500 and the request's id. ``answered``
+    hears of each answer: method, route, status, and seconds since the request came.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, answered: Callable[[str, str, int, float], None]) -> None:
         self.app = app
+        self._answered = answered
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -49,6 +53,7 @@ class Frame:
         request_id = given if _ID.fullmatch(given) else secrets.token_hex(8)
         scope.setdefault("state", {})["request_id"] = request_id
         started = False
+        began = time.perf_counter()
 
         async def framed(message: Message) -> None:
             nonlocal started
@@ -59,6 +64,8 @@ class Frame:
                 headers += [(name, value) for name, value in _RAW if name not in said]
                 headers.append((b"x-request-id", request_id.encode("ascii")))
                 message["headers"] = headers
+                route = getattr(scope.get("route"), "path", "none")  # the table's: a caller's would be without end
+                self._answered(scope["method"], route, message["status"], time.perf_counter() - began)
             await send(message)
 
         try:

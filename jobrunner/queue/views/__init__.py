@@ -5,6 +5,7 @@ from jobrunner.queue.views.keys import AuditView, KeyView, all_keys, audit_page,
 from jobrunner.queue.views.nodes import NodeView, all_nodes, one_node, published_types, samples, types_and_nodes
 from jobrunner.queue.views.overview import Health, counts, health, is_idle, now, oldest_due
 from jobrunner.queue.views.queues import QueueView, all_queues, one_queue
+from jobrunner.queue.views.recent import Times, quantile, recent_times
 from jobrunner.queue.views.schedules import ScheduleView, all_schedules, last_firings, schedule
 from jobrunner.queue.views.tasks import (
     AttemptView,
@@ -33,6 +34,7 @@ __all__ = [
     "QueueView",
     "ScheduleView",
     "TaskView",
+    "Times",
     "all_keys",
     "all_nodes",
     "all_queues",
@@ -51,7 +53,9 @@ __all__ = [
     "one_node",
     "one_queue",
     "published_types",
+    "quantile",
     "queue_of",
+    "recent_times",
     "running",
     "samples",
     "schedule",
