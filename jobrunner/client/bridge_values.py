@@ -36,7 +36,7 @@ class TaskResult:
     """How a task stands or ended. Times are local and carry no offset, as the guide's are; seconds.
 
     ``status`` compares equal to its word. One that is ``pending`` or ``running`` has outlasted the caller's timeout:
-    ``error`` says where it goes on. ``node_id`` is None where it ran here.
+    ``error`` says where it goes on. ``node_id`` is the node that told it, None where this process's own database did.
     """
 
     task_id: str
