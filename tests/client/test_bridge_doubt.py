@@ -136,7 +136,7 @@ def test_its_caller_may_wait_again_for_the_same_run(world: World) -> None:
     bridge = world.bridge(world.node("Worker-1"))
 
     async def twice() -> tuple[TaskResult, TaskResult]:
-        call = {"task_id": "t", "task_type": "mark", "task_data": world.mark("t", 1.2), "timeout": 20}
+        call: dict[str, Any] = {"task_id": "t", "task_type": "mark", "task_data": world.mark("t", 1.2), "timeout": 20}
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(bridge.execute_task(**call), 0.5)
         return await bridge.execute_task(**call), await bridge.execute_task(**call)
@@ -151,7 +151,7 @@ def test_two_calls_of_one_id_at_once_are_one_task_at_one_node(world: World) -> N
     bridge = world.bridge(world.node("Worker-1"), world.node("Worker-2"))
 
     async def twice() -> list[TaskResult]:
-        call = {"task_id": "t", "task_type": "mark", "task_data": world.mark("t", 0.2), "timeout": 20}
+        call: dict[str, Any] = {"task_id": "t", "task_type": "mark", "task_data": world.mark("t", 0.2), "timeout": 20}
         return await asyncio.gather(*(bridge.execute_task(**call) for _ in range(4)))
 
     assert len({one.node_id for one in asyncio.run(twice())}) == 1

@@ -53,7 +53,7 @@ def vipdoc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Two symbols of three days, one of which lies outside the guide's year; and a folder to be at home in."""
     for name in ("sz000001.day", "sz000002.day"):
         put(tmp_path / "vipdoc", name, records([20231229, 20240102, 20240103]))
-    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("JOBRUNNER_DATA_DIR", str(tmp_path / "home"))
     return tmp_path / "vipdoc"
 
 

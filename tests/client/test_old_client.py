@@ -15,7 +15,6 @@ KEY = "a-long-and-random-key"
 DOORS = {
     "key": ({"NODE_API_KEY": KEY}, KEY),
     "network": ({"JOBRUNNER_HOST": "0.0.0.0", "JOBRUNNER_ALLOW_FROM": "127.0.0.0/8"}, None),
-    "loopback": ({}, None),
 }
 
 
