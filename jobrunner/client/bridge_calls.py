@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from typing import Any
 
 import httpx2
@@ -16,10 +17,11 @@ _NEVER_SENT = (
     httpx2.PoolTimeout,
     httpx2.ProxyError,
     httpx2.UnsupportedProtocol,
-    httpx2.LocalProtocolError,  # such as a key that no header may hold
+    httpx2.LocalProtocolError,
     httpx2.InvalidURL,
 )
 LATER = (429, 503)  # another time it may be taken
+LOCKED = (401, 403, 421)  # a wrong key, a wrong address, a wrong name
 
 
 class NotAccepted(Exception):
@@ -29,6 +31,14 @@ class NotAccepted(Exception):
         self.status = status
         self.after = after
         super().__init__(told)
+
+    @property
+    def locked(self) -> bool:
+        """Whether somebody is there who does not let us in, or whom we do not trust: no case of "no node"."""
+        error: BaseException | None = self
+        while error is not None and not isinstance(error, ssl.SSLError):
+            error = error.__cause__ or error.__context__
+        return self.status in LOCKED or error is not None
 
 
 class Unsure(Exception):
@@ -56,8 +66,6 @@ async def call(
         return await http.request(method, url, headers=headers, timeout=timeout, **given)
     except _NEVER_SENT as error:
         raise NotAccepted(f"cannot be reached ({said(error)})") from error
-    except UnicodeEncodeError as error:
-        raise NotAccepted("its key holds what no HTTP header may hold") from error
     except (httpx2.RequestError, httpx2.StreamError) as error:
         raise Unsure(f"its answer was lost ({said(error)})") from error
 

@@ -17,7 +17,6 @@ from jobrunner.settings.nodes import NodeAddress
 HEALTH_FOR = 3.0  # seconds that a health is believed, unless a call fails before
 HEALTH_WITHIN = 3.0  # seconds in which a node answers, or is not used
 HEALTHY = "healthy"
-LOCKED = (401, 403, 421)  # a wrong key, a wrong address, a wrong name
 PER_TASK, PER_CPU, PER_MEMORY = 10.0, 0.5, 0.2  # points: two busy cores weigh as much as five running tasks
 
 log = get_logger(__name__)
@@ -88,7 +87,7 @@ class Node:
             self.health = await self._asked(http)
         except NotAccepted as error:
             self.distrust()
-            if error.status in LOCKED:
+            if error.locked:
                 self.refuses = str(error)
                 if refused is None:
                     log.warning("a node does not let us in", node=self.id, reason=str(error))

@@ -34,6 +34,8 @@ class NodeAddress:
         check_host(self.host)
         if isinstance(self.port, bool) or not isinstance(self.port, int) or not 1 <= self.port <= 65_535:
             raise ValueError(f"a port is a whole number from 1 to 65535, not {self.port!r}")
+        if self.api_key is not None and not re.fullmatch(r"[\x21-\x7e]+", self.api_key.get_secret_value()):
+            raise ValueError("an api_key is printable ASCII without spaces, since it travels in an HTTP header")
 
     @property
     def url(self) -> str:

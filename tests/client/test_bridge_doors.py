@@ -40,6 +40,11 @@ def test_a_wrong_key_is_told_and_never_taken_for_no_node(world: World) -> None:
     bridge.add_node("locked", "localhost", port)
     with pytest.raises(NotTaken, match=r"locked: answers 401 .a key is needed"):
         mark(bridge, world, "t")
+    bridge.add_node("locked", "localhost", port, api_key=KEY, https=True)
+    with pytest.raises(NotTaken, match=r"locked: cannot be reached .*SSL"):  # it speaks no TLS
+        mark(bridge, world, "t")
+    with pytest.raises(InvalidInput, match="an api_key is printable ASCII"):
+        bridge.add_node("locked", "localhost", port, api_key="a key\n")
     bridge.add_node("locked", "localhost", port, api_key=KEY)
     assert mark(bridge, world, "t") == ("completed", "locked")
     bridge.add_node("other", "localhost", port, api_key="not-" + KEY)
