@@ -43,7 +43,8 @@ class OldNode:
         count = len(told["task_data"].get("symbols", []))
         result = {"task_type": told["task_type"], "symbols_count": count, "imported_count": count, "total_records": 9}
         ended = {"status": "completed", "result": result, "completed_at": datetime.now().isoformat()}
-        self.tasks[told["task_id"]] |= {**ended, "execution_time": self.seconds}
+        if told["task_id"] in self.tasks:  # else it was forgotten
+            self.tasks[told["task_id"]] |= {**ended, "execution_time": self.seconds}
 
     def health(self) -> dict[str, Any]:
         """The guide's health."""

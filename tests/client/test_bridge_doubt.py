@@ -93,7 +93,7 @@ def test_the_old_system_is_asked_and_not_told_twice() -> None:
             asyncio.run(bridge.execute_task(task_id="u", task_type="data_import", task_data=IMPORT, timeout=2.5))
         node.full = False
         del node.tasks["t"]
-        node.seconds = 30
+        node.seconds = 3
 
         async def forgotten() -> TaskResult:
             running = asyncio.create_task(
