@@ -86,21 +86,22 @@ def run(settings: Settings, plan: Plan) -> int:
         database = open_database(settings.url, pool_size=connections, outage=outage)
         lock = FileLock(database.url.database or "")
         # Last of all: it says that nobody else touches the file. A writer that does not let go keeps it to the exit.
-        parts.callback(_let_go, database, lock)
+        parts.callback(let_go, database, lock)
         if settings.is_sqlite:
             lock.take(patience=PATIENCE)  # before the port: that the file is in use is what its user has to know
         server = _server(settings, plan)
         if server is not None:
             parts.callback(server.stop)
             lock.tell(server.url)
-        if not _patiently(partial(_prepare_schema, database, settings, plan), inbox):
+        if not _patiently(partial(prepare_schema, database, settings, plan), inbox):
             return 0
         if server is not None and not _patiently(partial(_check_door, database, settings), inbox):
             return 0
         return _run(settings, plan, database, server, inbox, parts, forced_end)
 
 
-def _let_go(database: Database, lock: FileLock) -> None:
+def let_go(database: Database, lock: FileLock) -> None:
+    """Close the database, and give its file to others once nobody here writes to it any more."""
     if database.close():
         lock.drop()
 
@@ -119,7 +120,7 @@ def _run(
     def heard(topic: str, *, here: bool = False) -> None:
         if not ends.heard(topic):
             for work in works:
-                _pass_on(topic, work, here)
+                pass_on(topic, work, here)
 
     hints = Hints(database, heard, own=partial(heard, here=True), listen=plan.works, ends=server is not None)
     ends = Ends(hints.tell, hears=plan.works)
@@ -133,7 +134,7 @@ def _run(
             database,
             ends,
             process.url,
-            _limits(settings, plan),
+            limits(settings, plan),
             lambda: process.inbox.put(WORKER_ENDED),
         )
         process.identity, process.state = work.identity, work.state
@@ -213,7 +214,8 @@ def _supervise(process: Process, work: Work | None, forced_end: _ForcedEnd) -> s
         deadline = min(deadline, grace_ends + GOODBYE_AFTER)
 
 
-def _pass_on(topic: str, work: Work, here: bool) -> None:
+def pass_on(topic: str, work: Work, here: bool) -> None:
+    """Tell the worker of a hint; ``here`` where it comes from this process."""
     if topic == CANCEL:
         work.heartbeat.look()
     elif here:  # in the thread of a request, say, whose answer shall not wait for a claim
@@ -240,7 +242,8 @@ def _server(settings: Settings, plan: Plan) -> Server | None:
     return Server(settings, DEFAULT_PORT if settings.port is None else settings.port)
 
 
-def _limits(settings: Settings, plan: Plan) -> Limits:
+def limits(settings: Settings, plan: Plan) -> Limits:
+    """How the worker of this process works."""
     return Limits(
         queues=settings.queues or None,
         lease_seconds=settings.lease_seconds,
@@ -254,7 +257,7 @@ def _limits(settings: Settings, plan: Plan) -> Limits:
     )
 
 
-def _prepare_schema(database: Database, settings: Settings, plan: Plan) -> None:
+def prepare_schema(database: Database, settings: Settings, plan: Plan) -> None:
     """Migrate where that is this process's business, check the schema, and take up what a dead owner left."""
     if plan.role == "up" or settings.is_sqlite:
         _migrate(database)

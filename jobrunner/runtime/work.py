@@ -107,6 +107,10 @@ class Work:
         """Whether the worker's loop still runs."""
         return self._thread.is_alive()
 
+    def join(self, seconds: float) -> None:
+        """Wait for the end of the worker's loop, so long at most."""
+        self._thread.join(seconds)
+
     def writes(self) -> bool:
         """Whether outcomes or effects are still on their way into the database, on a link that is dead for all we know.
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from jobrunner.settings.nodes import NODE_PORT, Nodes
 from jobrunner.settings.values import (
     Count,
     DatabaseUrl,
@@ -29,7 +30,7 @@ from jobrunner.settings.values import (
     sqlite_url,
 )
 
-DEFAULT_PORT = 8900
+DEFAULT_PORT = NODE_PORT
 DATABASE_FILE = "jobrunner.db"
 
 OLD_VARIABLES = {
@@ -101,6 +102,8 @@ class Settings(BaseModel):
     enable_caching: bool = True
     cache_size_mb: Megabytes = 1024
     cache_dir: OptionalPath = None
+    nodes: Nodes = ()
+    distributed: bool = True
     schedules: tuple[dict[str, Any], ...] = ()
 
     @property

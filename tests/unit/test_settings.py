@@ -85,7 +85,7 @@ VALUES = {
 
 @pytest.mark.parametrize("key", sorted(set(Settings.model_fields) - {"schedules"}))
 def test_every_key_has_its_variables(key: str) -> None:
-    kinds = {"allow_from": "10.0.0.0/8", "allow_unknown_types": "true", "log_format": "json"}
+    kinds = {"allow_from": "10.0.0.0/8", "allow_unknown_types": "true", "distributed": "false", "log_format": "json"}
     value = (VALUES | kinds).get(key, "17")
     for name in (f"JOBRUNNER_{key.upper()}", *OLD_VARIABLES.get(key, ())):
         loaded = load(environ={name: value})

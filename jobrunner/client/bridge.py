@@ -1,0 +1,197 @@
+"""The bridge of the guide: tasks go to the best node, in parts where that helps, or run here where there is none."""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import ssl
+import threading
+import time
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Self
+
+from pydantic import SecretStr
+
+from jobrunner.client.bridge_calls import open_client
+from jobrunner.client.bridge_nodes import Node
+from jobrunner.client.bridge_route import Router, Wish
+from jobrunner.client.bridge_split import Part, merged, parts
+from jobrunner.client.bridge_values import AvailableNode, BridgeTask, TaskResult
+from jobrunner.client.errors import NotTaken, OutcomeUnknown
+from jobrunner.errors import InvalidInput, JobrunnerError, Problem
+from jobrunner.queue.request import new_task
+from jobrunner.queue.task import DEFAULT_PRIORITY, Status
+from jobrunner.settings import Settings, load
+from jobrunner.settings.nodes import NODE_PORT, NodeAddress
+
+TIMEOUT = 300.0  # seconds
+
+
+class DistributedBridge:
+    """Runs tasks on nodes, or here. Safe in threads, and in any number of event loops, one after the other or at once.
+
+    Knows the nodes of ``settings.nodes``, those that are added, and the process that owns this one's SQLite file; where
+    ``settings.database_url`` names a PostgreSQL database, also that one's nodes. Nothing is asked or opened before it
+    is needed.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._router = Router(settings)
+        self._plans: dict[str, list[Part]] = {}  # what was split, until all of it has ended
+
+    @property
+    def distributed(self) -> bool:
+        """Whether nodes are used at all. May be set; what is on its way stays there."""
+        return self._router.distributed
+
+    @distributed.setter
+    def distributed(self, value: bool) -> None:
+        self._router.distributed = value
+
+    def add_node(
+        self, node_id: str, host: str, port: int = NODE_PORT, api_key: str | None = None, *, https: bool = False
+    ) -> None:
+        """Use the node at ``host`` from now on; one of the same id is replaced. ``host`` is a name or an IP address.
+
+        Raises InvalidInput where that leads nowhere; whether anybody answers there is not asked.
+        """
+        try:
+            address = NodeAddress(node_id, host, port, SecretStr(api_key) if api_key else None, https)
+        except ValueError as error:
+            raise InvalidInput("the node is refused", [Problem("", str(error))]) from None
+        self._router.add(Node(address))
+
+    def remove_node(self, node_id: str) -> bool:
+        """Send nothing more to this node; whether it was known. What it has already is waited for."""
+        return self._router.remove(node_id)
+
+    def has_available_nodes(self) -> bool:
+        """Whether a node takes work now. Waits for their healths up to seconds; see :meth:`available_nodes`."""
+        return bool(self.get_available_nodes())
+
+    def get_available_nodes(self) -> list[AvailableNode]:
+        """The nodes that say that they are healthy, best first, with their figures. Blocks, also in a coroutine."""
+        with ThreadPoolExecutor(1) as apart:  # whose loop is nobody else's
+            return apart.submit(asyncio.run, self.available_nodes()).result()
+
+    async def available_nodes(self) -> list[AvailableNode]:
+        """The same, for coroutines."""
+        async with open_client(self._tls) as http:
+            return await self._router.available(http)
+
+    async def execute_task(
+        self,
+        task_id: str,
+        task_type: str,
+        task_data: Mapping[str, Any],
+        priority: int = DEFAULT_PRIORITY,
+        timeout: float = TIMEOUT,  # noqa: ASYNC109  the guide's name, and it ends nothing by itself
+        *,
+        split: bool = True,
+        run_again: bool = False,
+        cancel_on_timeout: bool = False,
+    ) -> TaskResult:
+        """Run a task on the best node, or here where there is none, and wait for its end, ``timeout`` seconds at most.
+
+        A task that is still ``pending`` or ``running`` then is returned as such, and goes on; the same call waits for
+        it again. ``cancel_on_timeout`` asks for its end instead. ``split`` lets an import of several symbols go to
+        nodes of several databases in parts. ``run_again`` lets a task run elsewhere, or here, when its node has not
+        answered for ten seconds, though it may run, or have run, there as well.
+
+        Raises OutcomeUnknown where nobody can say what became of it, NotTaken where it certainly runs nowhere since
+        every node refused it, Refused (409) where its id is another task's, InvalidInput for what no node would take;
+        where it runs here also what the database raises.
+        """
+        new_task(task_type, task_data, task_id=task_id, priority=priority, timeout=timeout)
+        task = BridgeTask(task_id, task_type, dict(task_data), priority, timeout)
+        until, wish = time.monotonic() + timeout, Wish(run_again, cancel_on_timeout)
+        async with open_client(self._tls) as http:
+            made, groups = self._plans.get(task_id, []), []
+            if split and not self._router.has(task_id):
+                groups = await self._router.databases(http)
+                made = made or parts(task, len(groups))
+            if not made:
+                return await self._router.run(http, task, until, wish)
+            self._plans[task_id] = made
+            chosen = [groups[number % len(groups)] if groups else [] for number in range(len(made))]
+            errands = [
+                self._router.run(http, part.task, until, wish, first=first)
+                for part, first in zip(made, chosen, strict=True)
+            ]
+            told = _together(task, made, await asyncio.gather(*errands, return_exceptions=True))
+        if told.ended:
+            self._plans.pop(task_id, None)
+        return told
+
+    def close(self) -> None:
+        """End what runs in this process, in good order; the next :func:`get_distributed_bridge` makes a new bridge.
+
+        What nodes have goes on there.
+        """
+        global _bridge
+        with _making:
+            if _bridge is self:
+                _bridge = None
+        self._router.close()
+
+    def _leave(self) -> None:
+        self._router.leave()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await asyncio.to_thread(self.close)
+
+    @cached_property
+    def _tls(self) -> ssl.SSLContext:
+        return ssl.create_default_context()
+
+
+def _together(task: BridgeTask, made: list[Part], found: list[TaskResult | BaseException]) -> TaskResult:
+    """One result of all parts; raises what no result can tell."""
+    strange = [one for one in found if isinstance(one, BaseException) and not isinstance(one, JobrunnerError)]
+    if strange:
+        raise strange[0]
+    unknown = [one for one in found if isinstance(one, OutcomeUnknown)]
+    if unknown:
+        at = ", ".join(dict.fromkeys(one.node_id for one in unknown))
+        known = [one for one in found if isinstance(one, TaskResult)]
+        told = "; ".join([*map(str, unknown), *(f"part {one.task_id!r} is {one.status}" for one in known)])
+        raise OutcomeUnknown(task.task_id, at, told)
+    refused = [one for one in found if isinstance(one, JobrunnerError)]
+    if len(refused) == len(found):
+        if all(isinstance(one, NotTaken) for one in refused):
+            raise NotTaken(task.task_id, {part.task.task_id: str(one) for part, one in zip(made, refused, strict=True)})
+        raise refused[0]
+    results = [
+        one if isinstance(one, TaskResult) else TaskResult(part.task.task_id, Status.FAILED, error=str(one))
+        for part, one in zip(made, found, strict=True)
+    ]
+    return merged(task, made, results)
+
+
+def _leave() -> None:
+    if _bridge is not None:
+        _bridge._leave()
+
+
+atexit.register(_leave)
+_making = threading.Lock()
+_bridge: DistributedBridge | None = None
+
+
+def get_distributed_bridge(config: str | Path | None = None) -> DistributedBridge:
+    """The bridge of this process, made at the first call and after a ``close``; settings are read then, and only then.
+
+    ``config`` names the JSON file, which else is found as the program's own is: ``JOBRUNNER_CONFIG``, or
+    ``node_config.json`` in the working directory. Raises SettingsError.
+    """
+    global _bridge
+    with _making:
+        if _bridge is None:
+            _bridge = DistributedBridge(load(config=config).settings)
+        return _bridge

@@ -1,0 +1,174 @@
+"""Tasks at home: at the database of this process's settings, run by its nodes, or by this process where none lives."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime
+from typing import TypeVar
+
+from jobrunner.client.bridge_nodes import HEALTHY
+from jobrunner.client.bridge_values import AvailableNode, BridgeTask, TaskResult, local_time
+from jobrunner.client.errors import OutcomeUnknown
+from jobrunner.errors import DatabaseUnavailable, StateConflict
+from jobrunner.handlers import find
+from jobrunner.queue import store, views
+from jobrunner.queue.task import Status
+from jobrunner.queue.views import NodeView, TaskView
+from jobrunner.queue.views.shapes import wrapped
+from jobrunner.runtime.embedded import Embedded
+from jobrunner.settings import Settings
+from jobrunner.submission import submit
+
+SOONEST, LATEST = 0.01, 0.25  # seconds between two looks at the database
+AWAY = 0.5  # seconds between two tries while the database is away
+CANCEL_WITHIN = 5.0  # seconds in which a task that was asked to end may do so
+LOOK_AT_NODES = 2.0  # seconds between two looks for a node that would run what is pending
+HERE = "here"
+
+T = TypeVar("T")
+
+
+class Home:
+    """Opens the database when it is first needed; on SQLite it then belongs to this process until ``close``."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._opening = threading.Lock()
+        self._embedded: Embedded | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether this process has the database open."""
+        return self._embedded is not None
+
+    async def run(self, task: BridgeTask, until: float, *, cancel: bool = False) -> TaskResult:
+        """Run it, or wait for it where it is known already, until then (monotonic); ``cancel`` ends it then.
+
+        Raises InvalidInput, UnknownTaskType, TaskExists, OutcomeUnknown, and what opening the database raises.
+        """
+        home = await asyncio.to_thread(self._open)
+        await self._patiently(home, task, until, lambda: self._submit(home, task))
+        told = await self._followed(home, task, until)
+        if cancel and not told.ended:
+            await self._patiently(home, task, until, lambda: self._cancel(home, task.task_id))
+            told = await self._followed(home, task, time.monotonic() + CANCEL_WITHIN)
+        if told.ended:
+            return told
+        doing = "still waits" if told.status == Status.PENDING else "still runs"
+        return replace(told, error=f"{doing} here after the {task.timeout:g} s that its caller gave it")
+
+    def nodes(self) -> list[AvailableNode]:
+        """The living nodes of a shared database, healthy ones only; none where each process has its own."""
+        if not self._settings.database_url or self._settings.is_sqlite:
+            return []
+        return [_available(view) for view in _alive(self._open()) if view.state == "active"]
+
+    def close(self) -> None:
+        """End what this process runs of it, in good order."""
+        with self._opening:
+            embedded, self._embedded = self._embedded, None
+        if embedded is not None:
+            embedded.close()
+
+    def leave(self) -> None:
+        """The interpreter ends: say goodbye."""
+        if self._embedded is not None:
+            self._embedded.leave()
+
+    def _open(self) -> Embedded:
+        with self._opening:
+            if self._embedded is None:
+                self._embedded = Embedded(self._settings)
+            return self._embedded
+
+    async def _patiently(self, home: Embedded, task: BridgeTask, until: float, act: Callable[[], T]) -> T:
+        """Do what may be done twice, again for as long as the database is away; raises OutcomeUnknown in the end."""
+        while True:
+            try:
+                return await asyncio.to_thread(act)
+            except DatabaseUnavailable as error:
+                if self._embedded is not home:
+                    raise OutcomeUnknown(task.task_id, HERE, "the bridge was closed meanwhile") from error
+                if time.monotonic() >= until:
+                    raise OutcomeUnknown(task.task_id, HERE, f"the database is away: {error}") from error
+            await asyncio.sleep(AWAY)
+
+    def _submit(self, home: Embedded, task: BridgeTask) -> None:
+        _work_where_nobody_does(home, task)
+        options = {"task_id": task.task_id, "priority": task.priority, "timeout": task.timeout}
+        allowed = self._settings.allow_unknown_types
+        with home.database.begin() as conn:
+            submit(conn, task.task_type, task.task_data, allow_unknown=allowed, **options)
+        home.wake()
+
+    async def _followed(self, home: Embedded, task: BridgeTask, until: float) -> TaskResult:
+        pause, nodes_at = SOONEST, time.monotonic() + LOOK_AT_NODES
+        while True:
+            told = await self._patiently(home, task, until, lambda: _look(home, task.task_id))
+            moment = time.monotonic()
+            if told.ended or moment >= until:
+                return told
+            if moment >= nodes_at and told.status == Status.PENDING:  # the node that would have run it may have died
+                nodes_at = moment + LOOK_AT_NODES
+                await self._patiently(home, task, until, lambda: _work_where_nobody_does(home, task))
+            await asyncio.sleep(min(pause, until - moment))
+            pause = min(LATEST, 1.5 * pause)
+
+    @staticmethod
+    def _cancel(home: Embedded, task_id: str) -> None:
+        with home.database.begin() as conn:
+            try:
+                store.cancel(conn, task_id, "its caller's time was over")
+            except StateConflict:  # it ended in time after all
+                return
+        home.cancel_hint()
+
+
+def _work_where_nobody_does(home: Embedded, task: BridgeTask) -> None:
+    """Become a node where none that lives knows the task's type, and this process does."""
+    if find(task.task_type) is not None and not any(task.task_type in (node.types or ()) for node in _alive(home)):
+        home.work()
+
+
+def _alive(home: Embedded) -> list[NodeView]:
+    with home.database.read() as conn:
+        return views.all_nodes(conn, alive_only=True)
+
+
+def _look(home: Embedded, task_id: str) -> TaskResult:
+    with home.database.read(own=True) as conn:
+        return _result(views.task(conn, task_id))
+
+
+def _result(view: TaskView) -> TaskResult:
+    return TaskResult(
+        task_id=view.task_id,
+        status=view.status,
+        result=wrapped(view.result),
+        error=view.error,
+        execution_time=view.execution_time,
+        started_at=local_time(view.started_at),
+        completed_at=local_time(view.finished_at),
+    )
+
+
+def _available(view: NodeView) -> AvailableNode:
+    now = datetime.now(view.started_at.tzinfo)
+    return AvailableNode(
+        node_id=view.id,
+        node_name=view.name,
+        address=None,
+        status=HEALTHY,
+        cpu_percent=view.cpu_percent,
+        memory_percent=view.memory_percent,
+        active_tasks=view.running,
+        completed_tasks=view.completed,
+        failed_tasks=view.failed,
+        uptime_seconds=(now - view.started_at).total_seconds(),
+        last_heartbeat=local_time(view.heartbeat_at),
+        capabilities=tuple(view.types or ()),
+    )

@@ -1,0 +1,219 @@
+"""Where a task goes: to the node that has it already, to the best one, or home."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Collection
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
+
+import httpx2
+
+from jobrunner.client.bridge_calls import LATER, NotAccepted
+from jobrunner.client.bridge_errand import Errand, Lost
+from jobrunner.client.bridge_nodes import Node, best_first, databases, look_at
+from jobrunner.client.bridge_values import AvailableNode, BridgeTask, TaskResult
+from jobrunner.client.errors import NotTaken, OutcomeUnknown
+from jobrunner.db.lock import owner
+from jobrunner.errors import DatabaseUnavailable
+from jobrunner.logs import get_logger
+from jobrunner.settings import Settings
+from jobrunner.settings.nodes import parse_node
+
+if TYPE_CHECKING:
+    from jobrunner.client.bridge_home import Home
+
+OWNER = "owner"  # the name of the process that owns our SQLite file
+
+log = get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What a caller allows: running a task a second time elsewhere, and ending it when the time is over."""
+
+    run_again: bool = False
+    cancel: bool = False
+
+
+class Router:
+    """Knows the nodes, and which of them has which task. A task is at one place until it has ended."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.distributed = settings.distributed
+        self._settings = settings
+        self._nodes: dict[str, Node] = {}
+        for address in settings.nodes:
+            self.add(Node(replace(address, api_key=address.api_key or settings.api_key)))
+        self._owner: Node | None = None
+        self._abroad: dict[str, Node | None] = {}  # by task_id; None is home
+        self._opening = threading.Lock()
+        self._home: Home | None = None
+        self._looking: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
+
+    def add(self, node: Node) -> None:
+        """Use this node; it replaces one of the same id."""
+        self._nodes[node.id] = node
+
+    def remove(self, node_id: str) -> bool:
+        """Forget a node; whether it was known."""
+        return self._nodes.pop(node_id, None) is not None
+
+    def has(self, task_id: str) -> bool:
+        """Whether this task is on its way already."""
+        return task_id in self._abroad
+
+    def close(self) -> None:
+        """End what runs here."""
+        with self._opening:
+            home, self._home = self._home, None
+        if home is not None:
+            home.close()
+
+    def leave(self) -> None:
+        """The interpreter ends."""
+        if self._home is not None:
+            self._home.leave()
+
+    async def available(self, http: httpx2.AsyncClient) -> list[AvailableNode]:
+        """The healthy nodes, best first, and behind them those of our database."""
+        found = [node.health for node in best_first(await self._looked_at(http), "") if node.health is not None]
+        if self.distributed and self._settings.database_url and not self._settings.is_sqlite:
+            theirs = {one for node in self._nodes.values() for one in node.fleet}
+            try:
+                at_home = await asyncio.to_thread(self._open_home().nodes)
+            except DatabaseUnavailable as error:
+                log.warning("the nodes of the database are not known now", error=str(error))
+                return found
+            found += [node for node in at_home if node.node_id not in theirs]
+        return found
+
+    async def databases(self, http: httpx2.AsyncClient) -> list[list[Node]]:
+        """The healthy nodes, by the database that they work on."""
+        return databases(node for node in await self._looked_at(http) if node.healthy)
+
+    async def run(
+        self, http: httpx2.AsyncClient, task: BridgeTask, until: float, wish: Wish, *, first: Collection[Node] = ()
+    ) -> TaskResult:
+        """Bring the task where it belongs, and its result back; ``first`` are the nodes that are asked before others.
+
+        It goes from one node to the next only where the one certainly did not accept it.
+        """
+        refused: dict[Node, NotAccepted] = {}
+        lost: set[Node] = set()
+        while True:
+            known = task.task_id in self._abroad
+            chosen = self._abroad[task.task_id] if known else await self._choose(http, task, refused, lost, first)
+            if chosen is None and not known and await self._wait(task, refused, until):
+                continue
+            known = task.task_id in self._abroad  # somebody else may have chosen meanwhile
+            node = self._abroad.setdefault(task.task_id, chosen)
+            if node is None:
+                return await self._at_home(task, until, wish)
+            peers = partial(self._peers, node)
+            errand = Errand(http, task, node, peers, until, sent=known, gives_up=wish.run_again)
+            node.errands += 1
+            try:
+                return await self._on_errand(errand, task, wish)
+            except NotAccepted as error:
+                refused[node] = error
+                log.info("a node did not take a task", node=node.id, task_id=task.task_id, reason=str(error))
+            except Lost:
+                lost.add(node)
+                self._abroad.pop(task.task_id, None)
+                log.warning("a node is lost; its task runs again elsewhere", node=node.id, task_id=task.task_id)
+            finally:
+                node.errands -= 1
+                if not errand.sent:
+                    self._abroad.pop(task.task_id, None)
+
+    async def _on_errand(self, errand: Errand, task: BridgeTask, wish: Wish) -> TaskResult:
+        told = await errand.run()
+        if not told.ended and wish.cancel:
+            after = await errand.cancel()
+            told = after or replace(told, error=f"{told.error}; it could not be cancelled")
+        if told.ended:
+            self._abroad.pop(task.task_id, None)
+        return told
+
+    async def _at_home(self, task: BridgeTask, until: float, wish: Wish) -> TaskResult:
+        home = self._open_home()
+        try:
+            told = await home.run(task, until, cancel=wish.cancel)
+        except OutcomeUnknown:
+            raise
+        except BaseException:
+            self._abroad.pop(task.task_id, None)
+            raise
+        if told.ended:
+            self._abroad.pop(task.task_id, None)
+        return told
+
+    def _open_home(self) -> Home:
+        from jobrunner.client.bridge_home import Home  # brings SQLAlchemy, which a program with nodes has no use for
+
+        with self._opening:
+            if self._home is None:
+                self._home = Home(self._settings)
+            return self._home
+
+    async def _choose(
+        self,
+        http: httpx2.AsyncClient,
+        task: BridgeTask,
+        refused: Collection[Node],
+        lost: Collection[Node],
+        first: Collection[Node],
+    ) -> Node | None:
+        """The best node that is left, or None."""
+        left = best_first(await self._looked_at(http), task.task_type, but={*refused, *lost})
+        return min(left, key=lambda node: node not in first, default=None)  # the first of equals
+
+    async def _wait(self, task: BridgeTask, refused: dict[Node, NotAccepted], until: float) -> bool:
+        """No node is left. False where the task may run here, True where it is worth to ask again after a wait.
+
+        Raises NotTaken where nodes are there and will not have it: a wrong key must not look like no node.
+        """
+        answered = {node: error for node, error in refused.items() if error.status is not None}
+        locked = {node: node.refuses for node in self._all() if node.refuses and node not in answered}
+        if not answered and not locked:
+            return False
+        later = [node for node, error in answered.items() if error.status in LATER]
+        after = min((answered[node].after for node in later), default=0.0)
+        if not later or time.monotonic() + after >= until:
+            raise NotTaken(task.task_id, {node.id: str(error) for node, error in [*answered.items(), *locked.items()]})
+        await asyncio.sleep(after)
+        for node in later:
+            del refused[node]
+        return True
+
+    async def _looked_at(self, http: httpx2.AsyncClient) -> list[Node]:
+        nodes = self._all()
+        async with self._looking.setdefault(asyncio.get_running_loop(), asyncio.Lock()):
+            await look_at(http, nodes)
+        return nodes
+
+    def _all(self) -> list[Node]:
+        """Those to use, with the process that owns our SQLite file: it is a node, as nobody else can open the file."""
+        nodes = [*self._nodes.values()] if self.distributed else []
+        if self._settings.is_sqlite and self._home is None:
+            found = owner(self._settings.url.removeprefix("sqlite:///"))
+            url = found.get("url") if found else None
+            if url and all(node.url != url for node in nodes):
+                if self._owner is None or self._owner.url != url:
+                    with suppress(ValueError):  # some other program's lock
+                        address = parse_node(f"{OWNER}={url}")
+                        self._owner = Node(replace(address, api_key=self._settings.api_key))
+                if self._owner is not None:
+                    nodes.append(self._owner)
+        return nodes
+
+    def _peers(self, node: Node) -> list[Node]:
+        """All that share this node's database, healthy ones first."""
+        sharing = [other for other in self._all() if other is not node and other.shares_with(node)]
+        return sorted(sharing, key=lambda other: (not other.healthy, other.load))
