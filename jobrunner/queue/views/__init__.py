@@ -2,6 +2,7 @@
 
 from jobrunner.queue.views.due import Due, due
 from jobrunner.queue.views.keys import AuditView, KeyView, all_keys, audit_page, one_key, usable_keys
+from jobrunner.queue.views.lists import TaskFilter, TasksPage, tasks_page
 from jobrunner.queue.views.overview import (
     Health,
     NodeView,
@@ -28,7 +29,6 @@ from jobrunner.queue.views.tasks import (
     task_attempts,
     task_logs_page,
     tasks_among,
-    tasks_page,
 )
 
 __all__ = [
@@ -40,7 +40,9 @@ __all__ = [
     "LogView",
     "NodeView",
     "ScheduleView",
+    "TaskFilter",
     "TaskView",
+    "TasksPage",
     "all_keys",
     "all_nodes",
     "all_schedules",
