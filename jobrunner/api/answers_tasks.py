@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from jobrunner.api.answers import Exact
 from jobrunner.api.problems import ProblemModel
@@ -51,6 +51,22 @@ class WholeTask(ListedTask):
 
     task_data: dict[str, Any]
     result: dict[str, Any] | None
+
+
+class TaskResult(Exact):
+    """What an ended task came to; ``result`` is null where it failed or was cancelled, and ``error`` says why."""
+
+    task_id: str
+    status: Literal["completed", "failed", "cancelled"]
+    result: dict[str, Any] | None
+    error: str | None
+
+
+class OpenTask(Exact):
+    """A task that has not ended yet."""
+
+    task_id: str
+    status: Literal["pending", "running"]
 
 
 class Tasks(Exact):

@@ -80,6 +80,15 @@ class BatchRequest(Strict):
     tasks: list[ExecuteRequest] = Field(max_length=BATCH_MOST)
 
 
+class RerunRequest(Strict):
+    """What shall be different in the new task; what is absent stays as it was."""
+
+    task_data: dict[str, Any] | None = None
+    queue: str | None = None
+    priority: int | None = None
+    task_id: str | None = None
+
+
 class CancelRequest(Strict):
     """Why a task is cancelled; kept as its error."""
 

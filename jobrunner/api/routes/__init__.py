@@ -11,6 +11,7 @@ from jobrunner.api.routes import (
     overview,
     page,
     probes,
+    results,
     schedules,
     static,
     tasks,
@@ -20,6 +21,7 @@ TABLE = (
     *execute.ROUTES,  # the calls made most stand first: a request is held against one row after the other
     *tasks.ROUTES,
     *batch.ROUTES,
+    *results.ROUTES,
     *probes.ROUTES,
     *page.ROUTES,
     *static.ROUTES,
