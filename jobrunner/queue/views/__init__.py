@@ -15,6 +15,7 @@ from jobrunner.queue.views.overview import (
     published_types,
     samples,
 )
+from jobrunner.queue.views.room import max_pending, meets, pending_in
 from jobrunner.queue.views.schedules import ScheduleView, all_schedules, last_firings, schedule
 from jobrunner.queue.views.tasks import (
     AttemptView,
@@ -54,9 +55,12 @@ __all__ = [
     "is_idle",
     "last_ended",
     "last_firings",
+    "max_pending",
+    "meets",
     "now",
     "oldest_due",
     "one_key",
+    "pending_in",
     "published_types",
     "queue_of",
     "running",
