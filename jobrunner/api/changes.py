@@ -37,7 +37,7 @@ def look(database: Database) -> States:
     """The newest, the running and the last ended tasks, the nodes and the schedules, by queries that indexes answer."""
     with database.read() as conn:
         seen = [
-            *views.tasks_page(conn, limit=NEWEST),
+            *views.tasks_page(conn, limit=NEWEST).tasks,
             *views.running(conn, RUNNING),
             *views.last_ended(conn, ENDED),
         ]

@@ -14,6 +14,7 @@ from sqlalchemy import Connection
 from starlette.concurrency import run_in_threadpool
 
 from jobrunner.api.callers import Caller
+from jobrunner.api.caps import Caps
 from jobrunner.api.problems import Refused
 from jobrunner.db.engine import DEADLINE, Database
 from jobrunner.errors import DatabaseBusy, DatabaseUnavailable, JobrunnerError
@@ -43,6 +44,7 @@ class Intake:
     def __init__(self, database: Database, *, allow_unknown: bool) -> None:
         self._database = database
         self._allow_unknown = allow_unknown
+        self._caps = Caps()
         self._desks: WeakKeyDictionary[asyncio.AbstractEventLoop, tuple[_Desk, _Desk]] = WeakKeyDictionary()
 
     async def submit(self, request: Request, caller: Caller) -> Found:
@@ -93,7 +95,7 @@ class Intake:
     def _store(self, batch: list[_Asked]) -> list[Found | Exception]:
         keyed = batch[0].request.keyed
         with self._transaction(keyed) as conn:
-            checked = [self._check(conn, one) for one in batch]
+            checked = self._caps.admitted(conn, [self._check(conn, one) for one in batch])
             new = [found for found in checked if isinstance(found, NewTask)]
             stored = iter(store.enqueue_many(conn, new, fresh=not keyed))
             told: list[Found | Exception] = [

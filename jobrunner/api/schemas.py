@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -22,6 +23,8 @@ from jobrunner.api.spelled import (
 )
 from jobrunner.queue.request import NAME_MAX, has_controls
 from jobrunner.queue.task import Status
+from jobrunner.queue.views import TaskFilter
+from jobrunner.queue.views.cursors import row_of
 from jobrunner.queue.views.tasks import PAGE
 
 _RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,6})?([Zz]|[+-]\d\d:\d\d)")
@@ -91,6 +94,15 @@ class BatchRequest(Strict):
     tasks: list[ExecuteRequest] = Field(max_length=BATCH_MOST)
 
 
+class RerunRequest(Strict):
+    """What shall be different in the new task; what is absent stays as it was."""
+
+    task_data: dict[str, Any] | None = None
+    queue: str | None = None
+    priority: int | None = None
+    task_id: str | None = None
+
+
 class CancelRequest(Strict):
     """Why a task is cancelled; kept as its error."""
 
@@ -122,21 +134,48 @@ class ScheduleRequest(Strict):
     timeout: Positive | None = None
 
 
+def _cursor_of(kind: str) -> Any:
+    return BeforeValidator(lambda text: row_of(kind, text) if isinstance(text, str) else text)
+
+
 class TasksQuery(Strict):
-    """Which tasks to list, newest first; ``cursor`` is the ``next_cursor`` of the page before."""
+    """Which tasks to list, newest first; ``cursor`` is the ``next_cursor`` of the page before.
+
+    ``q`` is how a task_id begins, ``node`` a node's id; ``created_after`` is the first instant, ``created_before`` the
+    one after the last.
+    """
 
     status: tuple[Status, ...] = ()
     type: str | None = None
     queue: str | None = None
+    tag: str | None = None
+    node: str | None = None
+    created_after: Moment | None = None
+    created_before: Moment | None = None
+    q: str | None = Field(None, max_length=NAME_MAX)
     limit: int = Field(50, ge=1, le=PAGE)
-    cursor: int | None = Field(None, ge=1, le=2**63 - 1)
+    cursor: Annotated[int, _cursor_of("tasks"), WithJsonSchema({"type": "string"})] | None = None
+
+    def filter(self, queues: Collection[str] | None) -> TaskFilter:
+        """What is wished for, among these queues."""
+        return TaskFilter(
+            self.status,
+            self.type,
+            self.queue,
+            queues,
+            self.tag,
+            self.node,
+            self.created_after,
+            self.created_before,
+            self.q,
+        )
 
 
 class AuditQuery(Strict):
     """Which changes to list, newest first; ``cursor`` is the ``next_cursor`` of the page before."""
 
     limit: int = Field(50, ge=1, le=PAGE)
-    cursor: int | None = Field(None, ge=1, le=2**63 - 1)
+    cursor: Annotated[int, _cursor_of("audit"), WithJsonSchema({"type": "string"})] | None = None
 
 
 class LogsQuery(Strict):

@@ -25,8 +25,8 @@ from jobrunner.handlers import load as load_handlers
 from jobrunner.queue import store, views
 from jobrunner.queue import task as tasks
 from jobrunner.queue.task import Status
-from jobrunner.queue.views import TaskView, shapes
-from jobrunner.queue.views.tasks import PAGE
+from jobrunner.queue.views import TaskFilter, TaskView, shapes
+from jobrunner.queue.views.cursors import row_of
 from jobrunner.submission import Request, prepare
 
 SELDOM = 0.02  # seconds since the last hint, after which the next goes out by itself
@@ -104,17 +104,10 @@ class Local:
         limit: int = 50,
         cursor: str | None = None,
     ) -> Answer:
-        limit = min(limit, PAGE)
         with self._read() as conn:
-            found = views.tasks_page(
-                conn,
-                statuses=[Status(status) for status in statuses],
-                task_type=task_type,
-                queue=queue,
-                before=None if cursor is None else _row_id(cursor),
-                limit=limit,
-            )
-        return shapes.tasks_dict(found, limit)
+            wish = TaskFilter(tuple(Status(status) for status in statuses), task_type, queue)
+            before = None if cursor is None else _row_id(cursor)
+            return shapes.tasks_dict(views.tasks_page(conn, wish, before=before, limit=limit))
 
     def attempts(self, task_id: str) -> Answer:
         with self._read() as conn:
@@ -218,6 +211,7 @@ def _locked(path: str) -> FileLock:
 
 
 def _row_id(cursor: str) -> int:
-    if not (cursor.isascii() and cursor.isdigit() and len(cursor) < 19):
-        raise InvalidInput("the request is refused", [Problem("/cursor", "is not one that a page gave")])
-    return int(cursor)
+    try:
+        return row_of("tasks", cursor)
+    except ValueError as error:
+        raise InvalidInput("the request is refused", [Problem("/cursor", str(error))]) from None

@@ -202,6 +202,27 @@ def _keyed_sqlite(_element: keyed, _compiler: SQLCompiler, **_kw: Any) -> str:
     return "1"
 
 
+class holds(FunctionElement[Any]):
+    """Whether a JSON array of texts holds one: ``holds(tasks.c.tags, "urgent")``. Not where the column is NULL."""
+
+    inherit_cache = True
+
+    def __init__(self, array: ColumnElement[Any], value: str) -> None:
+        super().__init__(array, bindparam(None, value, type_=Text(), unique=True))
+
+
+@compiles(holds, "postgresql")
+def _holds_postgresql(element: holds, compiler: SQLCompiler, **kw: Any) -> str:
+    array, value = (compiler.process(clause, **kw) for clause in element.clauses)
+    return f"jsonb_exists({array}, CAST({value} AS text))"  # the function of the operator "?"
+
+
+@compiles(holds, "sqlite")
+def _holds_sqlite(element: holds, compiler: SQLCompiler, **kw: Any) -> str:
+    array, value = (compiler.process(clause, **kw) for clause in element.clauses)
+    return f"EXISTS (SELECT 1 FROM json_each({array}) AS one WHERE one.value = {value})"  # noqa: S608 - names from code
+
+
 class Rows(TypeDecorator[Sequence[Mapping[str, Any]]]):
     """The type of what a ``rowset`` is bound to: a list of rows, as one JSON document."""
 
@@ -278,6 +299,7 @@ __all__ = [
     "UTCDateTime",
     "among",
     "db_now",
+    "holds",
     "keyed",
     "rowset",
     "rowtable",

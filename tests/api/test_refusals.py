@@ -9,6 +9,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from jobrunner.db.engine import Database
+from jobrunner.queue.views.cursors import cursor
 from tests.api.asking import EXECUTE, assert_problem, execute, stored
 from tests.api.conftest import Api
 
@@ -140,7 +141,11 @@ def test_only_json_is_read(client: TestClient, kind: str | None) -> None:
         ("limit=1&limit=2", "?limit"),
         ("status=done", "?status"),
         ("cursor=abc", "?cursor"),
-        ("cursor=99999999999999999999", "?cursor"),
+        ("cursor=4711", "?cursor"),
+        (f"cursor={cursor('audit', 4711)}", "?cursor"),
+        ("created_after=yesterday", "?created_after"),
+        ("created_before=2026-01-01T00:00:00", "?created_before"),
+        (f"q={'x' * 201}", "?q"),
         ("type=%00", "?type"),
         ("colour=red", "?colour"),
     ],

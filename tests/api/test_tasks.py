@@ -6,8 +6,10 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
+from pydantic import TypeAdapter
 from starlette.testclient import TestClient
 
+from jobrunner.api import routes
 from jobrunner.db.engine import Database
 from jobrunner.queue import store
 from jobrunner.queue.task import LogLine
@@ -63,6 +65,33 @@ def test_a_list_is_filtered(client: TestClient, database: Database) -> None:
     assert ids("status=completed,pending") == ids("status=completed&status=pending") == {"a", "b", "c"}
     assert ids("type=sum") == {"b"}
     assert ids("queue=q&status=pending") == set()
+    execute(client, task_id="d-1", tags=["red", "hot"])
+    assert ids("tag=red") == ids("q=d-&tag=hot") == ids("q=d") == {"d-1"}
+    assert ids("tag=red,hot") == set()
+    assert ids("node=node-a") == {"a"}
+    assert ids("created_before=2026-01-01T00:00:00Z") == set()
+    assert ids("created_after=2026-01-01T00:00:00%2B08:00&type=sum") == {"b"}
+
+
+def test_every_answer_is_as_it_is_described(client: TestClient, database: Database) -> None:
+    execute(client, task_id="t", tags=["red"], unique_key="k", expires_at="2031-01-01T00:00:00Z")
+    execute(client, task_id="other")
+    task = take(database, 1)[0]
+    with database.begin() as conn:
+        store.logs(conn, [(task.lease, LogLine(datetime(2026, 1, 1, tzinfo=UTC), "info", "line", {"n": 1}))])
+    end(database, task, BROKEN)
+    asked = {
+        "": client.get("/api/v1/tasks?limit=1"),
+        "/{task_id}": client.get("/api/v1/tasks/t"),
+        "/{task_id}/attempts": client.get("/api/v1/tasks/t/attempts"),
+        "/{task_id}/logs": client.get("/api/v1/tasks/t/logs"),
+        "/{task_id}/cancel": client.post("/api/v1/tasks/other/cancel", json={}),
+        "/{task_id}/retry": client.post("/api/v1/tasks/other/retry", json={}),
+    }
+    for path, answer in asked.items():
+        row = next(row for row in routes.TABLE if row.path == f"/api/v1/tasks{path}")
+        assert answer.status_code in row.statuses, path
+        TypeAdapter(row.response).validate_json(answer.content)
 
 
 def test_attempts_and_logs(client: TestClient, database: Database) -> None:

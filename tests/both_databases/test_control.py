@@ -86,7 +86,7 @@ def test_pruning_ends_only_what_is_past_its_retention(database: Database) -> Non
             change(conn, name, finished_at=db_now(-10 * 86_400))
         assert store.prune_tasks(conn, completed_days=7, failed_days=30) == 1
     with database.read() as conn:
-        assert {task.task_id for task in views.tasks_page(conn)} == {"failed", "open"}
+        assert {task.task_id for task in views.tasks_page(conn).tasks} == {"failed", "open"}
     with database.begin() as conn:
         change(conn, "failed", finished_at=db_now(-31 * 86_400))
         assert store.prune_tasks(conn, completed_days=7, failed_days=30) == 1

@@ -94,7 +94,7 @@ HOT: dict[str, Hot] = {
     "the page: last ended": Hot(lambda conn, _: views.last_ended(conn), "ix_tasks_ended", 300, looks=True),
     "the page: counts": Hot(lambda conn, _: views.counts(conn), "ix_tasks_due", COUNTED, looks=True),
     "the page: failed": Hot(
-        lambda conn, _: views.tasks_page(conn, statuses=[Status.FAILED]),
+        lambda conn, _: views.tasks_page(conn, views.TaskFilter((Status.FAILED,))),
         "ix_tasks_unwell or pk_tasks",
         5_000,
         looks=True,

@@ -38,7 +38,7 @@ def test_a_callers_own_engine_submits_a_type_that_only_workers_know(postgres_url
         jobrunner.enqueue(conn, "ship", {"item": 1})
     with own.begin() as conn:
         assert conn.execute(text("SELECT item FROM orders")).scalars().all() == ["tea"]
-        [task] = views.tasks_page(conn)
+        [task] = views.tasks_page(conn).tasks
         assert (task.task_id, task.queue, task.priority, task.max_attempts) == ("kept", "parcels", 2, 4)
     own.dispose()
     database.dispose()

@@ -14,6 +14,7 @@ from jobrunner.api.routes import (
     page,
     probes,
     queues,
+    results,
     schedules,
     static,
     tasks,
@@ -36,6 +37,7 @@ TABLE = (
     *openapi.ROUTES,
     *overview.ROUTES,
     *queues.ROUTES,
+    *results.ROUTES,
     *schedules.ROUTES,
     *types.ROUTES,
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 from urllib.parse import quote
 
 from jobrunner.api import polls, prefer, wire
@@ -29,12 +30,14 @@ def status_path(call: Call, task_id: str) -> str:
 
 def request_of(call: Call, wish: ExecuteRequest) -> Request:
     """What is asked for, by whom, and in which trace."""
-    options = wish.options()
+    return Request(wish.task_type, wish.task_data, {**wish.options(), **origin_of(call)})
+
+
+def origin_of(call: Call) -> dict[str, Any]:
+    """Who asks, and in which trace, as options of ``submit``."""
     trace = call.request.headers.get("traceparent", "")
-    if _TRACEPARENT.fullmatch(trace):
-        options["traceparent"] = trace
-    options["submitted_by"] = call.caller.who
-    return Request(wish.task_type, wish.task_data, options)
+    traced = {"traceparent": trace} if _TRACEPARENT.fullmatch(trace) else {}
+    return {**traced, "submitted_by": call.caller.who}
 
 
 async def execute(call: Call) -> Content:

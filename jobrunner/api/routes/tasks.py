@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from jobrunner.api import bodies, polls, prefer
+from jobrunner.api import answers, answers_tasks, polls, prefer
 from jobrunner.api.route import Answer, Call, Content, Route
 from jobrunner.api.schemas import CancelRequest, LogsQuery, TasksQuery, WaitQuery
 from jobrunner.queue import store, views
@@ -14,19 +14,15 @@ from jobrunner.queue.views import shapes
 
 
 def listed(call: Call) -> Content:
-    """One page of tasks, newest first, without payload and result."""
-    wish = bodies.query(call.request, TasksQuery)
+    """One page of tasks, newest first, without payload and result.
+
+    A page may be short, or empty, before the last: where few tasks fit, each looks at a part of them. Go on as long as
+    there is a ``next_cursor``.
+    """
+    wish: TasksQuery = call.query
     with call.service.database.read() as conn:
-        found = views.tasks_page(
-            conn,
-            statuses=wish.status,
-            task_type=wish.type,
-            queue=wish.queue,
-            queues=call.caller.queues,
-            before=wish.cursor,
-            limit=wish.limit,
-        )
-    told = shapes.tasks_dict(found, wish.limit)
+        page = views.tasks_page(conn, wish.filter(call.caller.queues), before=wish.cursor, limit=wish.limit)
+    told = shapes.tasks_dict(page)
     cursor = told["next_cursor"]
     if cursor is None:
         return told
@@ -51,7 +47,7 @@ def attempts(call: Call) -> Content:
 
 def logs(call: Call) -> Content:
     """Log lines after an offset."""
-    wish = bodies.query(call.request, LogsQuery)
+    wish: LogsQuery = call.query
     with call.service.database.read() as conn:
         call.must_see(views.queue_of(conn, call.task_id), call.task_id)
         found = views.task_logs_page(conn, call.task_id, after=wish.after, limit=wish.limit)
@@ -81,10 +77,63 @@ def retry(call: Call) -> Content:
 
 _ONE = "/api/v1/tasks/{task_id}"
 ROUTES = (
-    Route("/api/v1/tasks", listed, scope=Scope.READ, summary="List tasks", by_queue=True),
-    Route(_ONE, one, scope=Scope.READ, summary="One task", query=WaitQuery, statuses=(200, 202, 304), by_queue=True),
-    Route(f"{_ONE}/attempts", attempts, scope=Scope.READ, summary="Its attempts", by_queue=True),
-    Route(f"{_ONE}/logs", logs, scope=Scope.READ, summary="Its log lines", by_queue=True),
-    Route(f"{_ONE}/cancel", cancel, ("POST",), Scope.OPERATE, "Cancel it", request=CancelRequest, by_queue=True),
-    Route(f"{_ONE}/retry", retry, ("POST",), Scope.OPERATE, "Run it again", by_queue=True),
+    Route(
+        "/api/v1/tasks",
+        listed,
+        scope=Scope.READ,
+        summary="List tasks",
+        query=TasksQuery,
+        response=answers_tasks.Tasks,
+        by_queue=True,
+    ),
+    Route(
+        _ONE,
+        one,
+        scope=Scope.READ,
+        summary="One task",
+        query=WaitQuery,
+        response=answers_tasks.WholeTask,
+        statuses=(200, 202, 304),
+        by_queue=True,
+    ),
+    Route(
+        f"{_ONE}/attempts",
+        attempts,
+        scope=Scope.READ,
+        summary="Its attempts",
+        response=answers_tasks.Attempts,
+        by_queue=True,
+    ),
+    Route(
+        f"{_ONE}/logs",
+        logs,
+        scope=Scope.READ,
+        summary="Its log lines",
+        query=LogsQuery,
+        response=answers_tasks.Logs,
+        by_queue=True,
+    ),
+    Route(
+        f"{_ONE}/cancel",
+        cancel,
+        ("POST",),
+        Scope.OPERATE,
+        "Cancel it",
+        request=CancelRequest,
+        response=answers.Accepted,
+        statuses=(200, 202),
+        refuses=(409,),
+        by_queue=True,
+    ),
+    Route(
+        f"{_ONE}/retry",
+        retry,
+        ("POST",),
+        Scope.OPERATE,
+        "Run it again",
+        response=answers.Accepted,
+        statuses=(202,),
+        refuses=(409,),
+        by_queue=True,
+    ),
 )

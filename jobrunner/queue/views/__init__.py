@@ -2,10 +2,12 @@
 
 from jobrunner.queue.views.due import Due, due
 from jobrunner.queue.views.keys import AuditView, KeyView, all_keys, audit_page, one_key, usable_keys
+from jobrunner.queue.views.lists import TaskFilter, TasksPage, tasks_page
 from jobrunner.queue.views.nodes import NodeView, all_nodes, one_node, published_types, samples, types_and_nodes
 from jobrunner.queue.views.overview import Health, counts, health, is_idle, now, oldest_due
 from jobrunner.queue.views.queues import QueueView, all_queues, one_queue
 from jobrunner.queue.views.recent import Times, quantile, recent_times
+from jobrunner.queue.views.room import max_pending, meets, pending_in
 from jobrunner.queue.views.schedules import ScheduleView, all_schedules, last_firings, schedule
 from jobrunner.queue.views.tasks import (
     AttemptView,
@@ -20,7 +22,6 @@ from jobrunner.queue.views.tasks import (
     task_attempts,
     task_logs_page,
     tasks_among,
-    tasks_page,
 )
 
 __all__ = [
@@ -33,7 +34,9 @@ __all__ = [
     "NodeView",
     "QueueView",
     "ScheduleView",
+    "TaskFilter",
     "TaskView",
+    "TasksPage",
     "Times",
     "all_keys",
     "all_nodes",
@@ -47,11 +50,14 @@ __all__ = [
     "is_idle",
     "last_ended",
     "last_firings",
+    "max_pending",
+    "meets",
     "now",
     "oldest_due",
     "one_key",
     "one_node",
     "one_queue",
+    "pending_in",
     "published_types",
     "quantile",
     "queue_of",

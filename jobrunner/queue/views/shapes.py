@@ -10,7 +10,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from jobrunner.queue.task import Status
+from jobrunner.queue.views.cursors import cursor
 from jobrunner.queue.views.keys import AuditView, KeyView
+from jobrunner.queue.views.lists import TasksPage
 from jobrunner.queue.views.nodes import NodeView
 from jobrunner.queue.views.overview import Health
 from jobrunner.queue.views.schedules import ScheduleView
@@ -43,10 +45,10 @@ def task_dict(view: TaskView, *, whole: bool = True) -> dict[str, Any]:
     return told
 
 
-def tasks_dict(views: Sequence[TaskView], limit: int) -> dict[str, Any]:
+def tasks_dict(page: TasksPage) -> dict[str, Any]:
     """One page of tasks, newest first; ``next_cursor`` is the ``cursor`` of the next page, None after the last."""
-    following = str(views[-1].id) if views and len(views) >= limit else None
-    return {"tasks": [task_dict(view, whole=False) for view in views], "next_cursor": following}
+    following = None if page.following is None else cursor("tasks", page.following)
+    return {"tasks": [task_dict(view, whole=False) for view in page.tasks], "next_cursor": following}
 
 
 def attempt_dict(view: AttemptView) -> dict[str, Any]:
@@ -113,7 +115,7 @@ def keys_dict(views: Sequence[KeyView]) -> dict[str, Any]:
 
 def audit_dict(views: Sequence[AuditView], limit: int) -> dict[str, Any]:
     """One page of changes, the newest first; ``next_cursor`` as for tasks."""
-    following = str(views[-1].id) if views and len(views) >= limit else None
+    following = cursor("audit", views[-1].id) if views and len(views) >= limit else None
     return {"changes": [_plain(vars(view)) for view in views], "next_cursor": following}
 
 

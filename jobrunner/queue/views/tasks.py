@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, case, literal_column, select, text, union_all
-from sqlalchemy.sql.elements import ColumnElement
 
 from jobrunner.db import direct
 from jobrunner.db.tables import FAILED, NOT_FAILED, attempts, task_logs, tasks
@@ -77,7 +76,7 @@ class TaskView:
 
 _FIELDS = tuple(TaskView.__dataclass_fields__)
 _COLUMNS = [REASON.label("reason") if name == "reason" else _t[name] for name in _FIELDS]
-_LISTED = _COLUMNS[: _FIELDS.index("payload")]
+LISTED = _COLUMNS[: _FIELDS.index("payload")]
 _WHOLE = select(*_COLUMNS)
 _ONE = _WHOLE.where(_t.task_id == bindparam("wanted"))  # built once: building it took as long as asking
 
@@ -87,7 +86,7 @@ def task(conn: Connection, task_id: str) -> TaskView:
     rows = direct.fetch(conn, _ONE, {"wanted": task_id})  # who waits for an end asks this: 1.0 instead of 1.7 ms
     if not rows:
         raise TaskNotFound(task_id)
-    return _view(rows[0])
+    return view_of(rows[0])
 
 
 def status(conn: Connection, task_id: str) -> Status:
@@ -115,7 +114,7 @@ def ended_among(conn: Connection, task_ids: Sequence[str]) -> list[str]:
 def tasks_among(conn: Connection, task_ids: Sequence[str]) -> list[TaskView]:
     """Those of these that there are, with payload and result, in no order."""
     rows = conn.execute(_WHOLE.where(_among()), _wanted(task_ids))
-    return [_view(row) for row in rows]
+    return [view_of(row) for row in rows]
 
 
 def _among() -> Any:
@@ -126,40 +125,11 @@ def _wanted(task_ids: Sequence[str]) -> dict[str, Any]:
     return {"wanted": [{"task_id": task_id} for task_id in task_ids]}
 
 
-def tasks_page(
-    conn: Connection,
-    *,
-    statuses: Sequence[Status] = (),
-    task_type: str | None = None,
-    queue: str | None = None,
-    queues: Collection[str] | None = None,
-    before: int | None = None,
-    limit: int = 50,
-) -> list[TaskView]:
-    """The newest tasks first, without payload and result; ``before`` is the row id that the last page ended with.
-
-    ``queues`` are the only ones to look into, and None means all.
-    """
-    wishes: list[ColumnElement[bool]] = []
-    if statuses:
-        wishes.append(_t.status.in_([str(one) for one in statuses]))
-    if task_type is not None:
-        wishes.append(_t.task_type == task_type)
-    if queue is not None:
-        wishes.append(_t.queue == queue)
-    if queues is not None:
-        wishes.append(_t.queue.in_(sorted(queues)))
-    if before is not None:
-        wishes.append(_t.id < before)
-    rows = conn.execute(select(*_LISTED).where(*wishes).order_by(_t.id.desc()).limit(min(limit, PAGE)))
-    return [_view(row) for row in rows]
-
-
 def running(conn: Connection, limit: int = 50) -> list[TaskView]:
     """Running tasks, the longest-running first."""
     here = _t.status == literal_column("'running'")  # spelled out, so that the index of running tasks serves it
-    found = select(*_LISTED).where(here).order_by(_t.started_at).limit(min(limit, PAGE))
-    return [_view(row) for row in conn.execute(found)]
+    found = select(*LISTED).where(here).order_by(_t.started_at).limit(min(limit, PAGE))
+    return [view_of(row) for row in conn.execute(found)]
 
 
 def last_ended(conn: Connection, limit: int = 20) -> list[TaskView]:
@@ -170,7 +140,7 @@ def last_ended(conn: Connection, limit: int = 20) -> list[TaskView]:
         for which in (NOT_FAILED, FAILED)
     ]
     ended = among(_t.id, union_all(*(select(head.c.id) for head in heads)))
-    return [_view(row) for row in conn.execute(select(*_LISTED).where(ended).order_by(latest).limit(min(limit, PAGE)))]
+    return [view_of(row) for row in conn.execute(select(*LISTED).where(ended).order_by(latest).limit(min(limit, PAGE)))]
 
 
 @dataclass(frozen=True)
@@ -226,7 +196,8 @@ def task_logs_page(conn: Connection, task_id: str, *, after: int = 0, limit: int
 _STATUS, _DOCUMENTS = _FIELDS.index("status"), [_FIELDS.index(name) for name in ("tags", "payload", "result")]
 
 
-def _view(row: Sequence[Any]) -> TaskView:
+def view_of(row: Sequence[Any]) -> TaskView:
+    """A row of the columns of TaskView, of which those of LISTED are the first."""
     told = list(row)
     told[_STATUS] = Status(told[_STATUS])
     for place in _DOCUMENTS:
