@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import queue
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 
 API_CONNECTIONS = 4
 DUTY_CONNECTIONS = 1  # where nothing but the duties needs one: they take turns
+GARBAGE_EVERY = 10_000  # new objects between two looks for cycles; at Python's 700 they took a fifth of a drain
 DATABASE_WITHIN = 30.0  # seconds that a starting process waits for its database
 GOODBYE_AFTER = RELEASE_DEADLINE + 5.0  # seconds after the grace at which a loop that does not end is left to itself
 END_AFTER = GOODBYE_AFTER + 5.0  # ... at which the process ends, whatever it waits for: a dead link held one for 37 s
@@ -86,21 +88,22 @@ def run(settings: Settings, plan: Plan) -> int:
         database = open_database(settings.url, pool_size=connections, outage=outage)
         lock = FileLock(database.url.database or "")
         # Last of all: it says that nobody else touches the file. A writer that does not let go keeps it to the exit.
-        parts.callback(_let_go, database, lock)
+        parts.callback(let_go, database, lock)
         if settings.is_sqlite:
             lock.take(patience=PATIENCE)  # before the port: that the file is in use is what its user has to know
         server = _server(settings, plan)
         if server is not None:
             parts.callback(server.stop)
             lock.tell(server.url)
-        if not _patiently(partial(_prepare_schema, database, settings, plan), inbox):
+        if not _patiently(partial(prepare_schema, database, settings, migrate=plan.role == "up" or settings.is_sqlite), inbox):
             return 0
         if server is not None and not _patiently(partial(_check_door, database, settings), inbox):
             return 0
         return _run(settings, plan, database, server, inbox, parts, forced_end)
 
 
-def _let_go(database: Database, lock: FileLock) -> None:
+def let_go(database: Database, lock: FileLock) -> None:
+    """Close the database; the file's lock goes with it where nobody writes any more."""
     if database.close():
         lock.drop()
 
@@ -119,7 +122,7 @@ def _run(
     def heard(topic: str, *, here: bool = False) -> None:
         if not ends.heard(topic):
             for work in works:
-                _pass_on(topic, work, here)
+                pass_on(topic, work, here)
 
     hints = Hints(database, heard, own=partial(heard, here=True), listen=plan.works, ends=server is not None)
     ends = Ends(hints.tell, hears=plan.works)
@@ -138,6 +141,8 @@ def _run(
         )
         process.identity, process.state = work.identity, work.state
         works.append(work)
+        gc.freeze()  # what is loaded stays: no look for garbage has to go through it
+        gc.set_threshold(GARBAGE_EVERY)
         if not _patiently(work.start, inbox):
             return 0
     hints.start()
@@ -213,7 +218,8 @@ def _supervise(process: Process, work: Work | None, forced_end: _ForcedEnd) -> s
         deadline = min(deadline, grace_ends + GOODBYE_AFTER)
 
 
-def _pass_on(topic: str, work: Work, here: bool) -> None:
+def pass_on(topic: str, work: Work, here: bool) -> None:
+    """Tell the worker of a hint; ``here`` says that this process gave it."""
     if topic == CANCEL:
         work.heartbeat.look()
     elif here:  # in the thread of a request, say, whose answer shall not wait for a claim
@@ -254,9 +260,9 @@ def _limits(settings: Settings, plan: Plan) -> Limits:
     )
 
 
-def _prepare_schema(database: Database, settings: Settings, plan: Plan) -> None:
+def prepare_schema(database: Database, settings: Settings, *, migrate: bool) -> None:
     """Migrate where that is this process's business, check the schema, and take up what a dead owner left."""
-    if plan.role == "up" or settings.is_sqlite:
+    if migrate:
         _migrate(database)
     with database.begin() as conn:
         schema.check(conn)
