@@ -94,7 +94,9 @@ class AsyncClient:
         """Close all connections; a worker of this process ends what it runs first. Tasks elsewhere go on."""
         await self._core.place.close()
 
-    async def submit(self, task_type: str, data: Mapping[str, Any] | None = None, **options: Unpack[Options]) -> AsyncHandle:
+    async def submit(
+        self, task_type: str, data: Mapping[str, Any] | None = None, **options: Unpack[Options]
+    ) -> AsyncHandle:
         """Add a task of ``task_type`` with ``data`` as its arguments."""
         return AsyncHandle(self._core, await self._core.submit(task_type, data, options))
 

@@ -282,7 +282,9 @@ class Direct:
                 return None
             load_handlers(self._settings.handlers)
             if self._settings.is_sqlite:
-                registry.get(task_type)  # nobody else can run it as long as we have the file: better said than waited for
+                registry.get(
+                    task_type
+                )  # nobody else can run it as long as we have the file: better said than waited for
             elif registry.find(task_type) is None:
                 return None
             self._here = Here(self._settings)

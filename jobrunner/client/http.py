@@ -155,5 +155,3 @@ def _checked(response: httpx2.Response, ask: Ask) -> httpx2.Response:
 
 def _sleep(seconds: float) -> None:
     time.sleep(seconds)
-
-

@@ -51,7 +51,9 @@ class Rest:
                 lost = next((one for one in found if isinstance(one, Unreachable | OutcomeUnknown)), None)
                 told += found
             else:  # each would wait as long for an answer as the one before it
-                told += [Unreachable(self._http.url, f"not sent, since an earlier part had no answer: {lost}")] * len(part)
+                told += [Unreachable(self._http.url, f"not sent, since an earlier part had no answer: {lost}")] * len(
+                    part
+                )
         return told
 
     async def _part(self, part: _Part) -> list[Submitted]:

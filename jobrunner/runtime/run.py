@@ -95,7 +95,9 @@ def run(settings: Settings, plan: Plan) -> int:
         if server is not None:
             parts.callback(server.stop)
             lock.tell(server.url)
-        if not _patiently(partial(prepare_schema, database, settings, migrate=plan.role == "up" or settings.is_sqlite), inbox):
+        if not _patiently(
+            partial(prepare_schema, database, settings, migrate=plan.role == "up" or settings.is_sqlite), inbox
+        ):
             return 0
         if server is not None and not _patiently(partial(_check_door, database, settings), inbox):
             return 0
