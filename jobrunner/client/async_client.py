@@ -24,11 +24,11 @@ class AsyncHandle:
     def __repr__(self) -> str:
         return f"AsyncHandle({self.task_id!r})"
 
-    async def wait(self, timeout: float | None = None) -> Task:
+    async def wait(self, timeout: float | None = None) -> Task:  # noqa: ASYNC109 - the plain client's name
         """Wait for its end, however it ends. Raises WaitTimeout after ``timeout`` seconds: the task goes on."""
         return await self._core.wait(self.task_id, timeout)
 
-    async def result(self, timeout: float | None = None) -> dict[str, Any] | None:
+    async def result(self, timeout: float | None = None) -> dict[str, Any] | None:  # noqa: ASYNC109 - likewise
         """Wait for what it returns; what is no object comes as ``{"value": ...}``.
 
         Raises TaskFailed with the remote traceback, TaskCancelled, or WaitTimeout after ``timeout`` seconds.

@@ -60,8 +60,8 @@ class Client:
     """Submits tasks and waits for them: at the server of ``url``, else at the database.
 
     Without ``url`` and ``database_url`` the environment decides: ``JOBRUNNER_URL`` with ``JOBRUNNER_API_KEY``, else the
-    database of the settings (``config`` is their file). There, a task that is waited for and that no living worker would
-    run is run by this process, unless ``run_here`` is False.
+    database of the settings (``config`` is their file). There, a task that is waited for, and that no living worker
+    would run, is run by this process, unless ``run_here`` is False.
 
     A call that nobody answers is asked again for ``patience`` seconds in all, each try for ``timeout`` seconds, where
     asking twice is as good as asking once: submissions go under a task_id made here. ``verify`` is how the server's

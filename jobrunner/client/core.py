@@ -36,9 +36,9 @@ class Core:
         told = await self.place.submit_many([_named(request) for request in requests])
         return [one if isinstance(one, JobrunnerError) else str(one["task_id"]) for one in told]
 
-    async def wait(self, task_id: str, timeout: float | None) -> Task:
-        """The task once it has ended. Raises WaitTimeout after ``timeout`` seconds."""
-        until = math.inf if timeout is None else time.monotonic() + timeout
+    async def wait(self, task_id: str, within: float | None) -> Task:
+        """The task once it has ended. Raises WaitTimeout after ``within`` seconds."""
+        until = math.inf if within is None else time.monotonic() + within
         pause = SOONEST
         while True:
             asked_at = time.monotonic()
@@ -47,15 +47,15 @@ class Core:
             if task.ended:
                 return task
             if time.monotonic() >= until:
-                raise WaitTimeout(task_id, timeout or 0.0, task.status)
+                raise WaitTimeout(task_id, within or 0.0, task.status)
             rest = min(asked_at + pause, until) - time.monotonic()
             if rest > 0:  # it could not be waited for
                 await self.place.sleep(rest)
                 pause = min(LATEST, pause * 1.4)
 
-    async def result(self, task_id: str, timeout: float | None) -> dict[str, Any] | None:
+    async def result(self, task_id: str, within: float | None) -> dict[str, Any] | None:
         """What the task returned. Raises WaitTimeout, TaskFailed or TaskCancelled."""
-        task = await self.wait(task_id, timeout)
+        task = await self.wait(task_id, within)
         if task.status is Status.FAILED:
             tried = (await self.place.attempts(task_id))["attempts"]
             raise TaskFailed(task_id, task.error or "", tried)
@@ -64,14 +64,14 @@ class Core:
         return task.result
 
     async def results(
-        self, told: Sequence[str | JobrunnerError], timeout: float | None
+        self, told: Sequence[str | JobrunnerError], within: float | None
     ) -> AsyncGenerator[dict[str, Any] | None, None]:
         """The results of these in order; raises, at its place, what one of them came to instead."""
-        until = math.inf if timeout is None else time.monotonic() + timeout
+        until = math.inf if within is None else time.monotonic() + within
         for one in told:
             if isinstance(one, JobrunnerError):
                 raise one
-            yield await self.result(one, None if timeout is None else max(0.0, until - time.monotonic()))
+            yield await self.result(one, None if within is None else max(0.0, until - time.monotonic()))
 
     async def task(self, task_id: str) -> Task:
         """The task as it is now."""

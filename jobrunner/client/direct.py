@@ -239,17 +239,16 @@ class Direct:
         if here is not None:
             return self._until_told(here, task_id, seconds)
         desk = self._desk
-        if desk is None:  # a file that a server has: its answer is that of another process, a moment later
-            time.sleep(min(LOOK, seconds))
-        elif not self._waiting.acquire(blocking=False):  # one waits there already, and is told of what is his alone
-            time.sleep(min(LOOK, seconds))
-        else:
+        # Not where another process has the file, and not where one waits already, who is told of what is his alone.
+        if desk is not None and self._waiting.acquire(blocking=False):
             try:
                 found = desk.wait([task_id], seconds)
             finally:
                 self._waiting.release()
             if found:
                 return found[0]
+        else:
+            time.sleep(min(LOOK, seconds))
         return self._look(task_id)
 
     def _until_told(self, here: Here, task_id: str, seconds: float) -> Answer:

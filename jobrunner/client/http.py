@@ -28,8 +28,8 @@ class Http(Protocol):
 
     url: str
 
-    async def send(self, ask: Ask, timeout: float) -> httpx2.Response:
-        """The answer; ``timeout`` (seconds) for each step of it."""
+    async def send(self, ask: Ask, seconds: float) -> httpx2.Response:
+        """The answer; ``seconds`` for each step of it: to connect, to send, to hear something."""
         ...
 
     def stream(self, ask: Ask, last_id: str) -> AsyncGenerator[httpx2.ServerSentEvent, None]:
@@ -53,9 +53,9 @@ class PlainHttp:
         with _told(self.url):
             self._http = httpx2.Client(**_options(self.url, api_key, verify))
 
-    async def send(self, ask: Ask, timeout: float) -> httpx2.Response:
+    async def send(self, ask: Ask, seconds: float) -> httpx2.Response:
         with _told(self.url):
-            response = self._http.request(**_request(ask), timeout=timeout)
+            response = self._http.request(**_request(ask), timeout=seconds)
         return _checked(response, ask)
 
     async def stream(self, ask: Ask, last_id: str) -> AsyncGenerator[httpx2.ServerSentEvent, None]:
@@ -81,9 +81,9 @@ class AsyncHttp:
         with _told(self.url):
             self._http = httpx2.AsyncClient(**_options(self.url, api_key, verify))
 
-    async def send(self, ask: Ask, timeout: float) -> httpx2.Response:  # noqa: ASYNC109 - of each step, not of all
+    async def send(self, ask: Ask, seconds: float) -> httpx2.Response:
         with _told(self.url):
-            response = await self._http.request(**_request(ask), timeout=timeout)
+            response = await self._http.request(**_request(ask), timeout=seconds)
         return _checked(response, ask)
 
     async def stream(self, ask: Ask, last_id: str) -> AsyncGenerator[httpx2.ServerSentEvent, None]:
@@ -108,8 +108,8 @@ def full(url: str) -> str:
     return url if url.startswith(("http://", "https://")) else f"http://{url}"
 
 
-class _told:  # noqa: N801 - used as a function, like contextlib's own
-    """What httpx2 raises, as Unreachable. A class, since a generator would turn a StopIteration inside into an error."""
+class _told:
+    """What httpx2 raises, as Unreachable. No generator, in which the end of a coroutine would become an error."""
 
     def __init__(self, url: str) -> None:
         self._url = url

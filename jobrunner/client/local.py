@@ -104,7 +104,7 @@ class Local:
         return _submitted(told)
 
     def submit_many(self, requests: Sequence[Request]) -> list[Answer | JobrunnerError]:
-        """Add tasks, each for itself; an answer or a refusal for each, in order. All in one transaction where it may be.
+        """Add tasks, each for itself; an answer or a refusal for each, in order. In one transaction, where all can be.
 
         Raises DatabaseUnavailable where nobody said whether they were added.
         """

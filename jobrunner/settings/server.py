@@ -1,4 +1,4 @@
-"""Which running jobrunner to ask, where the environment names one. No setting: it is for who asks, not for who serves."""
+"""Which running jobrunner to ask, where the environment names one: no setting, since it is for who asks."""
 
 from __future__ import annotations
 

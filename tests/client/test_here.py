@@ -1,4 +1,4 @@
-"""Clients without a server: the same calls at the database, and the tasks run by this process where nobody else does."""
+"""Clients without a server: the same calls at the database, and tasks run by this process where nobody else does."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from importlib import reload
 from pathlib import Path
 
@@ -27,15 +28,14 @@ from tests.processes import Processes, free_port
 
 
 @pytest.fixture(autouse=True)
-def _only_these(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+def _only_these(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A clean environment, and no handlers but those of the module."""
     for name in [*os.environ]:
         if name.startswith("JOBRUNNER_") and not name.startswith("JOBRUNNER_TEST"):
             monkeypatch.delenv(name)
-    isolated = registry.isolated()
-    isolated.__enter__()
-    request.addfinalizer(lambda: isolated.__exit__(None, None, None))
-    reload(here_tasks)
+    with registry.isolated():
+        reload(here_tasks)
+        yield
 
 
 def test_results_are_made_here_and_recorded(database_url: str) -> None:

@@ -16,7 +16,7 @@ from jobrunner.client.tries import Tries
 from jobrunner.errors import DatabaseUnavailable
 from tests.api.serving import serving
 
-ACCEPTED = (202, {}, {"task_id": "mine", "status": "pending"})
+ACCEPTED: tuple[int, dict[str, str], dict[str, Any]] = (202, {}, {"task_id": "mine", "status": "pending"})
 
 
 @dataclass
