@@ -17,7 +17,7 @@ from jobrunner.client.place import Submitted
 from jobrunner.client.shapes import Request
 from jobrunner.client.tries import Tries
 from jobrunner.db.notes import CANCEL, WORK
-from jobrunner.errors import JobrunnerError, SchemaMismatch
+from jobrunner.errors import DatabaseLocked, JobrunnerError, SchemaMismatch
 from jobrunner.handlers import load as load_handlers
 from jobrunner.handlers import registry
 from jobrunner.queue.task import ENDED
@@ -286,7 +286,12 @@ class Direct:
                 )  # nobody else can run it as long as we have the file: better said than waited for
             elif registry.find(task_type) is None:
                 return None
-            self._here = Here(self._settings)
+            try:
+                self._here = Here(self._settings)
+            except DatabaseLocked as held:
+                if not held.owner.get("url"):
+                    raise
+                return None  # a server has come between, and runs it
             if self._settings.is_sqlite:
                 self._desk = Local(
                     self._settings.url,

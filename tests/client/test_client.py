@@ -6,9 +6,10 @@ import time
 
 import pytest
 
-from jobrunner.client import Client, Handle, Request, TaskCancelled, TaskFailed, WaitTimeout
+from jobrunner.client import Client, Handle, Refused, Request, TaskCancelled, TaskFailed, WaitTimeout
 from jobrunner.errors import InvalidInput, StateConflict, TaskExists, TaskNotFound, UnknownTaskType
-from tests.processes import Process
+from tests.client.conftest import Start
+from tests.processes import Process, free_port
 
 
 def test_results_and_bad_ends(client: Client) -> None:
@@ -96,6 +97,18 @@ def test_map(client: Client) -> None:
         list(client.map("nap", [{"seconds": 0.0}, {"seconds": 1.0}], within=0.3))
     with pytest.raises(ValueError, match="chunk"):
         client.map("total", [1], chunk=2)
+
+
+def test_a_key(sqlite_url: str, start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = start(sqlite_url, "up", free_port(), JOBRUNNER_API_KEY="a-long-and-random-key")
+    for key, told in [(None, "a call without a key"), ("another-long-and-random-key", "this key")]:
+        with Client(server.url, api_key=key) as client, pytest.raises(Refused, match=told) as refused:
+            client.submit("nap")
+        assert refused.value.status == 401
+    monkeypatch.setenv("JOBRUNNER_URL", server.url)
+    monkeypatch.setenv("JOBRUNNER_API_KEY", "a-long-and-random-key")
+    with Client.from_env() as client:
+        assert client.submit("nap").result(20) == {"slept": 0.0}
 
 
 def test_refusals_are_those_of_the_database(server: Process, client: Client) -> None:

@@ -125,6 +125,25 @@ def test_large_batches_are_parted(script: Script, client: Client) -> None:
     assert [len(told["tasks"]) for _, _, told in script.asked] == [1_000, 1_000, 500, 4, 4, 2]
 
 
+def test_a_stream_goes_on_behind_the_last_event() -> None:
+    came: list[str | None] = []
+
+    async def stream(scope: Any, receive: Any, send: Any) -> None:
+        headers = {name.decode(): value.decode() for name, value in scope["headers"]}
+        came.append(headers.get("last-event-id"))
+        said = b"event: %b\nid: a-%d\ndata: {}\n\n" % (b"reset" if len(came) == 3 else b"changed", len(came))
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/event-stream")]})
+        await send({"type": "http.response.body", "body": b": ping\n\n" + (b"" if len(came) == 2 else said)})
+
+    with serving(stream) as url, Client(url) as client:
+        events = client.events()
+        assert [(event.kind, event.id) for event in (next(events), next(events))] == [
+            ("changed", "a-1"),
+            ("reset", "a-3"),
+        ]
+    assert came == [None, "a-1", "a-1"]
+
+
 def test_rests_grow_have_jitter_and_end() -> None:
     error = DatabaseUnavailable("away")
     rests = [[Tries(1e9).after(error)] for _ in range(50)]
