@@ -105,9 +105,9 @@ def test_what_nobody_can_run_is_said(sqlite_url: str) -> None:
 
 
 def test_a_worker_elsewhere_is_left_to_it(postgres_url: str, start: Start) -> None:
-    worker = start(postgres_url, "worker")
+    worker = start(postgres_url, "worker", JOBRUNNER_HANDLERS="chores,tests.client.here_tasks")
     with Client(database_url=postgres_url) as client:
-        assert client.submit("nap", {"seconds": 0.2}).result(30) == {"slept": 0.2}
+        assert client.submit("here.nap", {"seconds": 0.2}).result(30) == {"slept": 0.2, "pid": worker.pid}
         assert [line.message for line in client.submit("talk").logs(follow=True)] == ["line 0", "line 1", "line 2"]
     with Local(postgres_url) as desk:
         assert [node["pid"] for node in desk.nodes()["nodes"]] == [worker.pid]
@@ -166,6 +166,26 @@ def test_in_a_loop(database_url: str) -> None:
             await long.status()
 
     asyncio.run(work())
+
+
+def test_who_leaves_in_the_middle_of_a_wait_leaves_nothing_open(postgres_url: str) -> None:
+    async def work() -> None:
+        async with AsyncClient(database_url=postgres_url, run_here=False) as client:
+            handle = await client.submit("here.nap")
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.3):
+                    await handle.result()
+
+    asyncio.run(work())
+    gc.collect()  # a connection that was forgotten open would say so
+    engine = sqlalchemy.create_engine(postgres_url)
+    with engine.connect() as conn:
+        others = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        until = time.monotonic() + 5
+        while conn.execute(sqlalchemy.text(others)).scalar_one() and time.monotonic() < until:
+            time.sleep(0.05)  # the server's processes end a moment after their connections
+        assert conn.execute(sqlalchemy.text(others)).scalar_one() == 0
+    engine.dispose()
 
 
 def test_a_program_in_an_empty_folder(processes: Processes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

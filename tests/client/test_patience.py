@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from jobrunner.client import Client, OutcomeUnknown, Refused, Request
+from jobrunner.client import Client, OutcomeUnknown, Refused, Request, Unreachable
 from jobrunner.client.tries import Tries
 from jobrunner.errors import DatabaseUnavailable
 from tests.api.serving import serving
@@ -25,6 +26,7 @@ class Script:
 
     answers: list[tuple[int, dict[str, str], dict[str, Any]]] = field(default_factory=list)
     asked: list[tuple[float, str, dict[str, Any]]] = field(default_factory=list)
+    rest: float = 0.0
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         body = b""
@@ -34,6 +36,7 @@ class Script:
             if not message.get("more_body"):
                 break
         self.asked.append((time.monotonic(), scope["path"], json.loads(body or b"{}")))
+        await asyncio.sleep(self.rest)
         status, headers, told = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         given = [(name.encode(), value.encode()) for name, value in headers.items()]
         await send({"type": "http.response.start", "status": status, "headers": given})
@@ -123,6 +126,17 @@ def test_large_batches_are_parted(script: Script, client: Client) -> None:
     script.answers = [answers(4), answers(4), answers(2)]
     assert len(client.submit_many(Request("nap", {"text": "x" * 200_000}) for _ in range(10))) == 10
     assert [len(told["tasks"]) for _, _, told in script.asked] == [1_000, 1_000, 500, 4, 4, 2]
+
+
+def test_a_wait_may_be_longer_than_a_try(script: Script) -> None:
+    told = {"task_id": "mine", "task_type": "nap", "status": "completed", "queue": "default", "priority": 5}
+    script.answers = [(200, {}, {**told, "max_attempts": 3, "result": {"slept": 1.0}})]
+    script.rest = 1.0
+    with serving(script) as url, Client(url, timeout=0.5, patience=1) as client:
+        assert client.handle("mine").result(5) == {"slept": 1.0}
+        assert len(script.asked) == 1
+        with pytest.raises(Unreachable):
+            client.task("mine")
 
 
 def test_a_stream_goes_on_behind_the_last_event() -> None:
