@@ -39,6 +39,11 @@ _BY_ERROR: tuple[tuple[type[Exception], Exit], ...] = (
     (errors.TaskNotFound, Exit.NOT_FOUND),
     (errors.ScheduleNotFound, Exit.NOT_FOUND),
     (errors.KeyNotFound, Exit.NOT_FOUND),
+    (errors.QueueNotFound, Exit.NOT_FOUND),
+    (errors.NodeNotFound, Exit.NOT_FOUND),
+    (errors.OperationNotFound, Exit.NOT_FOUND),
+    (errors.GroupNotFound, Exit.NOT_FOUND),
+    (errors.KeyNotFound, Exit.NOT_FOUND),
     (errors.TaskExists, Exit.CONFLICT),
     (errors.StateConflict, Exit.CONFLICT),
 )

@@ -15,7 +15,7 @@ from jobrunner.client.errors import OutcomeUnknown, Refused, Unreachable
 from jobrunner.client.http import Http
 from jobrunner.client.place import Submitted
 from jobrunner.client.shapes import Request
-from jobrunner.client.tries import Tries
+from jobrunner.client.tries import Tries, passes
 from jobrunner.errors import JobrunnerError
 from jobrunner.queue.task import ENDED
 
@@ -56,7 +56,7 @@ class Rest:
                 )
         return told
 
-    async def _part(self, part: _Part) -> list[Submitted]:
+    async def _part(self, part: _Part, tries: Tries | None = None) -> list[Submitted]:
         if len(part) == 1:
             return [await self._one(part[0][0])]
         if not self._takes_batches:
@@ -73,7 +73,19 @@ class Rest:
         except JobrunnerError as error:
             return [error] * len(part)
         results = answers.object_of(response)["results"]
-        return [_result(one, request) for one, (request, _) in zip(results, part, strict=True)]
+        told = [_result(one, request) for one, (request, _) in zip(results, part, strict=True)]
+        later = {n: one for n, one in enumerate(told) if isinstance(one, Refused) and passes(one)}
+        if later:  # a queue that was full, or a database that broke off in the middle: those alone once more
+            tries = tries or Tries(self._patience, changes=True)
+            try:
+                await self._http.sleep(tries.after(next(iter(later.values()))))
+            except JobrunnerError:
+                for n, one in later.items():
+                    told[n] = one if one.status == 429 else OutcomeUnknown(_id(part[n][0]), str(one))
+            else:
+                for n, found in zip(later, await self._part([part[n] for n in later], tries), strict=True):
+                    told[n] = found
+        return told
 
     async def _one(self, request: Request) -> Submitted:
         try:

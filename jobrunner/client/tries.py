@@ -43,7 +43,7 @@ class Tries:
 
         That is ``error``, or OutcomeUnknown where a try may have been carried out and nobody said so.
         """
-        if not _passes(error):
+        if not passes(error):
             if self._open and not (isinstance(error, Refused) and error.status in SETTLES):
                 raise OutcomeUnknown(self._task_id, str(error)) from error
             raise error
@@ -59,7 +59,7 @@ class Tries:
         return rest
 
 
-def _passes(error: JobrunnerError) -> bool:
+def passes(error: JobrunnerError) -> bool:
     """Whether the same may be answered otherwise a little later."""
     if isinstance(error, Refused):
         return error.status == 429 or error.status >= 500

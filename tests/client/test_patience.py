@@ -116,6 +116,28 @@ def test_a_batch_in_one_call(script: Script, client: Client) -> None:
     assert all(len(task["task_id"]) == 36 for task in one["tasks"])
 
 
+def test_some_of_a_batch_later(script: Script, client: Client) -> None:
+    def result(task_id: str) -> dict[str, Any]:
+        return {"status": 202, "task_id": task_id, "task_status": "pending"}
+
+    full = {"status": 429, "problem": {"code": "queue_full", "detail": "full"}}
+    lost = {"status": 503, "problem": {"code": "database_unavailable", "detail": "away"}}
+    script.answers = [
+        (200, {}, {"results": [result("a"), full, lost, lost]}),
+        (200, {}, {"results": [result("b"), lost, result("d")]}),
+        (202, {}, {"task_id": "c", "status": "pending"}),
+    ]
+    told = client.submit_many(Request("nap") for _ in range(4))
+    assert [getattr(one, "task_id", one) for one in told] == ["a", "b", "c", "d"]
+    ids = [task["task_id"] for task in script.asked[0][2]["tasks"]]
+    assert [task["task_id"] for task in script.asked[1][2]["tasks"]] == ids[1:]
+    assert script.asked[2][2]["task_id"] == ids[2]
+    script.answers = [(200, {}, {"results": [result("a"), full, lost]})]
+    with serving(script) as url, Client(url, patience=0) as impatient:
+        told = impatient.submit_many(Request("nap") for _ in range(3))
+    assert [type(one) for one in told[1:]] == [Refused, OutcomeUnknown]
+
+
 def test_large_batches_are_parted(script: Script, client: Client) -> None:
     def answers(count: int) -> tuple[int, dict[str, str], dict[str, Any]]:
         results = [{"index": n, "status": 202, "task_id": f"{n}", "task_status": "pending"} for n in range(count)]
