@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import IntEnum
 
 from jobrunner import errors
-from jobrunner.client.errors import Refused, Unreachable
+from jobrunner.client.errors import OutcomeUnknown, Refused, TaskCancelled, TaskFailed, Unreachable, WaitTimeout
 
 
 class Exit(IntEnum):
@@ -32,8 +32,17 @@ _BY_ERROR: tuple[tuple[type[Exception], Exit], ...] = (
     (errors.InvalidInput, Exit.USAGE),
     (errors.DatabaseUnavailable, Exit.UNREACHABLE),
     (Unreachable, Exit.UNREACHABLE),
+    (OutcomeUnknown, Exit.UNREACHABLE),
+    (WaitTimeout, Exit.TIMED_OUT),
+    (TaskFailed, Exit.TASK_FAILED),
+    (TaskCancelled, Exit.TASK_CANCELLED),
     (errors.TaskNotFound, Exit.NOT_FOUND),
     (errors.ScheduleNotFound, Exit.NOT_FOUND),
+    (errors.KeyNotFound, Exit.NOT_FOUND),
+    (errors.QueueNotFound, Exit.NOT_FOUND),
+    (errors.NodeNotFound, Exit.NOT_FOUND),
+    (errors.OperationNotFound, Exit.NOT_FOUND),
+    (errors.GroupNotFound, Exit.NOT_FOUND),
     (errors.KeyNotFound, Exit.NOT_FOUND),
     (errors.TaskExists, Exit.CONFLICT),
     (errors.StateConflict, Exit.CONFLICT),

@@ -158,10 +158,10 @@ def _together(task: BridgeTask, made: list[Part], found: list[TaskResult | BaseE
         raise strange[0]
     unknown = [one for one in found if isinstance(one, OutcomeUnknown)]
     if unknown:
-        at = ", ".join(dict.fromkeys(one.node_id for one in unknown))
+        at = ", ".join(dict.fromkeys(one.node_id or "here" for one in unknown))
         known = [one for one in found if isinstance(one, TaskResult)]
         told = "; ".join([*map(str, unknown), *(f"part {one.task_id!r} is {one.status}" for one in known)])
-        raise OutcomeUnknown(task.task_id, at, told)
+        raise OutcomeUnknown(task.task_id, told, at)
     refused = [one for one in found if isinstance(one, JobrunnerError)]
     if len(refused) == len(found):
         if all(isinstance(one, NotTaken) for one in refused):

@@ -171,7 +171,7 @@ class Errand:
         return min(ANSWER_WITHIN, self._until - time.monotonic())
 
     def _unknown(self, reason: str) -> OutcomeUnknown:
-        return OutcomeUnknown(self._task.task_id, self._node.id, reason)
+        return OutcomeUnknown(self._task.task_id, reason, self._node.id)
 
     def _still(self, told: TaskResult) -> str:
         doing = "still waits" if told.status == Status.PENDING else "still runs"

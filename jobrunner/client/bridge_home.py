@@ -92,9 +92,9 @@ class Home:
                 return await asyncio.to_thread(act)
             except DatabaseUnavailable as error:
                 if self._embedded is not home:
-                    raise OutcomeUnknown(task.task_id, HERE, "the bridge was closed meanwhile") from error
+                    raise OutcomeUnknown(task.task_id, "the bridge was closed meanwhile", HERE) from error
                 if time.monotonic() >= until:
-                    raise OutcomeUnknown(task.task_id, HERE, f"the database is away: {error}") from error
+                    raise OutcomeUnknown(task.task_id, f"the database is away: {error}", HERE) from error
             await asyncio.sleep(AWAY)
 
     def _submit(self, home: Embedded, task: BridgeTask) -> None:

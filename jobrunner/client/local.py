@@ -16,15 +16,24 @@ from jobrunner.background import schedules
 from jobrunner.client.awaiting import PART, Awaiting
 from jobrunner.client.desk import Answer
 from jobrunner.db import schema
-from jobrunner.db.engine import open_database
+from jobrunner.db.engine import Database, open_database
 from jobrunner.db.hints import Hints
 from jobrunner.db.lock import PATIENCE, FileLock
 from jobrunner.db.notes import CANCEL, ENDED, WATCH, WORK, Notes, notify
-from jobrunner.errors import InvalidInput, Problem, SchemaMismatch, TaskNotFound
+from jobrunner.errors import (
+    DatabaseUnavailable,
+    InvalidInput,
+    JobrunnerError,
+    Problem,
+    SchemaMismatch,
+    TaskExists,
+    TaskNotFound,
+)
 from jobrunner.handlers import load as load_handlers
 from jobrunner.queue import store, views
 from jobrunner.queue import task as tasks
-from jobrunner.queue.task import Status
+from jobrunner.queue.store import Submitted
+from jobrunner.queue.task import NewTask, Status
 from jobrunner.queue.views import TaskFilter, TaskView, shapes
 from jobrunner.queue.views.cursors import row_of
 from jobrunner.submission import Request, prepare
@@ -35,17 +44,26 @@ SELDOM = 0.02  # seconds since the last hint, after which the next goes out by i
 class Local:
     """Works on the database at ``url``; a SQLite file stays locked while the desk is open.
 
-    ``handlers`` are modules whose task types are known here without a worker having published them. Raises
-    SchemaMismatch where the schema does not fit, DatabaseLocked where a server owns the file.
+    ``handlers`` are modules whose task types are known here without a worker having published them. ``database`` is one
+    that this process has open already, with its file locked; it is left open. Raises SchemaMismatch where the schema
+    does not fit, DatabaseLocked where a server owns the file.
     """
 
-    def __init__(self, url: str, *, allow_unknown: bool = False, handlers: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        allow_unknown: bool = False,
+        handlers: Sequence[str] = (),
+        database: Database | None = None,
+    ) -> None:
         self._allow_unknown = allow_unknown
         self._handlers = handlers
         path = url.removeprefix("sqlite:///")
-        self.exclusive = path != url
+        self.exclusive = path != url and database is None
         self._lock = _locked(path) if self.exclusive else None
-        self._database = open_database(url, pool_size=2)
+        self._owned = database is None
+        self._database = database or open_database(url, pool_size=2)
         self._hints: Hints | None = None
         self._awaiting = Awaiting(self._ended)
         self._hinted_at = -math.inf
@@ -63,14 +81,13 @@ class Local:
     def __exit__(self, *_: object) -> None:
         if self._hints is not None:
             self._hints.stop()
-        self._database.dispose()
+        if self._owned:
+            self._database.dispose()
         if self._lock is not None:
             self._lock.drop()
 
     def submit(self, task_type: str, task_data: Mapping[str, Any], options: Mapping[str, Any]) -> Answer:
-        if not self._loaded:
-            load_handlers(self._handlers)  # so that a task can be submitted before the first worker ever ran
-            self._loaded = True
+        self._load()
         request = Request(task_type, task_data, options)
         seldom = self._hints_seldom()
         # Where none was sent for a while it goes with the task, in one commit; where it is sure to be added here.
@@ -84,7 +101,26 @@ class Local:
         if not seldom:
             for topic, task_ids in self._notes(told.task_id).items():
                 self._sender().tell(topic, task_ids)
-        return {"task_id": told.task_id, "status": str(told.status), "created": told.created}
+        return _submitted(told)
+
+    def submit_many(self, requests: Sequence[Request]) -> list[Answer | JobrunnerError]:
+        """Add tasks, each for itself; an answer or a refusal for each, in order. In one transaction, where all can be.
+
+        Raises DatabaseUnavailable where nobody said whether they were added.
+        """
+        self._load()
+        with self._database.begin() as conn:
+            checked = [self._checked(conn, request) for request in requests]
+            new = [found for found in checked if isinstance(found, NewTask)]
+            try:
+                with conn.begin_nested():
+                    stored = iter(store.enqueue_many(conn, new))
+            except TaskExists:
+                stored = None
+        if stored is None:  # one of them is in the way of all: each goes alone
+            return [self._alone(request) for request in requests]
+        self._sender().tell(WORK)
+        return [_submitted(next(stored)) if isinstance(found, NewTask) else found for found in checked]
 
     def task(self, task_id: str) -> Answer:
         with self._read() as conn:
@@ -170,6 +206,27 @@ class Local:
         with self._database.begin() as conn:
             schedules.remove(conn, name)
 
+    def _load(self) -> None:
+        if not self._loaded:
+            load_handlers(self._handlers)  # so that a task can be submitted before the first worker ever ran
+            self._loaded = True
+
+    def _checked(self, conn: Connection, request: Request) -> NewTask | JobrunnerError:
+        try:
+            return prepare(conn, request, allow_unknown=self._allow_unknown)
+        except DatabaseUnavailable:
+            raise
+        except JobrunnerError as error:  # of this request alone
+            return error
+
+    def _alone(self, request: Request) -> Answer | JobrunnerError:
+        try:
+            return self.submit(*request)
+        except DatabaseUnavailable:
+            raise
+        except JobrunnerError as error:
+            return error
+
     def _hints_seldom(self) -> bool:
         """Whether no hint was sent a moment ago: the hints of a program that asks on and on are gathered."""
         last, self._hinted_at = self._hinted_at, time.monotonic()
@@ -200,6 +257,10 @@ class Local:
         # On SQLite the one writing connection: a read-only one cannot open a file whose log was left by a crash.
         with self._database.begin(free=True) as conn:
             yield conn
+
+
+def _submitted(told: Submitted) -> Answer:
+    return {"task_id": told.task_id, "status": str(told.status), "created": told.created}
 
 
 def _locked(path: str) -> FileLock:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import quote
 
 import httpx2
 
+from jobrunner.client import answers, calls
+from jobrunner.client.blocking import run
+from jobrunner.client.calls import Ask, part
 from jobrunner.client.desk import Answer
-from jobrunner.client.errors import Refused, Unreachable
+from jobrunner.client.http import PlainHttp
 from jobrunner.queue.task import ENDED
 
 _OVERVIEW = ("verdict", "nodes_alive", "waiting_seconds", "counts")  # the rest of it have calls of their own
@@ -24,37 +25,24 @@ class Remote:
     exclusive = False
 
     def __init__(self, url: str, api_key: str | None = None) -> None:
-        self.url = url.rstrip("/")
-        if not self.url.startswith(("http://", "https://")):
-            self.url = f"http://{self.url}"
-        headers = {"X-API-Key": api_key} if api_key else {}
-        tls = self.url.startswith("https://")  # else no certificates are read, which took 25 ms of each command
-        try:
-            self._http = httpx2.Client(base_url=self.url, headers=headers, timeout=TIMEOUT, verify=tls)
-        except httpx2.InvalidURL as error:
-            raise Unreachable(self.url, str(error)) from None
+        self._http = PlainHttp(url, api_key, True)
+        self.url = self._http.url
 
     def __enter__(self) -> Remote:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._http.close()
+        run(self._http.close())
 
     def submit(self, task_type: str, task_data: Mapping[str, Any], options: Mapping[str, Any]) -> Answer:
-        given = {name: _json(value) for name, value in options.items() if value is not None}
-        response = self._send(
-            "POST", "/api/v1/task/execute", json={"task_type": task_type, "task_data": dict(task_data), **given}
-        )
-        told = _object(response)
-        return {"task_id": told["task_id"], "status": told["status"], "created": response.status_code == 202}
+        return answers.submitted(self._ask(calls.execute(task_type, task_data, options)))
 
     def task(self, task_id: str) -> Answer:
-        return self._get(f"/api/v1/tasks/{_part(task_id)}")
+        return answers.object_of(self._ask(calls.task(task_id)))
 
     def wait(self, task_ids: Sequence[str], seconds: float) -> list[Answer]:
         # One after the other: all of them have ended once each has, in whatever order.
-        seconds = min(seconds, WAIT_MOST)
-        told = self._get(f"/api/v1/tasks/{_part(task_ids[0])}", wait=round(seconds, 3))
+        told = answers.object_of(self._ask(calls.task(task_ids[0], min(seconds, WAIT_MOST))))
         return [told] if told["status"] in ENDED else []
 
     def tasks(
@@ -70,17 +58,17 @@ class Remote:
         return self._get("/api/v1/tasks", **{name: value for name, value in wanted.items() if value})
 
     def attempts(self, task_id: str) -> Answer:
-        return self._get(f"/api/v1/tasks/{_part(task_id)}/attempts")
+        return answers.object_of(self._ask(calls.attempts(task_id)))
 
     def logs(self, task_id: str, *, after: int = 0) -> Answer:
-        return self._get(f"/api/v1/tasks/{_part(task_id)}/logs", after=after)
+        return answers.object_of(self._ask(calls.logs(task_id, after)))
 
     def cancel(self, task_id: str, reason: str = "") -> Answer:
-        self._send("POST", f"/api/v1/tasks/{_part(task_id)}/cancel", json={"reason": reason})
+        self._ask(calls.cancel(task_id, reason))
         return self.task(task_id)
 
     def retry(self, task_id: str) -> Answer:
-        self._send("POST", f"/api/v1/tasks/{_part(task_id)}/retry", json={})
+        self._ask(calls.retry(task_id))
         return self.task(task_id)
 
     def nodes(self) -> Answer:
@@ -95,65 +83,25 @@ class Remote:
 
     def save_schedule(self, name: str, entry: Mapping[str, Any]) -> Answer:
         given = {key: value for key, value in entry.items() if value is not None}
-        return _object(self._send("POST", "/api/v1/schedules", json={"name": name, **given}))
+        return self._post("/api/v1/schedules", {"name": name, **given})
 
     def pause_schedule(self, name: str) -> Answer:
-        return _object(self._send("POST", f"/api/v1/schedules/{_part(name)}/pause", json={}))
+        return self._post(f"/api/v1/schedules/{part(name)}/pause")
 
     def resume_schedule(self, name: str) -> Answer:
-        return _object(self._send("POST", f"/api/v1/schedules/{_part(name)}/resume", json={}))
+        return self._post(f"/api/v1/schedules/{part(name)}/resume")
 
     def run_schedule(self, name: str) -> Answer:
-        return _object(self._send("POST", f"/api/v1/schedules/{_part(name)}/run", json={}))
+        return self._post(f"/api/v1/schedules/{part(name)}/run")
 
     def remove_schedule(self, name: str) -> None:
-        self._send("DELETE", f"/api/v1/schedules/{_part(name)}")
+        self._ask(Ask("DELETE", f"/api/v1/schedules/{part(name)}"))
 
     def _get(self, path: str, **query: Any) -> Answer:
-        return _object(self._send("GET", path, params=query))
+        return answers.object_of(self._ask(calls.get(path, **query)))
 
-    def _send(self, method: str, path: str, **given: Any) -> httpx2.Response:
-        try:
-            response = self._http.request(method, path, **given)
-        except (httpx2.TransportError, httpx2.InvalidURL) as error:
-            raise Unreachable(self.url, str(error) or type(error).__name__) from error
-        if response.is_error:
-            raise _refusal(response)
-        return response
+    def _post(self, path: str, told: Mapping[str, Any] | None = None) -> Answer:
+        return answers.object_of(self._ask(calls.post(path, told or {})))
 
-
-def _part(name: str) -> str:
-    return quote(name, safe="")
-
-
-def _json(value: Any) -> Any:
-    return value.astimezone(UTC).isoformat() if isinstance(value, datetime) else value
-
-
-def _object(response: httpx2.Response) -> Answer:
-    try:
-        told = response.json()
-    except ValueError:
-        told = None
-    if not isinstance(told, dict):
-        raise Unreachable(str(response.request.url), "its answer is not jobrunner's")
-    return told
-
-
-def _refusal(response: httpx2.Response) -> Refused:
-    """What an error answer says, in one line: an RFC 9457 problem, or at least the status."""
-    try:
-        found = response.json()
-    except ValueError:
-        found = None
-    problem = found if isinstance(found, dict) else {}
-    told = str(problem.get("detail") or problem.get("title") or f"{response.status_code} {response.reason_phrase}")
-    errors = problem.get("errors")
-    wrong = [each for each in errors if isinstance(each, dict)] if isinstance(errors, list) else []
-    where = "; ".join(f"{each.get('pointer') or '/'}: {each.get('detail')}" for each in wrong)
-    if where and where not in told:
-        told = f"{told}: {where}"
-    if response.status_code == 401:
-        known = "this key" if "X-API-Key" in response.request.headers else "a call without a key"
-        told = f"the server does not take {known}: set its key as JOBRUNNER_API_KEY or as api_key in the config file"
-    return Refused(response.status_code, told, problem)
+    def _ask(self, ask: Ask) -> httpx2.Response:
+        return run(self._http.send(ask, TIMEOUT))

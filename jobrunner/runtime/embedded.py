@@ -44,7 +44,7 @@ class Embedded:
             undo.callback(let_go, self.database, lock)
             if settings.is_sqlite:
                 lock.take(patience=PATIENCE)
-            prepare_schema(self.database, self.settings, PLAN)
+            prepare_schema(self.database, self.settings, migrate=settings.is_sqlite)
             self._hints = Hints(self.database, self._heard, own=partial(self._heard, here=True), listen=True)
             self._ends = Ends(self._hints.tell, hears=True)
             self._hints.start()

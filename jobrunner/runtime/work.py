@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import json
 import threading
 import time
@@ -28,7 +27,6 @@ from jobrunner.queue import store
 from jobrunner.settings import Settings
 from jobrunner.settings.children import child_environment
 
-GARBAGE_EVERY = 10_000  # new objects between two looks for cycles; at Python's 700 they took a fifth of a drain
 WRITERS = ("settle", "effects")  # what their threads' names begin with
 CONNECTIONS = 2  # claim, settle and duties take turns, an effect opens one more; heartbeat and hints have one each
 
@@ -86,8 +84,6 @@ class Work:
 
     def start(self) -> None:
         """Register the node and begin to work."""
-        gc.freeze()  # what is loaded stays: no look for garbage has to go through it
-        gc.set_threshold(GARBAGE_EVERY)
         self.heartbeat.start()
         self._thread.start()
 

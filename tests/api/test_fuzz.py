@@ -30,7 +30,8 @@ def test_every_call_does_what_the_document_says(
     }
     server = processes.start("up", "--port", str(port), env=env, port=port)
     server.wait_healthy()
-    command = [Path(sys.executable).with_name("st"), "--config-file", CONFIG, "run", "--checks", "all", "--no-color"]
+    fuzzer = str(Path(sys.executable).with_name("st"))
+    command = [fuzzer, "--config-file", str(CONFIG), "run", "--checks", "all", "--no-color"]
     told = subprocess.run(
         [*command, "--max-examples", str(EXAMPLES), "--seed", str(seed), f"{server.url}/api/v1/openapi.json"],
         cwd=tmp_path,

@@ -16,7 +16,7 @@ from jobrunner.db import engine
 from jobrunner.db.engine import OUTAGE, Database
 from jobrunner.errors import DatabaseBusy, DatabaseUnavailable
 from jobrunner.queue import views
-from jobrunner.runtime.run import Plan, prepare_schema
+from jobrunner.runtime.run import prepare_schema
 from jobrunner.settings import Settings
 from tests.both_databases.moves import add, age_lease, row, take
 
@@ -142,7 +142,7 @@ def test_a_process_that_starts_takes_leases_only_where_no_other_can_live(databas
     add(database, task_id="t")
     take(database)
     settings = Settings(database_url=database.url.render_as_string(hide_password=False))
-    prepare_schema(database, settings, Plan("worker", lambda _process: None))
+    prepare_schema(database, settings, migrate=settings.is_sqlite)
     assert row(database, "t").status == ("pending" if database.is_sqlite else "running")
 
 

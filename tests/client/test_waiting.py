@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -20,44 +19,9 @@ from jobrunner.client.local import Local
 from jobrunner.client.remote import Remote
 from jobrunner.client.watch import watch
 from jobrunner.db.notes import ENDS
-from tests.processes import Process, Processes, free_port
+from tests.processes import free_port
 
-ROOT = Path(__file__).parents[2]
 NEVER = 60.0  # seconds, between two looks: whatever comes in time was told
-CHORES = """
-import asyncio
-from jobrunner.handlers import task
-
-
-@task("nap")
-async def nap(seconds: float = 0.0) -> dict[str, float]:
-    await asyncio.sleep(seconds)
-    return {"slept": seconds}
-
-
-@task("fall", max_attempts=1)
-async def fall() -> None:
-    raise ValueError("fell")
-"""
-
-
-@pytest.fixture
-def start(processes: Processes, tmp_path: Path) -> Any:
-    (tmp_path / "chores.py").write_text(CHORES)
-
-    def begin(url: str, role: str, port: int | None = None) -> Process:
-        env = {
-            "PYTHONPATH": str(ROOT),
-            "JOBRUNNER_DATABASE_URL": url,
-            "JOBRUNNER_HANDLERS": "chores",
-            "JOBRUNNER_LOG_FORMAT": "json",
-        }
-        at = () if port is None else ("--port", str(port))
-        process = processes.start(role, *at, env=env, port=port)
-        process.wait_for_line(r'"event": "ready"')
-        return process
-
-    return begin
 
 
 @pytest.fixture

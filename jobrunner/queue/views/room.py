@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, exists, func, literal_column, or_, select
+from typing import Any
+
+from sqlalchemy import Connection, Select, exists, func, literal_column, or_, select
 
 from jobrunner.db.tables import PENDING, queues, tasks
 from jobrunner.queue.task import NewTask
@@ -20,7 +22,7 @@ def max_pending(conn: Connection) -> dict[str, int]:
 
 def pending_in(conn: Connection, queue: str, most: int) -> int:
     """How many tasks wait in a queue, due or later, counted up to ``most`` in the index of what waits."""
-    some = select(literal_column("1")).select_from(tasks).where(PENDING, _t.queue == queue)
+    some: Select[Any] = select(literal_column("1")).select_from(tasks).where(PENDING, _t.queue == queue)
     # In the order of the index: see the counts of the overview.
     head = some.order_by(_t.queue, _t.task_type, _t.priority).limit(most).subquery()
     found: int = conn.execute(select(func.count()).select_from(head)).scalar_one()

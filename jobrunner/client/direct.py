@@ -1,0 +1,313 @@
+"""A place straight at the database, for when no server stands between; where nobody works there, this process does."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import threading
+import time
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Protocol, TypeVar
+
+from jobrunner.client.choose import open_desk
+from jobrunner.client.desk import Answer, Desk
+from jobrunner.client.local import Local
+from jobrunner.client.place import Submitted
+from jobrunner.client.shapes import Request
+from jobrunner.client.tries import Tries
+from jobrunner.db.notes import CANCEL, WORK
+from jobrunner.errors import DatabaseLocked, JobrunnerError, SchemaMismatch
+from jobrunner.handlers import load as load_handlers
+from jobrunner.handlers import registry
+from jobrunner.queue.task import ENDED
+from jobrunner.runtime.here import Here
+from jobrunner.settings import Settings
+from jobrunner.submission import Request as Prepared
+
+SLICE = 1.0  # seconds of one wait in a thread: as long as one goes on after its caller went away
+LOOK = 0.25  # seconds between two looks
+NEWEST = 200  # tasks whose changes are seen without a server
+WORKERS_EVERY = 5.0  # seconds between two looks whether anybody works
+
+Told = TypeVar("Told")
+
+
+class Runner(Protocol):
+    """How functions that wait for the database are run."""
+
+    async def run(self, work: Callable[[], Told]) -> Told:
+        """What ``work`` returns or raises."""
+        ...
+
+    async def sleep(self, seconds: float) -> None:
+        """Rest."""
+        ...
+
+
+class PlainRunner:
+    """Here and now."""
+
+    async def run(self, work: Callable[[], Told]) -> Told:
+        return work()
+
+    async def sleep(self, seconds: float) -> None:
+        _rest(seconds)
+
+
+class ThreadRunner:
+    """In a thread, while the loop goes on."""
+
+    async def run(self, work: Callable[[], Told]) -> Told:
+        return await asyncio.to_thread(work)
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+
+def _rest(seconds: float) -> None:
+    time.sleep(seconds)
+
+
+class Direct:
+    """The database of ``settings``. ``run_here``: who waits for a task that nobody else would run has it run here.
+
+    A SQLite file is held for each call alone, until this process works on it. One that another process serves is asked
+    for over REST.
+    """
+
+    def __init__(self, settings: Settings, runner: Runner, *, patience: float, run_here: bool) -> None:
+        self._settings = settings
+        self._runner = runner
+        self._patience = patience
+        self._run_here = run_here
+        self._lock = threading.RLock()
+        self._waiting = threading.Lock()
+        self._desk: Local | None = None  # kept open, unless it is one of a file
+        self._here: Here | None = None
+        self._asked_at = -math.inf
+        self._closed = False
+
+    async def submit(self, request: Request) -> Answer:
+        def act() -> Answer:
+            with self._open() as desk:
+                told = desk.submit(request.task_type, request.data, dict(request.options))
+            self._hint(WORK)
+            return told
+
+        return await self._ask(act, task_id=str(request.options.get("task_id") or ""), changes=True)
+
+    async def submit_many(self, requests: Sequence[Request]) -> list[Submitted]:
+        prepared = [Prepared(one.task_type, one.data, dict(one.options)) for one in requests]
+
+        def act() -> list[Submitted]:
+            with self._open() as desk:
+                if not isinstance(desk, Local):  # a server has the file
+                    return [_alone(desk, one) for one in prepared]
+                told = desk.submit_many(prepared)
+            self._hint(WORK)
+            return told
+
+        return await self._ask(act, changes=True)
+
+    async def task(self, task_id: str) -> Answer:
+        return await self._ask(lambda: self._look(task_id))
+
+    async def wait(self, task_id: str, seconds: float, patience: float) -> Answer:
+        return await self._ask(lambda: self._wait(task_id, min(seconds, SLICE)), patience=patience)
+
+    async def attempts(self, task_id: str) -> Answer:
+        return await self._ask(self._asking(lambda desk: desk.attempts(task_id)))
+
+    async def logs(self, task_id: str, after: int) -> Answer:
+        return await self._ask(self._asking(lambda desk: desk.logs(task_id, after=after)))
+
+    async def cancel(self, task_id: str, reason: str) -> Answer:
+        def act() -> Answer:
+            with self._open() as desk:
+                told = desk.cancel(task_id, reason)
+            self._hint(CANCEL)
+            return told
+
+        return await self._ask(act, task_id=task_id, changes=True)
+
+    async def retry(self, task_id: str) -> Answer:
+        def act() -> Answer:
+            with self._open() as desk:
+                told = desk.retry(task_id)
+            self._hint(WORK)
+            return told
+
+        return await self._ask(act, task_id=task_id, again=False, changes=True)
+
+    async def events(self, queue: str | None) -> AsyncGenerator[tuple[str, Answer, str], None]:
+        seen: dict[str, Answer] | None = None
+        while True:
+            page = await self._ask(self._asking(lambda desk: desk.tasks(queue=queue, limit=NEWEST)))
+            now = {task["task_id"]: task for task in page["tasks"]}
+            changed = {name: task["status"] for name, task in now.items() if seen is None or seen.get(name) != task}
+            if changed or seen is None:
+                yield "snapshot" if seen is None else "changed", {"tasks": changed}, ""
+            seen = now
+            await self._runner.sleep(2 * LOOK)
+
+    async def task_events(self, task_id: str) -> AsyncGenerator[Answer, None]:
+        last: Answer = {}
+        while True:
+            told = await self.wait(task_id, LOOK, self._patience)
+            if told != last:
+                last = told
+                yield told
+            if told["status"] in ENDED:
+                return
+
+    async def sleep(self, seconds: float) -> None:
+        await self._runner.sleep(seconds)
+
+    async def close(self) -> None:
+        await self._runner.run(self._close)
+
+    def _close(self) -> None:
+        with self._waiting, self._lock:  # a wait goes on for at most a slice after its caller went away
+            self._closed = True
+            desk, self._desk = self._desk, None
+            here, self._here = self._here, None
+        if desk is not None:
+            desk.__exit__()
+        if here is not None:
+            here.close()
+
+    async def _ask(self, act: Callable[[], Told], *, patience: float | None = None, **told: Any) -> Told:
+        tries = Tries(self._patience if patience is None else min(patience, self._patience), **told)
+        while True:
+            try:
+                return await self._runner.run(act)
+            except JobrunnerError as error:
+                rest = tries.after(error)
+            await self._runner.sleep(rest)
+
+    def _asking(self, ask: Callable[[Desk], Answer]) -> Callable[[], Answer]:
+        def act() -> Answer:
+            with self._open() as desk:
+                return ask(desk)
+
+        return act
+
+    def _look(self, task_id: str) -> Answer:
+        with self._open() as desk:
+            return desk.task(task_id)
+
+    @contextmanager
+    def _open(self) -> Iterator[Desk]:
+        with self._lock:
+            if self._closed:
+                raise RuntimeError("this client is closed")
+            if self._desk is not None:
+                yield self._desk
+                return
+            desk = self._opened()
+            if isinstance(desk, Local) and not desk.exclusive:
+                self._desk = desk
+                yield desk
+                return
+            with desk:
+                yield desk
+
+    def _opened(self) -> Desk:
+        try:
+            return open_desk(self._settings)
+        except SchemaMismatch:
+            if not self._settings.is_sqlite or not self._run_here:
+                raise
+        from jobrunner.db import migrate  # only now: it brings all of Alembic
+
+        migrate.upgrade(self._settings.url)  # as a worker on this file would begin
+        return open_desk(self._settings)
+
+    def _hint(self, topic: str) -> None:
+        here = self._here
+        if here is not None:
+            here.hint(topic)
+
+    # -- waiting --------------------------------------------------------------------------------------------------
+
+    def _wait(self, task_id: str, seconds: float) -> Answer:
+        told = self._look(task_id)
+        if told["status"] in ENDED or seconds <= 0:
+            return told
+        here = self._worker(told["task_type"])
+        if here is not None:
+            return self._until_told(here, task_id, seconds)
+        desk = self._desk
+        # Not where another process has the file, and not where one waits already, who is told of what is his alone.
+        if desk is not None and self._waiting.acquire(blocking=False):
+            try:
+                found = desk.wait([task_id], seconds)
+            finally:
+                self._waiting.release()
+            if found:
+                return found[0]
+        else:
+            time.sleep(min(LOOK, seconds))
+        return self._look(task_id)
+
+    def _until_told(self, here: Here, task_id: str, seconds: float) -> Answer:
+        ended = threading.Event()
+
+        def told(_task_id: str) -> None:
+            ended.set()
+
+        here.ends.wait([task_id], told)
+        try:
+            now = self._look(task_id)
+            if now["status"] in ENDED:
+                return now
+            ended.wait(seconds)
+        finally:
+            here.ends.wait_no_more([task_id], told)
+        return self._look(task_id)
+
+    def _worker(self, task_type: str) -> Here | None:
+        """The worker of this process, begun where nobody else would run this; None where somebody does, or may."""
+        with self._lock:
+            if self._here is not None or not self._run_here or self._closed:
+                return self._here
+            if time.monotonic() - self._asked_at < WORKERS_EVERY and not self._settings.is_sqlite:
+                return None
+            self._asked_at = time.monotonic()
+            with self._open() as desk:
+                works = not isinstance(desk, Local) or (not desk.exclusive and _works(desk, task_type))
+            if works:
+                return None
+            load_handlers(self._settings.handlers)
+            if self._settings.is_sqlite:
+                registry.get(
+                    task_type
+                )  # nobody else can run it as long as we have the file: better said than waited for
+            elif registry.find(task_type) is None:
+                return None
+            try:
+                self._here = Here(self._settings)
+            except DatabaseLocked as held:
+                if not held.owner.get("url"):
+                    raise
+                return None  # a server has come between, and runs it
+            if self._settings.is_sqlite:
+                self._desk = Local(
+                    self._settings.url,
+                    allow_unknown=self._settings.allow_unknown_types,
+                    handlers=self._settings.handlers,
+                    database=self._here.database,
+                )
+            return self._here
+
+
+def _works(desk: Desk, task_type: str) -> bool:
+    return any(node["alive"] and task_type in (node["types"] or ()) for node in desk.nodes()["nodes"])
+
+
+def _alone(desk: Desk, request: Prepared) -> Submitted:
+    try:
+        return desk.submit(request.task_type, request.payload, request.options)
+    except JobrunnerError as error:
+        return error
