@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ast
+import json
 import re
 import shlex
+from importlib import import_module
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
@@ -149,7 +152,7 @@ def test_every_variable_is_known(page: Path) -> None:
 @pages
 def test_every_call_is_in_the_table(page: Path) -> None:
     known = [re.compile(re.sub(r"\\\{[^}]*\\\}", "[^/]+", re.escape(route.path))) for route in TABLE]
-    written = re.findall(r"/api/v1/[\w/{}.:-]*", page.read_text())
+    written = re.findall(r"/api/v1/[\w/{}.:$-]*", page.read_text())
     named = {path.rstrip(".,:;") for path in written if not path.endswith("...")}
     assert {path for path in named if not any(route.fullmatch(path) for route in known)} == set()
 
@@ -182,3 +185,26 @@ def test_every_page_is_in_the_table_of_contents() -> None:
     for index in (home / "index.md", *home.glob("index.*.md")):
         linked = set(LINK.findall(index.read_text()))
         assert {page.name for page in home.glob("*.md") if "." not in page.stem} == linked | {"index.md"}, index.name
+
+
+@pages
+def test_python_compiles_and_takes_only_names_that_are_there(page: Path) -> None:
+    for kind, body in _fenced(page):
+        if kind != "python":
+            continue
+        for node in ast.walk(ast.parse(body)):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import | ast.ImportFrom) else []
+            if isinstance(node, ast.Import):
+                for name in names:
+                    if name.partition(".")[0] == "jobrunner":
+                        import_module(name)
+            elif isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "jobrunner":
+                home = import_module(node.module or "")
+                assert [name for name in names if not hasattr(home, name)] == []
+
+
+@pages
+def test_json_is_json(page: Path) -> None:
+    for kind, body in _fenced(page):
+        if kind == "json":
+            json.loads(body)
