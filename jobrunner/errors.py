@@ -45,7 +45,8 @@ class SchemaMismatch(JobrunnerError):
 class DatabaseLocked(JobrunnerError):
     """Another process owns the SQLite file.
 
-    ``owner`` is what that process wrote into the lock file: ``pid`` and, where it serves, ``url``.
+    ``owner`` is what that process wrote into the lock file: ``pid`` and, where it serves, ``url``; where it has ended
+    and something else holds its lock, ``pid`` and ``ended``.
     """
 
     def __init__(self, path: str, owner: dict[str, object]) -> None:
@@ -53,6 +54,8 @@ class DatabaseLocked(JobrunnerError):
         self.owner = owner
         who = f"process {owner['pid']}" if "pid" in owner else "another process"
         where = f" (it answers at {owner['url']})" if owner.get("url") else ""
+        if owner.get("ended"):
+            who, where = f"what {who} left behind when it ended", f" (`fuser {path}.lock` tells its number: end it)"
         super().__init__(
             f"{path} is in use by {who}{where}. SQLite serves one process; "
             "to run several, set JOBRUNNER_DATABASE_URL to a PostgreSQL database."

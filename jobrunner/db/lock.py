@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import time
 from pathlib import Path
 from typing import IO, Any
+from urllib.parse import urlsplit
 
 from jobrunner.errors import DatabaseLocked, SettingsError
+from jobrunner.forks import keep_from_forks
 
 PATIENCE = 5.0  # seconds to wait for a command that works on the same file
 LOOK = 0.05  # seconds between two looks
+ANSWER = 0.5  # seconds for a server of this machine to take a connection
 
 
 class FileLock:
-    """The lock beside a SQLite file: held while this process lives, however it ends.
+    """The lock beside a SQLite file: held while this process lives, however it ends; what it forks holds no copy.
 
     Taking it proves that no other process works on the file. It carries the owner's pid and, where it serves, its
     URL, so that the command line can ask the owner over REST.
@@ -58,7 +62,8 @@ class FileLock:
             portalocker.lock(handle, portalocker.LockFlags.EXCLUSIVE | portalocker.LockFlags.NON_BLOCKING)
         except (portalocker.LockException, portalocker.AlreadyLocked):
             handle.close()
-            raise DatabaseLocked(self.database, _read(path)) from None
+            raise DatabaseLocked(self.database, _still(_read(path))) from None
+        keep_from_forks(handle)
         self._file = handle
         self.tell(url)
 
@@ -95,6 +100,29 @@ def owner(database: str | Path) -> dict[str, Any] | None:
         return held.owner
     probe.drop()
     return None
+
+
+def _still(told: dict[str, object]) -> dict[str, object]:
+    """What the owner told, or that it has ended: then something else holds its lock, and answers nobody.
+
+    In another container its number means nothing here, and only its answer tells that it lives.
+    """
+    import psutil  # only where somebody is in the way
+
+    if "pid" not in told or psutil.pid_exists(int(str(told["pid"]))) or _answers(told.get("url")):
+        return told
+    return {"pid": told["pid"], "ended": True}
+
+
+def _answers(url: object) -> bool:
+    if not url:
+        return False
+    try:
+        parts = urlsplit(str(url))
+        with socket.create_connection((parts.hostname, parts.port or 0), timeout=ANSWER):
+            return True
+    except OSError:
+        return False
 
 
 def _read(path: Path) -> dict[str, object]:

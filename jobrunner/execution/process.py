@@ -18,6 +18,7 @@ from jobrunner.execution import posix
 from jobrunner.execution.output import Output
 from jobrunner.execution.sweep import MARK, kill_descendants, sweep
 from jobrunner.execution.wire import Message, Unpacker, WireError, pack
+from jobrunner.forks import keep_from_forks
 
 START_TIMEOUT = 60.0  # seconds for the imports of a new child
 EXIT_TIMEOUT = 0.5  # seconds from the end of its line to the end of the process
@@ -181,6 +182,7 @@ class Child:
             environ.pop(name, None)
         with ExitStack() as undo:
             self._line, theirs = socket.socketpair()
+            keep_from_forks(self._line)  # a child leaves when its line is closed
             with theirs:
                 undo.callback(self._line.close)
                 self._process = process = subprocess.Popen(  # noqa: S603  our own program

@@ -11,6 +11,8 @@ import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from jobrunner.forks import keep_from_forks
+
 HEAD_MAX = 64 * 1024  # bytes, as h11 has it
 HEAD_SECONDS = 10.0  # for the head of a request to arrive, from its first byte or the connection's beginning
 BODY_SECONDS = 25.0  # for the rest of it: the application answers 408 after 20, and whoever goes on then is cut
@@ -45,8 +47,13 @@ class Patience:
 class Plain(H11Protocol):
     """h11, for what httptools does not do, with the same patience."""
 
+    def fileno(self) -> int:
+        """The connection's, -1 once it is closed."""
+        return _number(self)
+
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
+        keep_from_forks(self)
         self._patience = Patience(transport)
         self._waits_for: Any = None
 
@@ -84,8 +91,13 @@ class Protocol(HttpToolsProtocol):
     _since = 0
     _data = b""
 
+    def fileno(self) -> int:
+        """The connection's, -1 once it is closed."""
+        return _number(self)
+
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
+        keep_from_forks(self)  # which would keep the client waiting for more
         self._patience = Patience(transport)
         self._patience.until(HEAD_SECONDS)
         if len(self.connections) > _connections_most():
@@ -132,6 +144,11 @@ class Protocol(HttpToolsProtocol):
         super().handle_websocket_upgrade()
         if rest := self._data[error.args[0] :]:
             self.transport.get_protocol().data_received(rest)  # type: ignore[attr-defined]  # just set above
+
+
+def _number(one: HttpToolsProtocol | H11Protocol) -> int:
+    # Asked first whether it is one: other loops than asyncio's tell the number even when it is somebody else's by now.
+    return int(one.transport.get_extra_info("socket").fileno()) if one in one.connections else -1
 
 
 def _connections_most() -> float:

@@ -10,6 +10,7 @@ from typing import Any
 import uvicorn
 
 from jobrunner.errors import SettingsError
+from jobrunner.forks import keep_from_forks
 from jobrunner.runtime.protocol import Protocol
 from jobrunner.settings import Settings
 
@@ -41,6 +42,7 @@ class Server:
             raise SettingsError(
                 f"cannot listen on {settings.host}:{port}: {error.strerror or error}; choose another port with --port"
             ) from error
+        keep_from_forks(self._socket)
         # Accepted sockets inherit it. Without, a second small answer waited 40 ms for the client's delayed ACK.
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if hasattr(socket, "TCP_USER_TIMEOUT"):  # a client that reads nothing is cut, whatever stands in its way

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import multiprocessing
 import os
 import subprocess
 import sys
 import time
+from concurrent.futures import ProcessPoolExecutor
 from typing import Any
 
 from sqlalchemy import Connection, text
@@ -160,6 +162,19 @@ def family(ledger: str, ctx: Context) -> None:
     for one in started:
         note(ledger, ctx, f"started {one.pid}")
     note(ledger, ctx, "begin")
+    time.sleep(300)
+
+
+@task("fault.forks", isolation="inline")
+def forks(ledger: str, ctx: Context, with_pool: bool) -> None:
+    """A copy of the worker, which does nothing and does not end."""
+    if with_pool:
+        pool = ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("fork"))
+        copy = pool.submit(os.getpid).result()
+    elif not (copy := os.fork()):
+        while True:
+            time.sleep(300)
+    note(ledger, ctx, f"forked {copy}")
     time.sleep(300)
 
 
