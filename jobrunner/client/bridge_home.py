@@ -13,6 +13,7 @@ from typing import TypeVar
 from jobrunner.client.bridge_nodes import HEALTHY
 from jobrunner.client.bridge_values import AvailableNode, BridgeTask, TaskResult, local_time
 from jobrunner.client.errors import OutcomeUnknown
+from jobrunner.db.notes import CANCEL, WORK
 from jobrunner.errors import DatabaseUnavailable, StateConflict
 from jobrunner.handlers import find
 from jobrunner.queue import store, views
@@ -103,7 +104,7 @@ class Home:
         allowed = self._settings.allow_unknown_types
         with home.database.begin() as conn:
             submit(conn, task.task_type, task.task_data, allow_unknown=allowed, **options)
-        home.wake()
+        home.hint(WORK)
 
     async def _followed(self, home: Embedded, task: BridgeTask, until: float) -> TaskResult:
         pause, nodes_at = SOONEST, time.monotonic() + LOOK_AT_NODES
@@ -125,7 +126,7 @@ class Home:
                 store.cancel(conn, task_id, "its caller's time was over")
             except StateConflict:  # it ended in time after all
                 return
-        home.cancel_hint()
+        home.hint(CANCEL)
 
 
 def _work_where_nobody_does(home: Embedded, task: BridgeTask) -> None:

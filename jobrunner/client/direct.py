@@ -21,7 +21,7 @@ from jobrunner.errors import DatabaseLocked, JobrunnerError, SchemaMismatch
 from jobrunner.handlers import load as load_handlers
 from jobrunner.handlers import registry
 from jobrunner.queue.task import ENDED
-from jobrunner.runtime.here import Here
+from jobrunner.runtime.embedded import Embedded
 from jobrunner.settings import Settings
 from jobrunner.submission import Request as Prepared
 
@@ -84,7 +84,7 @@ class Direct:
         self._lock = threading.RLock()
         self._waiting = threading.Lock()
         self._desk: Local | None = None  # kept open, unless it is one of a file
-        self._here: Here | None = None
+        self._here: Embedded | None = None
         self._asked_at = -math.inf
         self._closed = False
 
@@ -251,7 +251,7 @@ class Direct:
             time.sleep(min(LOOK, seconds))
         return self._look(task_id)
 
-    def _until_told(self, here: Here, task_id: str, seconds: float) -> Answer:
+    def _until_told(self, here: Embedded, task_id: str, seconds: float) -> Answer:
         ended = threading.Event()
 
         def told(_task_id: str) -> None:
@@ -267,7 +267,7 @@ class Direct:
             here.ends.wait_no_more([task_id], told)
         return self._look(task_id)
 
-    def _worker(self, task_type: str) -> Here | None:
+    def _worker(self, task_type: str) -> Embedded | None:
         """The worker of this process, begun where nobody else would run this; None where somebody does, or may."""
         with self._lock:
             if self._here is not None or not self._run_here or self._closed:
@@ -287,7 +287,8 @@ class Direct:
             elif registry.find(task_type) is None:
                 return None
             try:
-                self._here = Here(self._settings)
+                self._here = Embedded(self._settings)
+                self._here.work()
             except DatabaseLocked as held:
                 if not held.owner.get("url"):
                     raise

@@ -1,7 +1,6 @@
 """The composition root of a process: builds the parts, ticks the duties, owns the signals. No policy."""
 
-from jobrunner.runtime.here import Here
 from jobrunner.runtime.process import Process
 from jobrunner.runtime.run import Plan, run
 
-__all__ = ["Here", "Plan", "Process", "run"]
+__all__ = ["Plan", "Process", "run"]

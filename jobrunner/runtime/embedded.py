@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import threading
 from contextlib import ExitStack
 from functools import partial
@@ -12,7 +11,7 @@ from jobrunner.db.ends import Ends
 from jobrunner.db.engine import Database, open_database
 from jobrunner.db.hints import Hints
 from jobrunner.db.lock import PATIENCE, FileLock
-from jobrunner.db.notes import CANCEL, WORK
+from jobrunner.db.notes import WORK
 from jobrunner.handlers import load as load_handlers
 from jobrunner.node.worker import RELEASE_DEADLINE
 from jobrunner.runtime import duties
@@ -25,6 +24,8 @@ PLAN = Plan("worker", lambda _process: None)  # on SQLite it migrates, on Postgr
 
 class Embedded:
     """The database of ``settings``, and a worker on it once :meth:`work` is called. Safe in threads.
+
+    ``ends`` tells who waits.
 
     A SQLite file is migrated, and stays this process's until :meth:`close`. Raises DatabaseLocked where another owns
     it, SchemaMismatch, HandlerError and DatabaseUnavailable.
@@ -45,8 +46,8 @@ class Embedded:
             if settings.is_sqlite:
                 lock.take(patience=PATIENCE)
             prepare_schema(self.database, self.settings, migrate=settings.is_sqlite)
-            self._hints = Hints(self.database, self._heard, own=partial(self._heard, here=True), listen=True)
-            self._ends = Ends(self._hints.tell, hears=True)
+            self._hints = Hints(self.database, self._heard, own=partial(self._heard, here=True), ends=True)
+            self.ends = Ends(self._hints.tell)
             self._hints.start()
             undo.callback(self._hints.stop)
             self._parts = undo.pop_all()
@@ -61,22 +62,15 @@ class Embedded:
         with self._starting:
             if self._work is not None:
                 return
-            threshold = gc.get_threshold()
-            work = Work(self.settings, self.database, self._ends, None, limits(self.settings, PLAN), lambda: None)
+            work = Work(self.settings, self.database, self.ends, None, limits(self.settings, PLAN), lambda: None)
             work.start()
-            gc.unfreeze()  # what a process of its own may do for speed, this one's owner has not asked for
-            gc.set_threshold(*threshold)
             self._work = work
-            ticking = duties.start(self.database, self.settings, self.wake)
+            ticking = duties.start(self.database, self.settings, partial(self.hint, WORK))
             self._parts.callback(ticking.stop)
 
-    def wake(self) -> None:
-        """There is new work: tell this worker and all others."""
-        self._hints.send(WORK)
-
-    def cancel_hint(self) -> None:
-        """Somebody asked for a cancel: tell this worker and all others."""
-        self._hints.send(CANCEL)
+    def hint(self, topic: str) -> None:
+        """Tell this worker and all others at once of something, as ``jobrunner.db.notes`` names it."""
+        self._hints.send(topic)
 
     def close(self) -> None:
         """Let what runs come to its end within the grace, give back the rest, and let the database go."""
@@ -96,5 +90,5 @@ class Embedded:
             self._work.heartbeat.stop("its program ended")
 
     def _heard(self, topic: str, *, here: bool = False) -> None:
-        if not self._ends.heard(topic) and self._work is not None:
+        if not self.ends.heard(topic) and self._work is not None:
             pass_on(topic, self._work, here)
