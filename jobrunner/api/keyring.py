@@ -61,6 +61,10 @@ class Keyring:
             self._ever = True
             self._looked_at = time.monotonic()
 
+    def forget(self) -> None:
+        """Something changed: the next look is a look."""
+        self._looked_at = -math.inf
+
     def find(self, text: str) -> KeyView | None:
         """The key with this very text; takes as long whether there is one with its id or not."""
         known = self._found.get(key.id_of(text) or "")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from starlette.responses import Response
 
 from jobrunner.api import answers
+from jobrunner.api.keyring import Keyring
 from jobrunner.api.route import Answer, Call, Content, Route
 from jobrunner.api.schemas import AuditQuery
 from jobrunner.api.schemas_keys import KeyRequest, RotateRequest
@@ -28,6 +29,7 @@ def add(call: Call) -> Content:
             conn, wish.name, wish.scopes, queues=wish.queues, lasts=wish.expires_in, rate=wish.rate
         )
         told = shapes.key_dict(views.one_key(conn, issued.id))
+    _look_again(call)
     return Answer({**told, "key": issued.text}, 201)
 
 
@@ -37,6 +39,7 @@ def rotate(call: Call) -> Content:
     with call.change(_id(call), overlap=wish.overlap) as conn:
         issued = store.rotate_key(conn, _id(call), wish.overlap)
         told = shapes.key_dict(views.one_key(conn, issued.id))
+    _look_again(call)
     return Answer({**told, "key": issued.text}, 201)
 
 
@@ -44,6 +47,7 @@ def revoke(call: Call) -> Content:
     """End a key. It opens nothing any more, on any node, within five seconds."""
     with call.change(_id(call)) as conn:
         store.revoke_key(conn, _id(call))
+    _look_again(call)
     return Response(status_code=204)
 
 
@@ -52,6 +56,11 @@ def audited(call: Call) -> Content:
     wish: AuditQuery = call.query
     with call.service.database.read() as conn:
         return shapes.audit_dict(views.audit_page(conn, before=wish.cursor, limit=wish.limit), wish.limit)
+
+
+def _look_again(call: Call) -> None:
+    ring: Keyring = call.request.app.state.keyring
+    ring.forget()  # here a key opens, or opens nothing any more, with the next request
 
 
 def _id(call: Call) -> str:
