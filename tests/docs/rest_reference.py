@@ -27,7 +27,7 @@ def markdown() -> str:
 def _lines(told: Mapping[str, Any]) -> Iterator[str]:
     calls = [(method, path, call) for path, methods in told["paths"].items() for method, call in methods.items()]
     for tag in dict.fromkeys(call["tags"][0] for _, _, call in calls):
-        yield from (f"## {tag[:1].upper()}{tag[1:]}", "")
+        yield from (f"## Calls: {tag}", "")
         for method, path, call in calls:
             if call["tags"][0] == tag:
                 yield from _call(f"{method.upper()} {path}", call)

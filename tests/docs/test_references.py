@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import typer
 
-from jobrunner.api import docs
+from jobrunner.api import docs, markdown
 from jobrunner.api.routes import TABLE
 from jobrunner.cli.main import app
 from tests.docs.write import WRITTEN
@@ -58,3 +58,9 @@ def test_help_is_told_in_the_words_of_help() -> None:
     section = page("cli-reference.md").partition("\n## wait\n")[2].partition("\n## ")[0]
     assert "| `--timeout` | `10m` | Stop waiting then; the tasks go on. |" in section
     assert "jobrunner wait ID... [OPTIONS]" in section
+
+
+def test_no_two_parts_of_a_reference_have_one_name() -> None:
+    for name in WRITTEN:
+        words = [heading.words.lower() for heading in markdown.render(page(name), docs.linker("")).headings]
+        assert len(words) == len(set(words)), "links would lead to the first of them"
