@@ -6,6 +6,9 @@ from typing import Any
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
+from jobrunner.queue.reasons import Code
+from jobrunner.queue.task import Status
+
 
 class Told(BaseModel):
     """An answer in which every field is always there."""
@@ -99,3 +102,20 @@ class TypesAnswer(Told):
     """The task types, by name."""
 
     types: list[TypeAnswer]
+
+
+class ReasonAnswer(Told):
+    """One reason. ``until`` is when it passes by itself, ``nodes`` the ids of those that it concerns."""
+
+    code: Code
+    detail: str
+    until: AwareDatetime | None
+    nodes: list[str]
+
+
+class WhyAnswer(Told):
+    """Why a task is not running: at least one reason, what concerns the task first."""
+
+    task_id: str
+    status: Status
+    reasons: list[ReasonAnswer]

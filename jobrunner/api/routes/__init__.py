@@ -19,6 +19,7 @@ from jobrunner.api.routes import (
     static,
     tasks,
     types,
+    why,
 )
 
 TABLE = (
@@ -40,4 +41,5 @@ TABLE = (
     *results.ROUTES,
     *schedules.ROUTES,
     *types.ROUTES,
+    *why.ROUTES,
 )

@@ -23,6 +23,7 @@ from jobrunner.queue.views.tasks import (
     task_logs_page,
     tasks_among,
 )
+from jobrunner.queue.views.why import WhyView, why
 
 __all__ = [
     "AttemptView",
@@ -38,6 +39,7 @@ __all__ = [
     "TaskView",
     "TasksPage",
     "Times",
+    "WhyView",
     "all_keys",
     "all_nodes",
     "all_queues",
@@ -73,4 +75,5 @@ __all__ = [
     "tasks_page",
     "types_and_nodes",
     "usable_keys",
+    "why",
 ]
