@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
+from jobrunner.queue.operation import Action
 from jobrunner.queue.reasons import Code
 from jobrunner.queue.task import Status
 
@@ -119,3 +120,32 @@ class WhyAnswer(Told):
     task_id: str
     status: Status
     reasons: list[ReasonAnswer]
+
+
+class OperationAnswer(Told):
+    """One operation. ``matched`` are the tasks that it met so far and could change; ``progress`` is 0 to 1.
+
+    ``capped``: a dry run that stopped counting at 10,000, so that there are more. Of ``ids``, those that are not there,
+    or in no status for it, are ``unchanged`` as well.
+    """
+
+    id: str
+    action: Action
+    state: Literal["running", "done", "aborted"]
+    dry_run: bool
+    ids: list[str] | None
+    filter: dict[str, Any] | None
+    matched: int
+    changed: int
+    unchanged: int
+    capped: bool
+    progress: float
+    created_by: str
+    created_at: AwareDatetime
+    ended_at: AwareDatetime | None
+
+
+class OperationsAnswer(Told):
+    """The latest operations, newest first."""
+
+    operations: list[OperationAnswer]

@@ -4,6 +4,7 @@ from jobrunner.queue.views.due import Due, due
 from jobrunner.queue.views.keys import AuditView, KeyView, all_keys, audit_page, one_key, usable_keys
 from jobrunner.queue.views.lists import TaskFilter, TasksPage, tasks_page
 from jobrunner.queue.views.nodes import NodeView, all_nodes, one_node, published_types, samples, types_and_nodes
+from jobrunner.queue.views.operations import OperationView, all_operations, one_operation
 from jobrunner.queue.views.overview import Health, counts, health, is_idle, now, oldest_due
 from jobrunner.queue.views.queues import QueueView, all_queues, one_queue
 from jobrunner.queue.views.recent import Times, quantile, recent_times
@@ -33,6 +34,7 @@ __all__ = [
     "KeyView",
     "LogView",
     "NodeView",
+    "OperationView",
     "QueueView",
     "ScheduleView",
     "TaskFilter",
@@ -42,6 +44,7 @@ __all__ = [
     "WhyView",
     "all_keys",
     "all_nodes",
+    "all_operations",
     "all_queues",
     "all_schedules",
     "audit_page",
@@ -58,6 +61,7 @@ __all__ = [
     "oldest_due",
     "one_key",
     "one_node",
+    "one_operation",
     "one_queue",
     "pending_in",
     "published_types",
