@@ -149,3 +149,62 @@ class OperationsAnswer(Told):
     """The latest operations, newest first."""
 
     operations: list[OperationAnswer]
+
+
+class EndedAnswer(Told):
+    """What ended of one type or in one queue; seconds are how long the last attempt of completed ones ran."""
+
+    name: str
+    completed: int
+    failed: int
+    cancelled: int
+    mean_seconds: float
+    p95_seconds: float
+
+
+class CountsAnswer(Told):
+    """Tasks by status, each counted up to 10,000."""
+
+    pending: int
+    running: int
+    completed: int
+    failed: int
+    cancelled: int
+
+
+class StatsAnswer(Told):
+    """``types`` and ``ended`` (by queue) tell what ended since ``since``: less than an hour where ``capped``."""
+
+    counts: CountsAnswer
+    since: AwareDatetime
+    capped: bool
+    types: list[EndedAnswer]
+    ended: list[EndedAnswer]
+    queues: list[QueueAnswer]
+
+
+class FailureGroupAnswer(Told):
+    """Failures of one kind; ``example`` is the latest one's error."""
+
+    fingerprint: str
+    task_type: str
+    error_class: str | None
+    example: str
+    count: int
+    first_at: AwareDatetime
+    last_at: AwareDatetime
+    last_task_id: str
+
+
+class FailuresAnswer(Told):
+    """The groups, the one that failed last first; ``looked_at`` failed tasks, which are ``all`` or the newest."""
+
+    errors: list[FailureGroupAnswer]
+    looked_at: int
+    all: bool
+
+
+class FailureAnswer(FailureGroupAnswer):
+    """One group, with the ids of its tasks, the latest first."""
+
+    task_ids: list[str]

@@ -1,6 +1,8 @@
 """Every statement that only reads. Nothing here changes a row."""
 
 from jobrunner.queue.views.due import Due, due
+from jobrunner.queue.views.ended import EndedView, StatsView, stats
+from jobrunner.queue.views.failed import FailureGroup, Failures, OneFailureGroup, failure_group, failures
 from jobrunner.queue.views.keys import AuditView, KeyView, all_keys, audit_page, one_key, usable_keys
 from jobrunner.queue.views.lists import TaskFilter, TasksPage, tasks_page
 from jobrunner.queue.views.nodes import NodeView, all_nodes, one_node, published_types, samples, types_and_nodes
@@ -30,13 +32,18 @@ __all__ = [
     "AttemptView",
     "AuditView",
     "Due",
+    "EndedView",
+    "FailureGroup",
+    "Failures",
     "Health",
     "KeyView",
     "LogView",
     "NodeView",
+    "OneFailureGroup",
     "OperationView",
     "QueueView",
     "ScheduleView",
+    "StatsView",
     "TaskFilter",
     "TaskView",
     "TasksPage",
@@ -51,6 +58,8 @@ __all__ = [
     "counts",
     "due",
     "ended_among",
+    "failure_group",
+    "failures",
     "health",
     "is_idle",
     "last_ended",
@@ -71,6 +80,7 @@ __all__ = [
     "running",
     "samples",
     "schedule",
+    "stats",
     "status",
     "task",
     "task_attempts",
