@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 from starlette.testclient import TestClient
 
 from jobrunner.api.answers_fleet import WhyAnswer
 from jobrunner.db.engine import Database
+from jobrunner.queue.reasons import Code
 from tests.api.asking import assert_problem, execute
 from tests.api.test_nodes import register
 from tests.both_databases.moves import take
@@ -29,3 +33,8 @@ def test_the_reasons_are_told(client: TestClient, database: Database) -> None:
     execute(client, task_id="u")
     take(database, 1)
     assert client.get("/api/v1/tasks/u/why").json()["reasons"][0]["code"] == "running"
+
+
+def test_the_page_tells_of_every_code_and_of_no_other() -> None:
+    page = Path(__file__).parents[2] / "web" / "docs" / "why.md"
+    assert set(re.findall(r"^\| `(\w+)` \|", page.read_text(), re.MULTILINE)) == set(Code)

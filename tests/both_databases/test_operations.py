@@ -62,7 +62,7 @@ def figures(database: Database, operation_id: str) -> tuple[str, int, int, int]:
 
 def statuses(database: Database) -> Counter[str]:
     with database.read() as conn:
-        return Counter(dict(conn.execute(select(tasks.c.status, func.count()).group_by(tasks.c.status)).all()))  # type: ignore[arg-type]  # rows are pairs
+        return Counter(dict(conn.execute(select(tasks.c.status, func.count()).group_by(tasks.c.status)).all()))
 
 
 def test_a_cancel_ends_what_waits_and_asks_what_runs(database: Database) -> None:

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, delete, select, update
+from sqlalchemy import ColumnElement, Connection, delete, select, update
 
 from jobrunner.db.tables import tasks
 from jobrunner.db.types import Id, among, db_now, rowset
@@ -31,7 +32,7 @@ class Changed:
     woke: bool = False
 
 
-def _ours(conn: Connection, picked: Sequence[int], action: Action) -> Sequence[Row[tuple[int, str, str, str | None]]]:
+def _ours(conn: Connection, picked: Sequence[int], action: Action) -> Sequence[Any]:
     """Those of these that are still open to it, held until the transaction ends."""
     if not picked:
         return []

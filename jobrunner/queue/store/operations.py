@@ -7,7 +7,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Row, func, insert, literal_column, select, update
+from sqlalchemy import ColumnElement, Connection, Row, func, insert, literal_column, select, update
 
 from jobrunner.db.tables import operations, tasks
 from jobrunner.db.types import Name, among, db_now, rowset
@@ -143,13 +143,13 @@ class _Walk:
     def __init__(self, after: int, upto: int, action: Action, chosen: Chosen) -> None:
         self.action = action
         self.chosen = chosen
-        self._here = (_t.id > after, _t.id <= upto)
+        self._here: tuple[ColumnElement[Any], ...] = (_t.id > after, _t.id <= upto)
         self.named: dict[str, Any] = {}
         if chosen.ids is not None:
             self.named = {"named": [{"task_id": task_id} for task_id in chosen.ids]}
             self._here += (among(_t.task_id, select(rowset("named", task_id=Name).c.task_id)),)
         assert chosen.filter is not None
-        open_to = [literal_column(f"'{status}'") for status in sorted(OPEN_TO[action])]
+        open_to: list[ColumnElement[str]] = [literal_column(f"'{status}'") for status in sorted(OPEN_TO[action])]
         self.fits = (*self._here, *conditions(chosen.filter), _t.status.in_(open_to))
         if action is Action.CANCEL:
             self.fits += (_t.cancel_requested_at.is_(None),)
