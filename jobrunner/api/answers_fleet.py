@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+
+from jobrunner.queue.operation import Action
+from jobrunner.queue.reasons import Code
+from jobrunner.queue.task import Status
 
 
 class Told(BaseModel):
@@ -99,3 +103,108 @@ class TypesAnswer(Told):
     """The task types, by name."""
 
     types: list[TypeAnswer]
+
+
+class ReasonAnswer(Told):
+    """One reason. ``until`` is when it passes by itself, ``nodes`` the ids of those that it concerns."""
+
+    code: Code
+    detail: str
+    until: AwareDatetime | None
+    nodes: list[str]
+
+
+class WhyAnswer(Told):
+    """Why a task is not running: at least one reason, what concerns the task first."""
+
+    task_id: str
+    status: Status
+    reasons: list[ReasonAnswer]
+
+
+class OperationAnswer(Told):
+    """One operation. ``matched`` are the tasks that it met so far and could change; ``progress`` is 0 to 1.
+
+    ``capped``: a dry run that stopped counting at 10,000, so that there are more. Of ``ids``, those that are not there,
+    or in no status for it, are ``unchanged`` as well.
+    """
+
+    id: str
+    action: Action
+    state: Literal["running", "done", "aborted"]
+    dry_run: bool
+    ids: list[str] | None
+    filter: dict[str, Any] | None
+    matched: int
+    changed: int
+    unchanged: int
+    capped: bool
+    progress: float
+    created_by: str
+    created_at: AwareDatetime
+    ended_at: AwareDatetime | None
+
+
+class OperationsAnswer(Told):
+    """The latest operations, newest first."""
+
+    operations: list[OperationAnswer]
+
+
+class EndedAnswer(Told):
+    """What ended of one type or in one queue; seconds are how long the last attempt of completed ones ran."""
+
+    name: str
+    completed: int
+    failed: int
+    cancelled: int
+    mean_seconds: float
+    p95_seconds: float
+
+
+class CountsAnswer(Told):
+    """Tasks by status, each counted up to 10,000."""
+
+    pending: int
+    running: int
+    completed: int
+    failed: int
+    cancelled: int
+
+
+class StatsAnswer(Told):
+    """``types`` and ``ended`` (by queue) tell what ended since ``since``: less than an hour where ``capped``."""
+
+    counts: CountsAnswer
+    since: AwareDatetime
+    capped: bool
+    types: list[EndedAnswer]
+    ended: list[EndedAnswer]
+    queues: list[QueueAnswer]
+
+
+class FailureGroupAnswer(Told):
+    """Failures of one kind; ``example`` is the latest one's error."""
+
+    fingerprint: str
+    task_type: str
+    error_class: str | None
+    example: str
+    count: int
+    first_at: AwareDatetime
+    last_at: AwareDatetime
+    last_task_id: str
+
+
+class FailuresAnswer(Told):
+    """The groups, the one that failed last first; ``looked_at`` failed tasks, which are ``all`` or the newest."""
+
+    errors: list[FailureGroupAnswer]
+    looked_at: int
+    all: bool
+
+
+class FailureAnswer(FailureGroupAnswer):
+    """One group, with the ids of its tasks, the latest first."""
+
+    task_ids: list[str]

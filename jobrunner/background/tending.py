@@ -1,4 +1,4 @@
-"""One look at what is due, and what it calls for: firing, reclaiming, expiring."""
+"""One look at what is due, and what it calls for: firing, reclaiming, expiring, carrying on with operations."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
+from jobrunner.background.operations import SOON, Operations
 from jobrunner.background.reaper import expire_waiting, reclaim_stale
 from jobrunner.background.scheduler import fire_due
 from jobrunner.db.engine import Database
@@ -35,10 +36,17 @@ class Tending:
     """
 
     def __init__(
-        self, database: Database, wake: Callable[[], None], *, lease_seconds: float, heartbeat_interval: float
+        self,
+        database: Database,
+        wake: Callable[[], None],
+        *,
+        lease_seconds: float,
+        heartbeat_interval: float,
+        operations: Operations | None = None,
     ) -> None:
         self._database = database
         self._wake = wake
+        self._operations = operations or Operations(database, wake=wake)
         self._patience = {"lease_seconds": lease_seconds, "heartbeat_interval": heartbeat_interval}
         self._rest = min(LOOK_EVERY, lease_seconds / LOOKS_PER_LEASE)
         self._leap = lease_seconds / 3  # what is left of a living worker's lease at the least: it is renewed by then
@@ -64,6 +72,8 @@ class Tending:
             made |= _done(lambda: len(reclaim_stale(database, **self._patience)))
         if due.expired:
             _done(lambda: expire_waiting(database))
+        if due.operations and _done(self._operations.carry_on):
+            rest = SOON
         if made:
             self._wake()
         if due.firing_in is not None and due.firing_in > 0:

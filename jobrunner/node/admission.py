@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from jobrunner.node.host import Figures
+from jobrunner.queue.reasons import OUT_OF_MEMORY
 
 MEMORY_FULL = 97.0  # percent of the machine's memory
 
@@ -22,9 +23,9 @@ def refusal(
     """
     used = figures.rss / 2**20
     if max_memory_mb is not None and used >= max_memory_mb:
-        return f"out of memory: {used:.0f} MiB used, max_memory_mb is {max_memory_mb:g}"
+        return f"{OUT_OF_MEMORY}: {used:.0f} MiB used, max_memory_mb is {max_memory_mb:g}"
     if figures.memory_percent >= MEMORY_FULL and running:
-        return f"out of memory: the machine's memory is {figures.memory_percent:.0f} % full"
+        return f"{OUT_OF_MEMORY}: the machine's memory is {figures.memory_percent:.0f} % full"
     if max_cpu_percent is not None and running and cpu_mean > max_cpu_percent:
         return f"over the CPU limit: {cpu_mean:.0f} % over ten seconds, max_cpu_percent is {max_cpu_percent:g}"
     return None

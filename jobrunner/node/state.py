@@ -9,9 +9,16 @@ import time
 import uuid
 from dataclasses import dataclass, field
 from importlib.metadata import version
-from typing import Any
+from typing import Any, NamedTuple
 
 from jobrunner.node.host import Figures
+
+
+class PoolFacts(NamedTuple):
+    """How many tasks of which types a node runs at a time."""
+
+    slots: int
+    types: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -24,6 +31,7 @@ class Identity:
     queues: tuple[str, ...] | None
     address: str | None
     heartbeat_interval: float
+    pools: tuple[PoolFacts, ...] = ()
     id: str = field(default_factory=lambda: str(uuid.uuid4()))
     host: str = field(default_factory=socket.gethostname)
     pid: int = field(default_factory=os.getpid)
@@ -42,6 +50,7 @@ class Identity:
             "types": json.dumps(list(self.types)),
             "slots": self.slots,
             "heartbeat_interval": self.heartbeat_interval,
+            "pools": json.dumps([{"slots": pool.slots, "types": list(pool.types)} for pool in self.pools]),
         }
 
 

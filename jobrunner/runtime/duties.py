@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from jobrunner.background.alarm import Alarm
+from jobrunner.background.operations import Operations
 from jobrunner.background.retention import prune
 from jobrunner.background.tending import LOOK_EVERY, Tending
 from jobrunner.db.engine import Database
@@ -18,11 +19,20 @@ SELDOM = 60.0  # seconds
 log = get_logger(__name__)
 
 
-def start(database: Database, settings: Settings, wake: Callable[[], None]) -> Clock:
-    """Do the duties until the returned clock is stopped. ``wake`` hears when one of them made work."""
+def start(
+    database: Database, settings: Settings, wake: Callable[[], None], operations: Operations | None = None
+) -> Clock:
+    """Do the duties until the returned clock is stopped. ``wake`` hears when one of them made work.
+
+    ``operations`` carries on with those, and tells who waits for tasks that end by it.
+    """
 
     tending = Tending(
-        database, wake, lease_seconds=settings.lease_seconds, heartbeat_interval=settings.heartbeat_interval
+        database,
+        wake,
+        lease_seconds=settings.lease_seconds,
+        heartbeat_interval=settings.heartbeat_interval,
+        operations=operations,
     )
 
     def forget() -> None:

@@ -6,12 +6,13 @@ import threading
 from contextlib import ExitStack
 from functools import partial
 
+from jobrunner.background.operations import Operations
 from jobrunner.background.reaper import OUTAGE_SHARE
 from jobrunner.db.ends import Ends
 from jobrunner.db.engine import Database, open_database
 from jobrunner.db.hints import Hints
 from jobrunner.db.lock import PATIENCE, FileLock
-from jobrunner.db.notes import WORK
+from jobrunner.db.notes import CANCEL, WORK
 from jobrunner.handlers import load as load_handlers
 from jobrunner.node.worker import RELEASE_DEADLINE
 from jobrunner.runtime import duties
@@ -65,7 +66,9 @@ class Embedded:
             work = Work(self.settings, self.database, self.ends, None, limits(self.settings, PLAN), lambda: None)
             work.start()
             self._work = work
-            ticking = duties.start(self.database, self.settings, partial(self.hint, WORK))
+            wake, cancel_hint = partial(self.hint, WORK), partial(self.hint, CANCEL)
+            operations = Operations(self.database, ended=self.ends.ended, cancel_hint=cancel_hint, wake=wake)
+            ticking = duties.start(self.database, self.settings, wake, operations)
             self._parts.callback(ticking.stop)
 
     def hint(self, topic: str) -> None:

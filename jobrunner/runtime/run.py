@@ -17,6 +17,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from jobrunner import logs
+from jobrunner.background.operations import Operations
 from jobrunner.background.reaper import OUTAGE_SHARE, reclaim_all
 from jobrunner.background.schedules import declare
 from jobrunner.db import schema
@@ -148,7 +149,8 @@ def _run(
         if not _patiently(work.start, inbox):
             return 0
     hints.start()
-    ticking = duties.start(database, settings, process.wake)
+    operations = Operations(database, ended=ends.ended, cancel_hint=process.cancel_hint, wake=process.wake)
+    ticking = duties.start(database, settings, process.wake, operations)
     if server is not None:
         server.start(plan.make_app(process), lambda: process.inbox.put(SERVER_ENDED))
     log.info("ready", role=plan.role, url=process.url, node=process.identity.id if process.identity else None)

@@ -21,7 +21,7 @@ from jobrunner.logs import get_logger
 from jobrunner.node.heartbeat import Heartbeat
 from jobrunner.node.held import Held
 from jobrunner.node.host import Host
-from jobrunner.node.state import Identity, State
+from jobrunner.node.state import Identity, PoolFacts, State
 from jobrunner.node.worker import Limits, Worker
 from jobrunner.queue import store
 from jobrunner.settings import Settings
@@ -46,14 +46,6 @@ class Work:
         ended: Callable[[], None],
     ) -> None:
         known = handlers()
-        self.identity = Identity(
-            name=settings.name,
-            slots=settings.max_workers,
-            types=tuple(sorted(known)),
-            queues=limits.queues,
-            address=address,
-            heartbeat_interval=settings.heartbeat_interval,
-        )
         self.state = State()
         self._settings = settings
         self._database = database
@@ -67,6 +59,15 @@ class Work:
             ThreadPool(settings.max_workers, task_timeout=settings.task_timeout),
             self._children,
         ]
+        self.identity = Identity(
+            name=settings.name,
+            slots=settings.max_workers,
+            types=tuple(sorted(known)),
+            queues=limits.queues,
+            address=address,
+            heartbeat_interval=settings.heartbeat_interval,
+            pools=tuple(PoolFacts(pool.slots, _of_kind(pool.kind, known)) for pool in pools),
+        )
         self._worker = Worker(database, self.identity, self.state, self._held, host, pools, known, limits, ends)
         self.heartbeat = Heartbeat(
             self._beating,
@@ -153,6 +154,10 @@ class Work:
             await self._worker.run()
         finally:  # before asyncio waits for coroutines that ignore their cancellation
             self._ended()
+
+
+def _of_kind(kind: str, known: dict[str, Handler]) -> tuple[str, ...]:
+    return tuple(sorted(name for name, handler in known.items() if handler.kind == kind))
 
 
 def _children(settings: Settings) -> ChildPool:

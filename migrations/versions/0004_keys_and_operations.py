@@ -19,6 +19,7 @@ COLUMNS = (
     ("api_keys", sa.Column("rate", sa.Float())),
     ("api_keys", sa.Column("replaces", sa.Text())),
     ("nodes", sa.Column("drain_requested_at", UTCDateTime())),
+    ("nodes", sa.Column("pools", JsonText())),
 )
 
 

@@ -5,11 +5,13 @@ from jobrunner.api.routes import (
     docs,
     events,
     execute,
+    figures,
     keys,
     metrics,
     node,
     nodes,
     openapi,
+    operations,
     overview,
     page,
     probes,
@@ -19,6 +21,7 @@ from jobrunner.api.routes import (
     static,
     tasks,
     types,
+    why,
 )
 
 TABLE = (
@@ -31,13 +34,16 @@ TABLE = (
     *node.ROUTES,
     *docs.ROUTES,
     *events.ROUTES,
+    *figures.ROUTES,
     *keys.ROUTES,
     *metrics.ROUTES,
     *nodes.ROUTES,
     *openapi.ROUTES,
+    *operations.ROUTES,
     *overview.ROUTES,
     *queues.ROUTES,
     *results.ROUTES,
     *schedules.ROUTES,
     *types.ROUTES,
+    *why.ROUTES,
 )

@@ -53,6 +53,20 @@ _ALL, _ONE = "/api/v1/nodes", "/api/v1/nodes/{node_id}"
 ROUTES = (
     Route(_ALL, listed, scope=Scope.READ, summary="List nodes", response=NodesAnswer),
     Route(_ONE, one, scope=Scope.READ, summary="One node", response=NodeAnswer),
-    Route(f"{_ONE}/drain", drain, ("POST",), Scope.OPERATE, "Have it claim nothing", response=NodeAnswer),
-    Route(f"{_ONE}/resume", resume, ("POST",), Scope.OPERATE, "Have it claim again", response=NodeAnswer),
+    *(
+        Route(
+            f"{_ONE}/{name}",
+            act,
+            ("POST",),
+            Scope.OPERATE,
+            summary,
+            response=NodeAnswer,
+            statuses=(202,),
+            refuses=(409,),
+        )
+        for name, act, summary in (
+            ("drain", drain, "Have it claim nothing"),
+            ("resume", resume, "Have it claim again"),
+        )
+    ),
 )

@@ -1,14 +1,18 @@
-"""Queues: listed, paused and resumed, limited."""
+"""Queues: listed, paused and resumed, limited, emptied."""
 
 from __future__ import annotations
 
-from jobrunner.api.answers_fleet import QueueAnswer, QueuesAnswer
+from jobrunner.api.answers_fleet import OperationAnswer, QueueAnswer, QueuesAnswer
 from jobrunner.api.route import Call, Content, Route
-from jobrunner.api.schemas_fleet import LimitsRequest, PauseRequest
+from jobrunner.api.routes import operations
+from jobrunner.api.schemas_fleet import LimitsRequest, PauseRequest, PurgeRequest
 from jobrunner.errors import QueueNotFound
 from jobrunner.queue import store, views
 from jobrunner.queue.key import Scope
-from jobrunner.queue.views import shapes
+from jobrunner.queue.operation import Action
+from jobrunner.queue.store import Chosen
+from jobrunner.queue.task import Status
+from jobrunner.queue.views import TaskFilter, shapes
 
 
 def listed(call: Call) -> Content:
@@ -52,6 +56,13 @@ def limit(call: Call) -> Content:
     return told
 
 
+def purge(call: Call) -> Content:
+    """Cancel all that waits in it now, as an operation."""
+    name = _name(call)
+    waiting = TaskFilter(statuses=(Status.PENDING,), queue=name)
+    return operations.begin(call, Action.CANCEL, Chosen(filter=waiting), dry_run=call.body.dry_run, target=name)
+
+
 def _name(call: Call) -> str:
     """The path's queue; raises QueueNotFound where it is not the caller's, as if there were none."""
     name = call.name("name", QueueNotFound)
@@ -77,5 +88,15 @@ ROUTES = (
     Route(f"{_ONE}/resume", resume, ("POST",), Scope.OPERATE, "Resume it", response=QueueAnswer, by_queue=True),
     Route(
         _ONE, limit, ("PATCH",), Scope.OPERATE, "Limit it", request=LimitsRequest, response=QueueAnswer, by_queue=True
+    ),
+    Route(
+        f"{_ONE}/purge",
+        purge,
+        ("POST",),
+        Scope.ADMIN,
+        "Cancel all that waits in it",
+        request=PurgeRequest,
+        response=OperationAnswer,
+        statuses=(202,),
     ),
 )

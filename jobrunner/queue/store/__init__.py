@@ -4,6 +4,7 @@ Each takes a Connection and never opens, commits or sleeps: the caller owns the 
 """
 
 from jobrunner.queue.store.audit import record
+from jobrunner.queue.store.chosen import Chosen
 from jobrunner.queue.store.claim import LATE, Claimed, Place, Room, claim, claim_into
 from jobrunner.queue.store.control import cancel, expire, retry
 from jobrunner.queue.store.enqueue import Submitted, enqueue, enqueue_many
@@ -11,6 +12,7 @@ from jobrunner.queue.store.keys import Issued, issue_key, note_used, revoke_key,
 from jobrunner.queue.store.lease import Reclaimed, Renewal, holds, reclaim, release, renew
 from jobrunner.queue.store.limits import claim_within, limited_queues
 from jobrunner.queue.store.nodes import Beat, beat, drain_node, publish, published, register, resume_node, stopped
+from jobrunner.queue.store.operations import Step, abort_operation, begin_operation, step_operation
 from jobrunner.queue.store.queues import limit_queue, pause_queue, resume_queue
 from jobrunner.queue.store.report import logs, progress
 from jobrunner.queue.store.retention import prune_rest, prune_tasks
@@ -28,6 +30,7 @@ from jobrunner.queue.store.settle import Settled, settle
 __all__ = [
     "LATE",
     "Beat",
+    "Chosen",
     "Claimed",
     "Issued",
     "Place",
@@ -35,9 +38,12 @@ __all__ = [
     "Renewal",
     "Room",
     "Settled",
+    "Step",
     "Submitted",
+    "abort_operation",
     "advance",
     "beat",
+    "begin_operation",
     "blame",
     "cancel",
     "claim",
@@ -75,5 +81,6 @@ __all__ = [
     "save_schedule",
     "set_paused",
     "settle",
+    "step_operation",
     "stopped",
 ]

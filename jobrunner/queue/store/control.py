@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from sqlalchemy import Connection, null, select, update
 from sqlalchemy.exc import IntegrityError
 
@@ -49,21 +51,7 @@ def retry(conn: Connection, task_id: str) -> None:
     statement = (
         update(tasks)
         .where(_t.task_id == task_id, _t.status.in_([str(status) for status in MOVES["retry"][0]]))
-        .values(
-            status=Status.PENDING,
-            generation=_t.generation + 1,
-            failures=0,
-            crashes=0,
-            losses=0,
-            snoozes=0,
-            run_at=db_now(),
-            expires_at=null(),
-            finished_at=null(),
-            cancel_requested_at=null(),
-            progress=null(),
-            message=null(),
-            error=null(),
-        )
+        .values(again())
     )
     try:
         with conn.begin_nested():
@@ -73,6 +61,20 @@ def retry(conn: Connection, task_id: str) -> None:
         raise StateConflict(task_id, found=found, wish="retried") from taken
     if not moved:
         raise StateConflict(task_id, found=_status(conn, task_id), wish="retried")
+
+
+def again() -> dict[str, Any]:
+    """The columns of a task that begins a new generation."""
+    fresh = {name: null() for name in ("expires_at", "finished_at", "cancel_requested_at", "progress", "message")}
+    budgets = dict.fromkeys(("failures", "crashes", "losses", "snoozes"), 0)
+    return {
+        "status": Status.PENDING,
+        "generation": _t.generation + 1,
+        "run_at": db_now(),
+        "error": null(),
+        **budgets,
+        **fresh,
+    }
 
 
 def expire(conn: Connection, limit: int = 500) -> int:

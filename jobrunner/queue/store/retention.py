@@ -5,13 +5,14 @@ from __future__ import annotations
 from sqlalchemy import Connection, delete, exists, select, text
 
 from jobrunner.db.market import import_loads
-from jobrunner.db.tables import FAILED, NOT_FAILED, firings, node_samples, nodes, tasks
+from jobrunner.db.tables import FAILED, NOT_FAILED, firings, node_samples, nodes, operations, tasks
 from jobrunner.db.types import among, db_now
 
 _t = tasks.c
 DAY = 86_400.0
 FIRINGS_OUTLIVE = 30 * DAY  # a firing outlives its task, so that no instant fires twice
 SAMPLES_KEPT = DAY
+OPERATIONS_KEPT = 30 * DAY  # after their end
 NODES_KEPT = DAY  # after their last heartbeat
 LOADS_AT_ONCE = 10  # each may take thousands of outcomes and rejected rows with it
 
@@ -36,7 +37,8 @@ def _prune(conn: Connection, which: str, days: float, limit: int) -> int:
 
 
 def prune_rest(conn: Connection, *, longest_days: float, loads: int = LOADS_AT_ONCE) -> int:
-    """Delete samples older than a day, nodes silent for a day, firings that outlived their tasks, and old loads.
+    """Delete samples older than a day, nodes silent for a day, firings that outlived their tasks, old operations, and
+    old loads.
 
     At most ``loads`` records of imports go, with their outcomes and rejected rows, the oldest first: those that began
     more than ``longest_days`` ago and whose task is gone. Bars stay.
@@ -46,6 +48,7 @@ def prune_rest(conn: Connection, *, longest_days: float, loads: int = LOADS_AT_O
         delete(node_samples).where(node_samples.c.at < db_now(-SAMPLES_KEPT)),
         delete(nodes).where(nodes.c.heartbeat_at < db_now(-NODES_KEPT)),
         delete(firings).where(firings.c.fired_at < db_now(-(longest_days * DAY + FIRINGS_OUTLIVE))),
+        delete(operations).where(operations.c.ended_at < db_now(-OPERATIONS_KEPT)),
     ):
         gone += conn.execute(statement).rowcount
     return gone + _prune_loads(conn, longest_days, loads)

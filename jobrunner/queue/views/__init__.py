@@ -1,9 +1,12 @@
 """Every statement that only reads. Nothing here changes a row."""
 
 from jobrunner.queue.views.due import Due, due
+from jobrunner.queue.views.ended import EndedView, StatsView, stats
+from jobrunner.queue.views.failed import FailureGroup, Failures, OneFailureGroup, failure_group, failures
 from jobrunner.queue.views.keys import AuditView, KeyView, all_keys, audit_page, one_key, usable_keys
 from jobrunner.queue.views.lists import TaskFilter, TasksPage, tasks_page
 from jobrunner.queue.views.nodes import NodeView, all_nodes, one_node, published_types, samples, types_and_nodes
+from jobrunner.queue.views.operations import OperationView, all_operations, one_operation
 from jobrunner.queue.views.overview import Health, counts, health, is_idle, now, oldest_due
 from jobrunner.queue.views.queues import QueueView, all_queues, one_queue
 from jobrunner.queue.views.recent import Times, quantile, recent_times
@@ -23,29 +26,40 @@ from jobrunner.queue.views.tasks import (
     task_logs_page,
     tasks_among,
 )
+from jobrunner.queue.views.why import WhyView, why
 
 __all__ = [
     "AttemptView",
     "AuditView",
     "Due",
+    "EndedView",
+    "FailureGroup",
+    "Failures",
     "Health",
     "KeyView",
     "LogView",
     "NodeView",
+    "OneFailureGroup",
+    "OperationView",
     "QueueView",
     "ScheduleView",
+    "StatsView",
     "TaskFilter",
     "TaskView",
     "TasksPage",
     "Times",
+    "WhyView",
     "all_keys",
     "all_nodes",
+    "all_operations",
     "all_queues",
     "all_schedules",
     "audit_page",
     "counts",
     "due",
     "ended_among",
+    "failure_group",
+    "failures",
     "health",
     "is_idle",
     "last_ended",
@@ -56,6 +70,7 @@ __all__ = [
     "oldest_due",
     "one_key",
     "one_node",
+    "one_operation",
     "one_queue",
     "pending_in",
     "published_types",
@@ -65,6 +80,7 @@ __all__ = [
     "running",
     "samples",
     "schedule",
+    "stats",
     "status",
     "task",
     "task_attempts",
@@ -73,4 +89,5 @@ __all__ = [
     "tasks_page",
     "types_and_nodes",
     "usable_keys",
+    "why",
 ]

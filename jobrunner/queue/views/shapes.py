@@ -17,6 +17,7 @@ from jobrunner.queue.views.nodes import NodeView
 from jobrunner.queue.views.overview import Health
 from jobrunner.queue.views.schedules import ScheduleView
 from jobrunner.queue.views.tasks import AttemptView, LogView, TaskView
+from jobrunner.queue.views.why import WhyView
 
 _NOT_TOLD = frozenset({"id", "payload", "result", "finished_at", "error", "tags"})
 
@@ -117,6 +118,12 @@ def audit_dict(views: Sequence[AuditView], limit: int) -> dict[str, Any]:
     """One page of changes, the newest first; ``next_cursor`` as for tasks."""
     following = cursor("audit", views[-1].id) if views and len(views) >= limit else None
     return {"changes": [_plain(vars(view)) for view in views], "next_cursor": following}
+
+
+def why_dict(view: WhyView) -> dict[str, Any]:
+    """Why a task is not running."""
+    told = [{**_plain(vars(reason)), "nodes": list(reason.nodes)} for reason in view.reasons]
+    return {"task_id": view.task_id, "status": view.status, "reasons": told}
 
 
 def plain(view: Any) -> dict[str, Any]:

@@ -1,0 +1,33 @@
+"""Which failures are the same one: what differs from case to case is folded away. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+
+LONGEST = 2_000  # characters of an error that are looked at
+_FOLDS = (
+    (re.compile(r"\b[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}\b"), "<id>"),
+    (re.compile(r"'[^'\n]*'|\"[^\"\n]*\"|`[^`\n]*`"), "<text>"),
+    (re.compile(r"\b[a-zA-Z][\w+.-]*://\S+"), "<url>"),
+    (re.compile(r"(?<![\w<])(?:[A-Za-z]:)?(?:[\\/][\w.@+-]+){2,}[\\/]?"), "<path>"),
+    (re.compile(r"\b[0-9]+(?:\.[0-9]+)?[eE][+-][0-9]+\b|\b[0-9]+\.[0-9]+\b"), "<n>"),
+    (re.compile(r"\b0[xX][0-9a-fA-F]+\b|\b(?=[0-9]*[a-fA-F])(?=[a-fA-F]*[0-9])[0-9a-fA-F]{8,}\b"), "<hex>"),
+    (re.compile(r"[0-9]+"), "<n>"),
+    (re.compile(r"<n>(?:[.,:_eE+-]*<n>)+"), "<n>"),
+    (re.compile(r"\s+"), " "),
+)
+"""In this order: an id is no row of numbers, and what is quoted no path."""
+
+
+def folded(error: str) -> str:
+    """The error without what differs from case to case: ids, quoted texts, addresses, paths, hex and numbers."""
+    for pattern, instead in _FOLDS:
+        error = pattern.sub(instead, error[:LONGEST])
+    return error.strip()
+
+
+def fingerprint(task_type: str, error_class: str | None, error: str | None) -> str:
+    """Sixteen hex digits that failures of one kind share."""
+    told = "\0".join((task_type, error_class or "", folded(error or "")))
+    return hashlib.sha256(told.encode("utf-8", "surrogatepass")).hexdigest()[:16]
