@@ -171,6 +171,12 @@ class TasksQuery(Strict):
         )
 
 
+class EventsQuery(BaseModel):
+    """Of which queue to tell, where not of all. Other parameters are left alone, as they ever were."""
+
+    queue: str | None = None
+
+
 class AuditQuery(Strict):
     """Which changes to list, newest first; ``cursor`` is the ``next_cursor`` of the page before."""
 
