@@ -97,10 +97,10 @@ class BatchRequest(Strict):
 class RerunRequest(Strict):
     """What shall be different in the new task; what is absent stays as it was."""
 
-    task_data: dict[str, Any] | None = None
-    queue: str | None = None
-    priority: int | None = None
-    task_id: str | None = None
+    task_data: TaskData | None = None
+    queue: NameText | None = None
+    priority: Priority | None = None
+    task_id: TaskIdText | None = None
 
 
 class CancelRequest(Strict):
@@ -169,6 +169,12 @@ class TasksQuery(Strict):
             self.created_before,
             self.q,
         )
+
+
+class EventsQuery(BaseModel):
+    """Of which queue to tell, where not of all. Other parameters are left alone, as they ever were."""
+
+    queue: str | None = None
 
 
 class AuditQuery(Strict):

@@ -60,6 +60,13 @@ class Waits:
                 await _first(ended, request, until)
         return await run_in_threadpool(self._look, task_id)
 
+    @contextmanager
+    def ended(self, task_id: str) -> Iterator[asyncio.Future[None]]:
+        """A future that is done soon after this task has ended, or when the process drains."""
+        room = self._rooms.setdefault(asyncio.get_running_loop(), _Room(self._service))
+        with room.waiting(task_id) as ended:
+            yield ended
+
     def _look(self, task_id: str) -> TaskView:
         with self._service.database.read(own=True) as conn:
             return views.task(conn, task_id)

@@ -175,3 +175,8 @@ def test_a_database_that_is_away_is_told_as_such() -> None:
 def test_a_task_that_is_called_batch_is_no_batch(client: TestClient) -> None:
     execute(client, task_id="batch")
     assert client.get("/api/v1/tasks/batch").json()["task_id"] == "batch"
+
+
+def test_a_wrong_method_is_told_what_the_batch_takes(client: TestClient) -> None:
+    answer = client.options(BATCH)
+    assert (answer.status_code, answer.headers["allow"]) == (405, "POST")

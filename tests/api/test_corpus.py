@@ -94,7 +94,7 @@ def follow(client: TestClient, row: Any, answer: Any, told: dict[str, Any]) -> N
 def test_no_path_and_no_query_breaks_us(client: TestClient, api: Api, value: str) -> None:
     for row in TABLE:
         for method in row.methods:
-            if row.path in ("/api/v1/events", "/api/v1/node/shutdown"):
+            if row.path.endswith("/events") or row.path == "/api/v1/node/shutdown":
                 continue
             path = row.path.replace("{task_id}", value).replace("{name}", value).replace("{path:path}", value)
             body: dict[str, Any] | None = {} if method == "POST" else None

@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import itertools
-import json
-import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
 
 import httpx2
 import pytest
@@ -19,58 +15,14 @@ from jobrunner.db.engine import Database
 from tests.api.asking import EXECUTE
 from tests.api.conftest import Api
 from tests.api.serving import serving
+from tests.api.streams import streaming
 from tests.both_databases.moves import end, take
-
-
-class Stream:
-    """Events as they come, each with the time it came, read in a thread."""
-
-    def __init__(self, url: str) -> None:
-        self.url = url
-        self.seen: list[tuple[float, str, dict[str, Any], str]] = []
-        self.headers: dict[str, str] = {}
-        self.ended = threading.Event()
-        self._thread = threading.Thread(target=self._read, daemon=True)
-        self._thread.start()
-
-    def _read(self) -> None:
-        told: dict[str, str] = {}
-        with (
-            httpx2.Client(timeout=20, verify=False) as client,
-            client.stream("GET", f"{self.url}/api/v1/events") as answer,
-        ):
-            self.headers = dict(answer.headers)
-            for line in answer.iter_lines():
-                if line:
-                    name, _, value = line.partition(": ")
-                    told[name] = value
-                elif "data" in told:
-                    self.seen.append((time.monotonic(), told["event"], json.loads(told["data"]), told["id"]))
-                    told = {}
-        self.ended.set()
-
-    def wait_for(self, count: int, within: float = 8.0) -> list[tuple[str, dict[str, Any]]]:
-        deadline = time.monotonic() + within
-        while len(self.seen) < count and time.monotonic() < deadline:
-            time.sleep(0.02)
-        assert len(self.seen) >= count, self.seen
-        return [(event, told) for _, event, told, _ in self.seen]
 
 
 @pytest.fixture
 def url(api: Api) -> Iterator[str]:
     with serving(create_app(api.service())) as found:
         yield found
-
-
-@contextmanager
-def streaming(api: Api, url: str) -> Iterator[Stream]:
-    stream = Stream(url)
-    try:
-        yield stream
-    finally:
-        api.asked.stopping = True  # open streams end by themselves
-        assert stream.ended.wait(5), "the stream outlived the process's wish to stop"
 
 
 def test_a_change_is_told_within_a_second_and_by_id_alone(api: Api, url: str, database: Database) -> None:

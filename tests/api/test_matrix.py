@@ -86,7 +86,7 @@ def test_every_route_against_every_key(bunch: Bunch, call: Any, name: str) -> No
         if not opens:
             assert_problem(answer, 403, "forbidden")
         asked["scopes"] += 1
-    if not endless(path):
+    if not endless(path) or "{task_id}" in path:  # of a task that is not there for it no stream begins
         _ask_of_another_queue(bunch, method, path, row)
         asked["other queue"] += 1
     print(f"FIGURE {name}: {dict(asked)}")

@@ -4,57 +4,152 @@ from __future__ import annotations
 
 import asyncio
 import json
-import secrets
 from collections.abc import AsyncIterator
+from dataclasses import asdict
 
 from sse_starlette import EventSourceResponse, ServerSentEvent
 from starlette.concurrency import run_in_threadpool
+from starlette.responses import Response
 
-from jobrunner.api import changes
 from jobrunner.api.looks import Looks
+from jobrunner.api.polls import tag_of
 from jobrunner.api.problems import RETRY_AFTER, Refused
 from jobrunner.api.route import Call, Content, Route
+from jobrunner.api.schemas import EventsQuery
 from jobrunner.api.service import Service
-from jobrunner.errors import DatabaseUnavailable
+from jobrunner.api.waits import Waits
+from jobrunner.errors import DatabaseUnavailable, TaskNotFound
+from jobrunner.queue import views
 from jobrunner.queue.key import Scope
+from jobrunner.queue.task import ENDED
+from jobrunner.queue.views import TaskState
 
 EVERY = 0.5  # seconds between two messages of a stream, at least
 AWAY = 5.0  # seconds between two tries while the database is lost
 PING = 15  # seconds
 SEND_WITHIN = 20.0  # seconds: a client that never reads is cut
 STREAMS_MAX = 200
+RETRY = 2_000  # milliseconds after which a client comes back
 
 
 async def events(call: Call) -> Content:
-    """A stream: first a ``snapshot`` of present states, then ``changed`` with what differs."""
-    service = call.service
-    if service.stopping():
-        raise Refused(503, "draining", "this process drains", {"Retry-After": RETRY_AFTER})
+    """A stream: first a ``snapshot`` of present states, then ``changed`` with what differs.
+
+    With ``Last-Event-ID`` it goes on with what changed since; where that is not known here any more, ``reset`` comes
+    before the snapshot. ``queue`` tells of the tasks of one queue alone.
+    """
+    wish: EventsQuery = call.query
+    queues = call.caller.queues
+    if wish.queue is not None:
+        queues = frozenset({wish.queue}) if call.caller.sees(wish.queue) else frozenset()
+    known = call.request.headers.get("last-event-id") or None
+    return _streamed(call, _changes(call.service, _looks(call), queues, known))
+
+
+async def task_events(call: Call) -> Content:
+    """A stream of one task: ``state`` with its present state, whenever that has changed, until it has ended."""
+    looks = _looks(call)
+    state = await run_in_threadpool(_first_look, call, looks)
+    known = call.request.headers.get("last-event-id", "")
+    if state.status in ENDED and known == _id(state):
+        return Response(status_code=204)  # tells a browser that it need not come back
+    return _streamed(call, _task(call.service, looks, call.request.app.state.waits, state, known))
+
+
+def _looks(call: Call) -> Looks:
     looks: Looks = call.request.app.state.looks
-    if looks.streams >= STREAMS_MAX:
+    return looks
+
+
+def _streamed(call: Call, told: AsyncIterator[ServerSentEvent]) -> Content:
+    if call.service.stopping():
+        raise Refused(503, "draining", "this process drains", {"Retry-After": RETRY_AFTER})
+    if _looks(call).streams >= STREAMS_MAX:
         raise Refused(503, "too_many_streams", f"at most {STREAMS_MAX} streams", {"Retry-After": RETRY_AFTER})
-    return EventSourceResponse(_stream(service, looks), ping=PING, send_timeout=SEND_WITHIN)
+    return EventSourceResponse(told, ping=PING, send_timeout=SEND_WITHIN)
 
 
-async def _stream(service: Service, looks: Looks) -> AsyncIterator[ServerSentEvent]:
+async def _changes(
+    service: Service, looks: Looks, queues: frozenset[str] | None, known: str | None
+) -> AsyncIterator[ServerSentEvent]:
     looks.streams += 1
-    name, number, seen = secrets.token_hex(4), 0, changes.NOTHING
+    moments = looks.moments(queues)
     try:
         while not service.stopping():
             try:
-                now = await run_in_threadpool(looks.states.get)
+                now = await run_in_threadpool(moments.get)
             except DatabaseUnavailable:
                 await asyncio.sleep(AWAY)
                 continue
-            told = now.since(seen)
-            if told or not number:
-                event = "changed" if number else "snapshot"
-                number += 1
-                yield ServerSentEvent(json.dumps(told), event=event, id=f"{name}-{number}", retry=2_000)
-            seen = now
+            told = None if known is None else now.since(known)
+            if told is None:
+                if known is not None:
+                    yield ServerSentEvent("{}", event="reset")
+                yield ServerSentEvent(json.dumps(now.states.present()), event="snapshot", id=now.id, retry=RETRY)
+            elif told:
+                yield ServerSentEvent(json.dumps(told), event="changed", id=now.id)
+            known = now.id
             await asyncio.sleep(EVERY)
     finally:
         looks.streams -= 1
 
 
-ROUTES = (Route("/api/v1/events", events, scope=Scope.READ, summary="What changes, as it changes"),)
+def _first_look(call: Call, looks: Looks) -> TaskState:
+    with call.service.database.read() as conn:
+        call.must_see(views.queue_of(conn, call.task_id), call.task_id)
+    state = looks.followed.look(call.task_id)
+    if state is None:
+        raise TaskNotFound(call.task_id)
+    return state
+
+
+async def _task(
+    service: Service, looks: Looks, waits: Waits, state: TaskState | None, known: str
+) -> AsyncIterator[ServerSentEvent]:
+    assert state is not None, "found by the first look"
+    task_id = state.task_id
+    looks.streams += 1
+    try:
+        with looks.followed.follow(task_id), waits.ended(task_id) as ended:
+            while state is not None and not service.stopping():
+                if _id(state) != known:
+                    known = _id(state)
+                    yield ServerSentEvent(json.dumps(asdict(state)), event="state", id=known, retry=RETRY)
+                if state.status in ENDED:
+                    return
+                heard = ended.done()
+                await (asyncio.sleep(EVERY) if heard else asyncio.wait([ended], timeout=EVERY))
+                look = looks.followed.look if ended.done() and not heard else looks.followed.state
+                try:
+                    state = await run_in_threadpool(look, task_id)
+                except DatabaseUnavailable:
+                    await asyncio.sleep(AWAY)
+    finally:
+        looks.streams -= 1
+
+
+def _id(state: TaskState) -> str:
+    return tag_of(state)[3:-1]
+
+
+STREAM = "text/event-stream"
+ROUTES = (
+    Route(
+        "/api/v1/events",
+        events,
+        scope=Scope.READ,
+        summary="What changes, as it changes",
+        query=EventsQuery,
+        media=STREAM,
+        by_queue=True,
+    ),
+    Route(
+        "/api/v1/tasks/{task_id}/events",
+        task_events,
+        scope=Scope.READ,
+        summary="How it stands, as it changes",
+        statuses=(200, 204),
+        media=STREAM,
+        by_queue=True,
+    ),
+)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -117,6 +117,25 @@ def tasks_among(conn: Connection, task_ids: Sequence[str]) -> list[TaskView]:
     return [view_of(row) for row in rows]
 
 
+@dataclass(frozen=True)
+class TaskState:
+    """How one task stands at this moment, for who follows it."""
+
+    task_id: str
+    status: Status
+    reason: str
+    attempt: int
+    progress: float | None
+    message: str
+
+
+def states_among(conn: Connection, task_ids: Sequence[str]) -> dict[str, TaskState]:
+    """The states of those of these that there are, by task_id."""
+    columns = (_t.task_id, _t.status, REASON.label("reason"), _t.attempt, _t.progress, _t.message)
+    rows = conn.execute(select(*columns).where(_among()), _wanted(task_ids))
+    return {row[0]: TaskState(row[0], Status(row[1]), *row[2:5], row[5] or "") for row in rows}
+
+
 def _among() -> Any:
     return among(_t.task_id, select(rowset("wanted", task_id=Name).c.task_id))
 
@@ -125,9 +144,11 @@ def _wanted(task_ids: Sequence[str]) -> dict[str, Any]:
     return {"wanted": [{"task_id": task_id} for task_id in task_ids]}
 
 
-def running(conn: Connection, limit: int = 50) -> list[TaskView]:
-    """Running tasks, the longest-running first."""
+def running(conn: Connection, limit: int = 50, queues: Collection[str] | None = None) -> list[TaskView]:
+    """Running tasks, the longest-running first; ``queues`` are the only ones to look into, and None means all."""
     here = _t.status == literal_column("'running'")  # spelled out, so that the index of running tasks serves it
+    if queues is not None:
+        here &= _t.queue.in_(sorted(queues))
     found = select(*LISTED).where(here).order_by(_t.started_at).limit(min(limit, PAGE))
     return [view_of(row) for row in conn.execute(found)]
 
