@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -144,3 +145,15 @@ def test_a_first_submit_needs_no_worker_before_it_and_is_checked_like_any_other(
         assert refused.exit_code == 2
         assert at in refused.errors
     assert processes.run("status", "wrong", env=env).exit_code == 3, "nothing was stored"
+
+
+def test_a_submit_finds_handlers_where_a_worker_does(sqlite_url: str, processes: Processes, chores: str) -> None:
+    # As the console script has it: Python itself does not look into the working directory.
+    python = {"PYTHONSAFEPATH": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
+    env = {"JOBRUNNER_DATABASE_URL": sqlite_url, "JOBRUNNER_HANDLERS": chores, **python}
+    made = processes.run("submit", "add", "x:=1", "--task-id", "first", env=env)
+    assert (made.exit_code, made.output) == (0, "first\n"), made.errors
+    refused = processes.run("submit", "add", "x:=1", env=env | {"JOBRUNNER_HANDLERS": "elsewhere"})
+    assert refused.exit_code == 2
+    assert "module 'elsewhere' cannot be imported: No module named 'elsewhere'. Searched: " in refused.errors
+    assert f", {processes.home}; PYTHONPATH names other folders" in refused.errors
