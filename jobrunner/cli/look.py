@@ -12,7 +12,7 @@ import typer
 
 from jobrunner.cli.exits import Exit
 from jobrunner.cli.options import AsJson, ConfigFile, TaskId, Url, desk, desk_opener
-from jobrunner.cli.output import document, facts, plain, table, talk
+from jobrunner.cli.output import document, facts, plain, shortened, table, talk
 from jobrunner.queue.task import Status
 
 FOLLOW_PAUSE = 0.5  # seconds between two looks for new lines
@@ -28,7 +28,7 @@ _TASK_FACTS = (
     *("progress", "message", "error", "task_data", "result"),
 )
 _QUIET_AT_ZERO = frozenset({"attempt", "failures", "crashes", "losses", "execution_time"})
-_ATTEMPT = ("attempt", "outcome", "node_id", "started_at", "ended_at", "error")
+_ATTEMPT = ("attempt", "outcome", "node_id", "started_at", "ended_at", "error_class", "error")
 
 
 def status(
@@ -61,9 +61,13 @@ def _one(task_id: str, as_json: bool, url: str | None, config: Path | None) -> N
     if as_json:
         document({**task, "attempts": tried})
         return
-    facts((name, task[name]) for name in _TASK_FACTS if task[name] or name not in _QUIET_AT_ZERO)
+    told = {**task, "error": shortened(task["error"])}
+    if told["reason"] == told["status"]:  # nothing finer
+        told["reason"] = None
+    facts((name, told[name]) for name in _TASK_FACTS if told[name] or name not in _QUIET_AT_ZERO)
     if tried:
         plain("")
+        tried = [{**one, "error": shortened(one["error"])} for one in tried]
         table(_ATTEMPT, ([one[name] for name in _ATTEMPT] for one in tried), unseen=("node_id",))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -58,10 +59,18 @@ def settings_of(config: Path | None, flags: Mapping[str, Any] | None = None) -> 
     return loaded
 
 
+def search_here() -> None:
+    """Find modules of handlers in the working directory: in every command that may load them."""
+    here = str(Path.cwd())
+    if here not in sys.path:  # behind all others: a file of the user's must not hide an installed module
+        sys.path.append(here)
+
+
 def desk_opener(url: str | None, config: Path | None) -> Callable[[], Desk]:
     """What opens a desk, as often as it is called, by settings read once."""
     from jobrunner.client.choose import open_desk
 
+    search_here()  # a submission straight into the database is checked by its handler
     settings = settings_of(config).settings
     return lambda: open_desk(settings, url)
 

@@ -11,6 +11,8 @@ from typing import Any
 
 from jobrunner.text import visible
 
+SHOWN = 500  # characters of an error on a terminal, where it would push all else out of sight
+
 _STATUS_STYLE = {
     "completed": "green",
     "ok": "green",
@@ -85,6 +87,13 @@ def facts(pairs: Iterable[tuple[str, Any]]) -> None:
         text = visible(_cell(_local(value))).replace("\n", "\n" + " " * (width + 2))
         label = (f"{name:<{width}}  ", "bold")
         console.print(Text.assemble(label, (text, _STATUS_STYLE.get(text, ""))), soft_wrap=True)
+
+
+def shortened(text: str | None) -> str | None:
+    """The beginning of a long text on a terminal, with the way to all of it; elsewhere as it is."""
+    if text is None or len(text) <= SHOWN or not sys.stdout.isatty():
+        return text
+    return f"{text[:SHOWN]}... ({len(text):,} characters: all of it with --json)"
 
 
 def _cell(value: Any) -> str:

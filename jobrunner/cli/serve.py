@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 import typer
 
 from jobrunner.cli import values
-from jobrunner.cli.options import AsJson, ConfigFile, settings_of
+from jobrunner.cli.options import AsJson, ConfigFile, search_here, settings_of
 from jobrunner.cli.output import document, talk
 
 if TYPE_CHECKING:
@@ -171,9 +171,7 @@ def prepare(settings: Settings, log_level: str | None = None) -> None:
     for name in hidden:
         del sys.modules[name]
     logs.setup(log_level or settings.log_level, settings.log_format, settings.log_file)
-    here = str(Path.cwd())
-    if here not in sys.path:  # behind all others: a file of the user's must not hide an installed module
-        sys.path.append(here)
+    search_here()
 
 
 def add_to(app: typer.Typer) -> None:

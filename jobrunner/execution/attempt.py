@@ -63,7 +63,7 @@ def failed(error: BaseException) -> Outcome:
             return Outcome(Ending.REFUSED, error=said, error_class=class_name(error))
         case _Unstorable():
             return Outcome(Ending.ERROR, error=said, error_class="InvalidResult")
-    return Outcome(Ending.ERROR, error=said, error_class=class_name(error), traceback=_traceback(error))
+    return Outcome(Ending.ERROR, error=_named(error, said), error_class=class_name(error), traceback=_traceback(error))
 
 
 def owned(outcome: Outcome) -> Outcome:
@@ -144,8 +144,13 @@ def _traceback(error: BaseException) -> str | None:
 def _said(error: BaseException) -> str:
     try:
         text = mask(codec.clean_text(error, codec.ERROR_MAX_BYTES))
-        if isinstance(error, KeyError):  # its text is the bare key
-            return f"KeyError: {text}"
         return text if text.strip() else class_name(error)
     except BaseException:  # noqa: BLE001  an exception's __str__ is the handler's code, and may even leave
         return f"<{type(error).__name__} whose text cannot be read>"
+
+
+def _named(error: BaseException, said: str) -> str:
+    """What it says, behind its class where that is a single word, such as ``0``, or the key of a KeyError."""
+    name = class_name(error)
+    alone = len(said.split()) < 2 or isinstance(error, KeyError)
+    return codec.clean_text(f"{name}: {said}", codec.ERROR_MAX_BYTES) if alone and said != name else said

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import inspect
+import sys
+import sysconfig
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import import_module
 from importlib.metadata import entry_points
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jobrunner.errors import HandlerError
@@ -47,9 +50,18 @@ def import_handlers(module: str) -> None:
         import_module(module)
     except HandlerError as error:
         raise HandlerError(f"module {module!r}: {error}") from error
+    except ModuleNotFoundError as error:
+        raise HandlerError(f"module {module!r} cannot be imported: {error}. {_searched()}") from error
     except (Exception, SystemExit) as error:
         raise HandlerError(f"module {module!r} cannot be imported: {type(error).__name__}: {error}") from error
     _now.modules[module] = None
+
+
+def _searched() -> str:
+    installed = [sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")]
+    folders = [place for place in sys.path if place and not place.endswith(".zip")]
+    own = [place for place in folders if not any(Path(place).is_relative_to(one) for one in installed)]
+    return f"Searched: {', '.join(['the installed packages', *own])}; PYTHONPATH names other folders to search"
 
 
 def modules() -> tuple[str, ...]:

@@ -16,6 +16,7 @@ AHEAD_MOST = 1_000  # tasks
 ALONE = 4  # times as far where no other worker could have them: a file's claims cost it the same lock as its settles
 QUICK = 20.0  # tasks a second and slot, below which a slot loses nothing while the next claim is made
 SOON = 0.02  # seconds from a look that found work to the next that is not hinted at; then twice as many, and so on
+NO_SLOT = "given back before it began: no slot of this worker became free in time; nothing is charged"
 MEASURE = 0.02  # seconds over which a rate is taken, at least
 
 
@@ -107,7 +108,7 @@ class Feed:
         """
         self.fill()  # a slot may have become free without an end, as where children could not be started for a while
         if self._seen > self._begun:
-            self._give_back(self._begun, "it waited for a slot in vain")
+            self._give_back(self._begun, NO_SLOT)
             self.dry = False  # there is more: what was just given back
         self._seen, self._begun = len(self._waiting), 0
 

@@ -44,6 +44,7 @@ class Lane:
         self._more = more
         self._tick = tick
         self._waiting: list[Settlement] = []
+        self._writing: list[Settlement] = []
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=name)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._over: asyncio.Future[None] | None = None
@@ -64,6 +65,10 @@ class Lane:
     def idle(self) -> bool:
         """Whether everything is written."""
         return not self._waiting and not self._busy
+
+    def unwritten(self) -> list[Settlement]:
+        """What waits, and what is being written. May be asked in any thread."""
+        return [*self._writing, *self._waiting]
 
     def close(self) -> None:
         """Stop once what waits is written."""
@@ -115,7 +120,8 @@ class Lane:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        batch, self._waiting = self._waiting[:BATCH], self._waiting[BATCH:]
+        batch = self._writing = self._waiting[:BATCH]
+        self._waiting = self._waiting[BATCH:]
         self._busy, self._at_once = True, False
         self._next_at = self._loop.time() + GATHER
         self._thread.submit(self._work, self._loop, batch)
@@ -144,6 +150,7 @@ class Lane:
                 self._over.set_exception(broken)
             return
         self._waiting = again + self._waiting
+        self._writing = []
         for task, outcome, status in fates:
             self._recorded(task, outcome, status)
         self._pause = min(max(2 * self._pause, RETRY_FIRST), RETRY_CAP) if failed else 0.0

@@ -65,6 +65,10 @@ class Settler:
         """Whether everything is recorded."""
         return self._plain.idle() and self._effects.idle()
 
+    def unrecorded(self) -> list[Settlement]:
+        """What is not recorded yet, as far as is known. May be asked in any thread."""
+        return self._plain.unwritten() + self._effects.unwritten()
+
     def close(self) -> None:
         """Stop once what waits is recorded."""
         self._plain.close()

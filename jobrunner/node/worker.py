@@ -144,6 +144,11 @@ class Worker:
         if self._rests or self.stalled() or not self._claims.fulfil(partial(self._call, self._accept)):
             self.wake()
 
+    def unrecorded(self) -> list[Task]:
+        """The tasks whose attempts came to an end of their own that is not in the database yet."""
+        waiting = self._settler.unrecorded()
+        return [task for task, outcome in waiting if outcome.ending is not Ending.RELEASED]
+
     def stalled(self) -> bool:
         """Whether a handler holds the loop, so that nothing in it can be begun or asked to end."""
         return self._watch.stalled()
@@ -169,7 +174,8 @@ class Worker:
             self._draining = reason
             self._claims.stop()
             self._state.state, self._state.reason = "draining", reason
-            log.info("draining", reason=reason, running=self._state.running)
+            unrecorded = len(self.unrecorded())
+            log.info("draining", reason=reason, running=self._state.running, unrecorded=unrecorded)
         if hurry:
             self._hurry.set()
         self._wakeup.set()
@@ -311,7 +317,7 @@ class Worker:
                 log.warning("late outcome refused: the task has a new owner, or it ended", **told)
             else:
                 self._state.failed += status is Status.FAILED
-                log.info("attempt ended", status=status, error=outcome.error, **told)
+                log.info("attempt ended", status=status, error_class=outcome.error_class, error=outcome.error, **told)
         if again is not None:
             if self._draining:
                 self._ended(again, Outcome(Ending.RELEASED, error="its worker stops"))

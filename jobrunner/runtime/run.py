@@ -304,9 +304,10 @@ def _patiently(prepare: Callable[[], None], inbox: queue.SimpleQueue[str]) -> bo
         try:
             prepare()
         except DatabaseUnavailable as error:
-            if time.monotonic() > deadline:
+            left = deadline - time.monotonic()
+            if left < 0:
                 raise
-            log.warning("waiting for the database", error=str(error))
+            log.warning("waiting for the database", gives_up_in=round(left), error=str(error))
             with suppress(queue.Empty):
                 log.info("stopped", reason=inbox.get(timeout=1.0))
                 return False

@@ -6,7 +6,7 @@ import asyncio
 import json
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from jobrunner.db.ends import Ends
@@ -24,9 +24,11 @@ from jobrunner.node.host import Host
 from jobrunner.node.state import Identity, PoolFacts, State
 from jobrunner.node.worker import Limits, Worker
 from jobrunner.queue import store
+from jobrunner.queue.task import Task
 from jobrunner.settings import Settings
 from jobrunner.settings.children import child_environment
 
+TOLD = 500  # names in one line of the log
 WRITERS = ("settle", "effects")  # what their threads' names begin with
 CONNECTIONS = 2  # claim, settle and duties take turns, an effect opens one more; heartbeat and hints have one each
 
@@ -135,10 +137,23 @@ class Work:
                 with self._database.begin() as conn:
                     store.release(conn, holding, reason)
             except DatabaseUnavailable as error:
-                log.warning("leases are left to expire", count=len(holding), error=str(error))
+                self._tell_of_leases(holding, str(error))
         if self._beating is not self._database:
             self._beating.dispose()
         return 1 if self.failed else self._worker.exit_code
+
+    def _tell_of_leases(self, holding: Sequence[Task], error: str) -> None:
+        """All of them run again, also those whose work is done: who reads this may want to look at them."""
+        leases = {task.lease for task in self._worker.unrecorded()}
+        ended = [task.task_id for task in holding if task.lease in leases]
+        others = [task.task_id for task in holding if task.lease not in leases]
+        log.warning(
+            "leases are left to expire: these tasks will run again",
+            count=len(holding),
+            ended_but_not_recorded=ended[:TOLD],
+            not_ended=others[:TOLD],
+            error=error,
+        )
 
     def _run(self) -> None:
         try:

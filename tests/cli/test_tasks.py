@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import pty
+from pathlib import Path
 
 import pytest
 
+from jobrunner.cli.main import main
 from tests.cli.conftest import Jr
 from tests.processes import Processes
 
+REFUSED = "jobrunner.errors.InvalidInput"
 ANY_TYPE = {"JOBRUNNER_ALLOW_UNKNOWN_TYPES": "true"}
 
 
@@ -29,6 +33,12 @@ def worked(at: Jr, database_url: str, chores: str, processes: Processes, monkeyp
         env={"JOBRUNNER_DATABASE_URL": database_url, "JOBRUNNER_PORT": "0", **ANY_TYPE},
     )
     assert worker.exit_code == 0
+    ended = [json.loads(line) for line in worker.errors.splitlines() if '"attempt ended"' in line]
+    assert {one["task_id"]: one.get("error_class") for one in ended} == {
+        "bad": "ValueError",
+        "no": None,
+        "wrong": REFUSED,
+    }
     assert at("submit", "add", "x:=1", "--task-id", "later", "--in", "1h", "--tag", "a", "--tag", "b").code == 0
     return at
 
@@ -58,6 +68,12 @@ def test_what_a_worker_made_of_them(worked: Jr) -> None:
     assert worked("status", "wrong", "--json").json["attempts"][0]["outcome"] == "refused"
     lines = dict(line.split("\t", 1) for line in worked("status", "sum").out.splitlines())
     assert (lines["status"], lines["result"], lines["attempt"]) == ("completed", '{"value": 5}', "1")
+    assert "reason" not in lines
+    facts, _, tried = worked("status", "bad").out.partition("\n\n")
+    assert "reason\t" not in facts, "it is failed, and nothing finer"
+    headers, row = (line.split("\t") for line in tried.splitlines())
+    assert dict(zip(headers, row, strict=True))["error_class"] == "ValueError"
+    assert "reason\tscheduled\n" in worked("status", "later").out
     later = worked("status", "later", "--json").json
     assert (later["status"], later["reason"], later["tags"]) == ("pending", "scheduled", ["a", "b"])
 
@@ -144,3 +160,37 @@ def test_a_first_submit_needs_no_worker_before_it_and_is_checked_like_any_other(
         assert refused.exit_code == 2
         assert at in refused.errors
     assert processes.run("status", "wrong", env=env).exit_code == 3, "nothing was stored"
+
+
+def test_a_submit_finds_handlers_where_a_worker_does(sqlite_url: str, processes: Processes, chores: str) -> None:
+    # As the console script has it: Python itself does not look into the working directory.
+    python = {"PYTHONSAFEPATH": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
+    env = {"JOBRUNNER_DATABASE_URL": sqlite_url, "JOBRUNNER_HANDLERS": chores, **python}
+    made = processes.run("submit", "add", "x:=1", "--task-id", "first", env=env)
+    assert (made.exit_code, made.output) == (0, "first\n"), made.errors
+    refused = processes.run("submit", "add", "x:=1", env=env | {"JOBRUNNER_HANDLERS": "elsewhere"})
+    assert refused.exit_code == 2
+    assert "module 'elsewhere' cannot be imported: No module named 'elsewhere'. Searched: " in refused.errors
+    assert f", {processes.home}; PYTHONPATH names other folders" in refused.errors
+
+
+def test_a_terminal_shows_the_beginning_of_a_long_error(
+    jr: Jr, sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JOBRUNNER_DATABASE_URL", sqlite_url)
+    monkeypatch.setenv("JOBRUNNER_ALLOW_UNKNOWN_TYPES", "true")
+    long = "spam " * 180 + "end"
+    jr("submit", "add", "--task-id", "a")
+    assert jr("cancel", "a", "--reason", long, "--json").json["error"] == long
+    assert long in jr("status", "a").out, "a program that reads it wants all"
+    ours, terminal = pty.openpty()
+    with open(terminal, "w") as out, open(ours, "rb", buffering=0) as seen:
+        with monkeypatch.context() as there:
+            there.setattr("sys.stdout", out)
+            main(["status", "a"])
+        told = ""
+        while "--json)" not in told:
+            told += seen.read(8_000).decode()
+    assert "(903 characters: all of it with --json)" in told
+    assert 90 <= told.count("spam") <= 100
+    assert long[-20:] not in told

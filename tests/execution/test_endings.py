@@ -67,15 +67,15 @@ def test_an_error_is_told_with_class_text_and_traceback_fit_to_be_stored() -> No
 
 def test_exceptions_of_any_class_end_the_attempt_and_never_the_child() -> None:
     wanted = {
-        "exit": ("SystemExit", "0"),
+        "exit": ("SystemExit", "SystemExit: 0"),
         "interrupt": ("KeyboardInterrupt", "KeyboardInterrupt"),
-        "generator": ("GeneratorExit", "g"),
+        "generator": ("GeneratorExit", "GeneratorExit: g"),
         "mute": ("tests.execution.worst_tasks.Mute", "<Mute whose text cannot be read>"),
         "leaving": ("tests.execution.worst_tasks.Leaving", "<Leaving whose text cannot be read>"),
         "group": ("ExceptionGroup", "several (2 sub-exceptions)"),
-        "base": ("BaseException", "base"),
+        "base": ("BaseException", "BaseException: base"),
         "memory": ("MemoryError", "none left"),
-        "stop iteration": ("StopIteration", "1"),
+        "stop iteration": ("StopIteration", "StopIteration: 1"),
         "cancelled": ("asyncio.exceptions.CancelledError", "asyncio.exceptions.CancelledError"),
     }
     calls = [("raise", {"what": what}) for what in wanted]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import decimal
 import json
 import logging
 import subprocess
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from jobrunner.errors import Cancel, InvalidInput, RetryLater
 from jobrunner.execution.attempt import failed
 from jobrunner.execution.inline import AsyncPool
 from jobrunner.execution.inprocess import InProcessPool
@@ -296,7 +298,19 @@ def test_a_line_is_kept_once_where_both_ways_are_open(kind: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "told"), [(KeyError("secret"), "KeyError: 'secret'"), (AssertionError(), "AssertionError")]
+    ("error", "told"),
+    [
+        (KeyError("two words"), "KeyError: 'two words'"),
+        (SystemExit(0), "SystemExit: 0"),
+        (StopIteration(3), "StopIteration: 3"),
+        (TimeoutError("late"), "TimeoutError: late"),
+        (decimal.InvalidOperation("0/0"), "decimal.InvalidOperation: 0/0"),
+        (AssertionError(), "AssertionError"),
+        (ValueError("no such luck"), "no such luck"),
+        (Cancel("duplicate"), "duplicate"),
+        (RetryLater(1.0, "throttled"), "throttled"),
+        (InvalidInput("unlisted"), "unlisted"),
+    ],
 )
-def test_an_error_without_words_is_told_by_its_class(error: Exception, told: str) -> None:
+def test_an_error_of_less_than_two_words_is_told_behind_its_class(error: BaseException, told: str) -> None:
     assert failed(error).error == told

@@ -268,11 +268,12 @@ def test_the_greediest_is_known_and_its_peak_is_told() -> None:
     async def run() -> tuple[int | None, int | None, list[Outcome]]:
         async with opened(ChildPool(2, grace=QUICK)) as pool:
             before = await pool.greediest()
+            await asyncio.gather(*(pool.run(make_task("noop", row=row), get("noop"), Told()) for row in (1, 2)))
+            told = Told()
             modest = await begin(pool, make_task("eat_freely", {"mb": 10, "seconds": 1.5}, row=1))
-            greedy = await begin(pool, make_task("eat_freely", {"mb": 120}, row=2))
-            async with asyncio.timeout(10):
-                while (found := await pool.greediest()) != 2:
-                    await asyncio.sleep(0.01)
+            greedy = await begin(pool, make_task("eat_freely", {"mb": 120}, row=2), told)
+            await until(lambda: bool(told.said("stdout")), 20.0)
+            found = await pool.greediest()
             pool.stop(2, Ending.OUT_OF_MEMORY)
             return before, found, [await modest, await greedy]
 

@@ -185,6 +185,7 @@ def eat(mb: int, seconds: float = 60.0) -> None:
 @task("eat_freely")
 def eat_freely(mb: int, seconds: float = 60.0) -> None:
     block = b"x" * (mb * 2**20)
+    print("eaten")
     time.sleep(seconds)
     del block
 

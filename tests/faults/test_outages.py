@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from tests.faults.spoken import Act
 from tests.faults.wire import Wire
 from tests.postgres import PrivateServer
 from tests.postgres.ending import end_connections
-from tests.processes import Processes
+from tests.processes import Processes, free_port
 
 ONCE = {"max_attempts": 1}  # the database's absence is no failure of a task: one try is enough
 
@@ -159,3 +160,30 @@ def test_a_start_that_is_broken_off_is_begun_anew(fleet: Fleet) -> None:
         fleet.wait_until_ended()
         assert worker.stop() == 0
     fleet.prove("a start broken off three times")
+
+
+def test_a_start_without_a_database_tells_how_long_it_will_wait(fleet: Fleet) -> None:
+    nowhere = fleet.worker(database_url=f"postgresql://nobody@127.0.0.1:{free_port()}/none")
+    nowhere.wait_for_line(r'"event": "waiting for the database", "gives_up_in": (29|30)')
+    nowhere.wait_for_line(r'"event": "waiting for the database", "gives_up_in": 2[78]')
+    assert nowhere.stop() == 0
+
+
+@pytest.mark.ci
+def test_a_stop_without_a_database_names_what_will_run_again(apart: Fleet, private_server: PrivateServer) -> None:
+    worker = apart.ready(max_workers="3", lease_seconds="30", heartbeat_interval="1", grace="0.5")
+    done = apart.submit("fault.work", 2, seconds=5.0)
+    cut_short = apart.submit("fault.work", seconds=60.0)
+    apart.wait_for_lines("begin", 3)
+    private_server.stop("immediate")
+    apart.close()
+    apart.wait_for_lines("end", 2)
+    time.sleep(0.2)
+    assert worker.stop() == 0
+    [draining] = events(worker, "draining")
+    assert json.loads(draining)["unrecorded"] == 2
+    told = json.loads(events(worker, "leases are left to expire")[0])
+    assert sorted(told["ended_but_not_recorded"]) == sorted(done)
+    assert told["not_ended"] == cut_short
+    assert told["count"] == 3
+    private_server.start()

@@ -177,6 +177,10 @@ def test_what_was_claimed_for_a_rate_that_fell_goes_back_to_the_queue(
             found = conn.execute(select(tasks).where(tasks.c.status == "pending", tasks.c.attempt > 0)).all()
         assert found, "nothing was claimed ahead: the test means nothing"
         assert {(one.attempt, one.releases, one.failures) for one in found} == {(1, 1, 0)}
+        told = {one.error for one in left(database, found[0].task_id)}
+        assert told == {"given back before it began: no slot of this worker became free in time; nothing is charged"}, (
+            "who looks at it reads that no harm was done"
+        )
         gate("told").set()
         until(lambda: statuses(database)["completed"] == 1_650, "they are claimed again, though nobody hints", 20)
 

@@ -151,7 +151,7 @@ def test_a_failure_is_retried_until_the_budget_is_spent() -> None:
     found = [run(raises, {"what": "error"}, attempt=attempt) for attempt in (1, 2, 3)]
     assert [(ran.status, ran.delay) for ran in found] == [("pending", 5), ("pending", 10), ("failed", None)]
     assert [ran.retries for ran in found] == [True, True, False]
-    assert (found[0].error, found[0].error_class) == ("boom", "ValueError")
+    assert (found[0].error, found[0].error_class) == ("ValueError: boom", "ValueError")
     assert "test_run.py" in (found[0].traceback or "")
     assert run(raises, {"what": "error"}, max_attempts=1).status == "failed"
 
