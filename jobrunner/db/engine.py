@@ -266,7 +266,7 @@ class _Use:
 
 def _commit_by_itself(conn: Connection, driver: Any) -> None:
     """As a connection of a pool is; one that cannot be brought there is given up."""
-    if not conn.invalidated:
+    if not (conn.invalidated or conn.closed):
         try:
             driver.autocommit = True
         except psycopg.Error as error:

@@ -16,6 +16,7 @@ from jobrunner.execution import posix
 from jobrunner.execution.attempt import Stopped, failed, perform
 from jobrunner.execution.capture import AttemptLog
 from jobrunner.execution.child_channel import ChildChannel
+from jobrunner.execution.left_threads import LeftThreads
 from jobrunner.execution.link import Link
 from jobrunner.execution.own_database import OwnDatabase
 from jobrunner.execution.wire import Message, WireError
@@ -37,6 +38,7 @@ class Child:
         self._broken: dict[str, str] = {}
         self._streams = sys.stdout, sys.stderr
         self._peak = 0  # bytes, as last told
+        self._former: Task | None = None
         self.context: Context | None = None
 
     def load(self, modules: list[str]) -> None:
@@ -49,6 +51,8 @@ class Child:
 
     def serve(self) -> None:
         """Run tasks until the worker hangs up."""
+        self._threads = LeftThreads()  # what modules set up when they are imported is there for all tasks
+        self._footing = posix.Footing()
         while True:
             try:
                 message = self._link.receive()
@@ -62,15 +66,19 @@ class Child:
     def _run(self, message: Message) -> None:
         lease, *facts = message["task"]
         task = Task(Lease(*lease), *facts)
+        if (left := self._threads.look(self._former)) is not None:
+            self._link.send({"op": "threads", "count": left.count, "told": left.told})
+        self._former = task
         number = self._link.begin()
         channel = ChildChannel(task, self._link, number, self._database if message["own"] else None, message["limit"])
         try:
             outcome = self._attempt(task, message["module"], channel, message["limit"])
         except Stopped as error:  # it came between the handler and us
             outcome = failed(error)
+        posix.disarm()
         channel.close()
         end: Message = {"op": "end", "outcome": _told(outcome)}
-        if not self._flush() or posix.has_children():
+        if not (self._flush() and self._footing.regain()) or posix.has_children():
             end["worn"] = True
         self._link.end()
         if channel.seen:

@@ -158,6 +158,8 @@ class ChildAttempt:
                 self._restart(self._limit)
             case "apply":
                 self._work(self._apply(message))
+            case "threads":
+                self._threads(message)
             case "url":
                 self._say({"answer": message["ask"], "url": self._reports.database_url})
 
@@ -185,12 +187,18 @@ class ChildAttempt:
             outcome = self._stopped()
         else:
             error = how.fault or f"its process died: {_death(how.code)}"
+            if self.child is not None and self.child.left_threads:
+                error += _suspects(self.child.left_threads, self.child.left_told)
             words = mask(codec.clean_text(how.stderr, codec.TRACEBACK_MAX_BYTES)) or None
             outcome = Outcome(Ending.CRASHED, error=error, traceback=words, peak_rss=self.peak)
         if how.code < 0:
             self.finish(replace(outcome, exit_signal=-how.code))
         else:
             self.finish(replace(outcome, exit_code=how.code))
+
+    def _threads(self, message: Message) -> None:
+        if self.child is not None:
+            self.child.left_threads, self.child.left_told = message["count"], message["told"]
 
     # -- how it ends ----------------------------------------------------------------------------------------------
 
@@ -313,6 +321,12 @@ def _outcome(told: dict[str, Any]) -> Outcome:
     if "effects" in told:
         told["effects"] = tuple((name, rows) for name, rows in told["effects"])
     return Outcome(**told)
+
+
+def _suspects(count: int, told: str) -> str:
+    return (
+        f"; it held {count} thread{'s' * (count > 1)} that earlier tasks left running, which may have ended it: {told}"
+    )
 
 
 def _death(code: int) -> str:

@@ -26,6 +26,7 @@ from jobrunner.queue.task import Ending, Outcome, Task
 
 SAMPLE_EVERY = 0.5  # seconds between two looks at the memory of children
 FIRST_TASKS = 100  # of a child, after which it has loaded what its handlers need
+LEFT_THREADS = 100  # that tasks may leave in a child: a library's pool has 32 at most by default, and is no fault
 GROWTH = 64 * 2**20  # bytes by which a child may always grow after those
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0  # seconds without a new try after a child could not be started
 _OURS = "jobrunner."  # modules that children import when a task asks for them: data_import brings all of SQLAlchemy
@@ -177,7 +178,8 @@ class ChildPool(Pool):
 
     def _give_back(self, child: Child) -> None:
         worn_out = self._child_max_tasks is not None and child.tasks >= self._child_max_tasks
-        if not child.condemned and not worn_out and not _has_grown(child):
+        crowded = child.left_threads > LEFT_THREADS
+        if not child.condemned and not worn_out and not crowded and not _has_grown(child):
             self._offer(child)
             return
         self._children.discard(child)

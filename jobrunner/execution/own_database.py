@@ -64,9 +64,12 @@ class OwnDatabase:
     @contextmanager
     def transaction(self, task: Task, context: Context, limit: float) -> Iterator[OwnTransaction]:
         """The handler's own transaction; settles the task at its end where the handler completed it."""
+        from jobrunner.db.held import held
+
         with self._begin(limit, idle=OWN_IDLE) as conn:
             opened = OwnTransaction(conn, context)
-            yield opened
+            with held(conn, "ctx.transaction()"):
+                yield opened
             if opened.outcome is None:
                 _prove(conn, task.lease)
             else:

@@ -33,6 +33,7 @@ class Pacer:
             if self._timer is None:  # the handler may say nothing more for an hour
                 self._timer = threading.Timer(self._next - now, self._late)
                 self._timer.daemon = True
+                self._timer.name = "progress"
                 self._timer.start()
 
     def flush(self) -> None:

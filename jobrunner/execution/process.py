@@ -95,6 +95,8 @@ class Child:
         self.tasks = 0
         self.peak_rss = 0  # the most memory that it is known to have had before the attempt that it runs
         self.first_rss = 0  # the same after its first tasks
+        self.left_threads = 0  # that tasks left in it, as seen before the attempt that it runs
+        self.left_told = ""  # which, and of whom
         self.condemned = False  # it was told to end, or may not be used again
 
     @property

@@ -22,6 +22,7 @@ def effect(name: str) -> Callable[[_E], _E]:
 
     ``rows`` is a list of JSON values; what the function returns must be JSON too. It runs in a transaction that
     somebody else opened and will commit, maybe in another process than the handler: it writes, and does nothing else.
+    One that commits or rolls back itself fails its attempt.
     """
 
     def register(function: _E) -> _E:
@@ -34,9 +35,14 @@ def effect(name: str) -> Callable[[_E], _E]:
 def run_effect(conn: Connection, name: str, rows: list[Any]) -> Any:
     """Run the effect of this name in the caller's transaction and return what it returned.
 
-    Raises HandlerError when no effect has this name; what the effect raises goes through.
+    Raises HandlerError when no effect has this name, and where it ends that transaction, which is refused or found;
+    what the effect raises goes through.
     """
-    return registry.get_effect(name)(conn, rows)
+    from jobrunner.db.held import held  # most handlers never need a database
+
+    function = registry.get_effect(name)
+    with held(conn, f"effect {name!r}"):
+        return function(conn, rows)
 
 
 def effect_name(effect: str | Effect) -> str:

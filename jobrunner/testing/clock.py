@@ -28,5 +28,7 @@ class Clock:
         self._now = moment.astimezone(UTC)
 
     def advance(self, seconds: float) -> None:
-        """Move it on by so many seconds."""
+        """Move it on by so many seconds; raises ValueError for less than none."""
+        if not seconds >= 0:
+            raise ValueError(f"advance({seconds!r}) is no way on; set(...) moves it backwards")
         self._now += timedelta(seconds=seconds)

@@ -16,13 +16,14 @@ SHOWN = 5  # differences spelled out of one kind
 
 @dataclass(frozen=True)
 class Left:
-    """What one run left behind."""
+    """What one run left behind, after so many attempts."""
 
     status: Status
     result: Any
     error: str | None
     state: State
     calls: tuple[Call, ...]
+    attempts: int = 1  # not compared
 
 
 def differences(first: Left, other: Left) -> list[str]:

@@ -14,6 +14,7 @@ from jobrunner.db.undo import refuse_autocommit, undone_where_it_fails
 from jobrunner.errors import HandlerError, InvalidInput
 from jobrunner.execution import capture
 from jobrunner.execution.attempt import failed, owned, perform, perform_async, stopped
+from jobrunner.execution.wire import pack
 from jobrunner.handlers import Context, registry, run_effect
 from jobrunner.handlers.declare import Handler
 from jobrunner.handlers.effects import Effect, effect_name
@@ -58,10 +59,14 @@ def run(
     gives it to plain functions.
 
     Raises HandlerError where the handler or an effect of ``answers`` is not registered, and where ``conn`` is in
-    AUTOCOMMIT.
+    AUTOCOMMIT; TypeError or ValueError for an argument that makes no sense.
     """
     if payload is not None and not isinstance(payload, Mapping):
         raise TypeError(f"payload is a mapping of the handler's arguments by name, not {payload!r}")
+    if not isinstance(cancelled, bool) and not callable(cancelled):
+        raise TypeError(f"cancelled is True, False or a function of what was told so far, not {cancelled!r}")
+    if attempt < 1:
+        raise ValueError(f"attempts count from 1, so there is none of number {attempt}")
     found = _handler(handler)
     if conn is not None:
         refuse_autocommit(conn)
@@ -77,7 +82,7 @@ def run(
             outcome = failed(error)
         else:
             outcome = _performed(task, found, context)
-    outcome = owned(_ended(channel, outcome, given, conn))
+    outcome = owned(_ended(found, channel, outcome, given, conn))
     verdict = decide(task, outcome)
     waits = verdict.status is Status.PENDING
     longest = retry.delay(found.retry, task.failures + 1, lambda: 1.0)
@@ -143,7 +148,9 @@ def _performed(task: Task, handler: Handler, context: Context) -> Outcome:
         return apart.submit(asyncio.run, attempted()).result()
 
 
-def _ended(channel: ToldChannel, outcome: Outcome, answers: Mapping[str, Any], conn: Connection | None) -> Outcome:
+def _ended(
+    handler: Handler, channel: ToldChannel, outcome: Outcome, answers: Mapping[str, Any], conn: Connection | None
+) -> Outcome:
     """What a worker would record: a transaction of the handler's own settles, and a cancel outdoes what came after."""
     if channel.settled is not None:
         return channel.settled
@@ -152,6 +159,8 @@ def _ended(channel: ToldChannel, outcome: Outcome, answers: Mapping[str, Any], c
     if outcome.ending is not Ending.COMPLETED:
         return outcome
     try:
+        if handler.kind == "child":
+            pack({"effects": outcome.effects})  # as on their way to the worker
         with undone_where_it_fails(conn) if conn is not None else nullcontext():
             for name, rows in outcome.effects:
                 if name in answers:

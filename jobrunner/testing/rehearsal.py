@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from jobrunner.db.engine import Database, open_database
 from jobrunner.queue import views
-from jobrunner.queue.task import Task
+from jobrunner.queue.task import Status, Task
 from jobrunner.testing.attempt import AGAIN, ENDED, LATE
 from jobrunner.testing.calls import read_calls
 from jobrunner.testing.compare import Left
@@ -52,10 +52,14 @@ class Rehearsal:
         for number in range(MOST):
             passed = len(self._lines("steps"))
             code = forks().carry_out(self._order(url, max(0, kill_at - passed), first=number == 0))
+            names = self._lines("steps")
             if code == ENDED:
-                return self._left(url), self._lines("steps")
-            if code not in (AGAIN, KILLED):
-                raise RehearsalError(self._broken(code))
+                left = self._left(url, number + 1)
+                if left.status is not Status.RUNNING:
+                    return left, names
+            elif (code == AGAIN and self._waits(url)) or (code == KILLED and passed < kill_at <= len(names)):
+                continue
+            raise RehearsalError(self._broken(code))  # also where the handler ended its process with a code of ours
         raise RehearsalError(f"the task has not ended after {MOST} attempts")
 
     def _order(self, url: str, kill_at: int, *, first: bool) -> dict[str, Any]:
@@ -76,27 +80,38 @@ class Rehearsal:
             **{name: str(self.folder / name) for name in ("steps", "calls", "output")},
         }
 
-    def _left(self, url: str) -> Left:
+    def _waits(self, url: str) -> bool:
         database = open_database(url)
         try:
-            return self._read(database)
+            with database.read() as conn:
+                return views.task(conn, TASK_ID).status is Status.PENDING
         finally:
             database.close()
 
-    def _read(self, database: Database) -> Left:
+    def _left(self, url: str, attempts: int) -> Left:
+        database = open_database(url)
+        try:
+            return self._read(database, attempts)
+        finally:
+            database.close()
+
+    def _read(self, database: Database, attempts: int) -> Left:
         with database.begin(free=True) as conn:  # one moment of all tables, and what the test's own function needs
             task = views.task(conn, TASK_ID)
             found = users_rows(conn, self.ignore) if self.state is None else told_rows(self.state(conn), self.ignore)
             found["tasks added"] = other_tasks(conn, TASK_ID, self.ignore)
         calls = read_calls(self.folder / "calls")
-        return Left(task.status, without(task.result, self.ignore), task.error, found, calls)
+        return Left(task.status, without(task.result, self.ignore), task.error, found, calls, attempts)
 
     def _lines(self, name: str) -> list[str]:
         path = self.folder / name
         return path.read_text("utf-8", errors="replace").splitlines() if path.exists() else []
 
     def _broken(self, code: int) -> str:
-        how = f"did not end within {self.timeout:g} s" if code == LATE else f"broke off with exit code {code}"
+        if code == LATE:
+            how = f"did not end within {self.timeout:g} s"
+        else:
+            how = f"died: {f'exit code {code}' if code >= 0 else f'signal {-code}'}"
         last = self._lines("steps")[-1:] or ["none"]
         output = "\n".join(self._lines("output"))[-TOLD:]
         return f"a process of the rehearsal {how}; its last step: {last[0]}\n{output}"

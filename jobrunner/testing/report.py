@@ -30,13 +30,17 @@ class Step:
 
 @dataclass(frozen=True)
 class Report:
-    """What :func:`jobrunner.testing.survive` returns: the undisturbed run, and every step at which it was killed."""
+    """What :func:`jobrunner.testing.survive` returns: the undisturbed run, and every step at which it was killed.
+
+    ``attempts`` is how many the undisturbed run took by itself.
+    """
 
     task_type: str
     status: Status
     result: Any
     calls: tuple[Call, ...]
     steps: tuple[Step, ...]
+    attempts: int = 1
 
     @property
     def clean(self) -> bool:
@@ -57,10 +61,34 @@ class Report:
         killed = sum(step.reached for step in self.steps)
         good = sum(step.reached and step.clean for step in self.steps)
         lines = [f"{self.task_type}: killed at {killed} steps, {good} times as if it had run once"]
-        for step in self.unclean:
-            lines.append(f'  step {step.number}, killed at "{step.name}":')
-            lines += [f"    {difference}" for difference in step.differences]
+        if self.attempts > 1 and not self.clean:
+            lines.append(
+                f"  undisturbed, it took {self.attempts} attempts by itself: what each of them wrote is part of what "
+                "all is measured by, duplicates of its own too"
+            )
+        for run in _runs(self.unclean):
+            lines.append(f"  {_place(run)}:")
+            lines += [f"    {difference}" for difference in run[0].differences]
         missed = [step.number for step in self.steps if not step.reached]
         if missed:
             lines.append(f"  not reached, as the task does not do the same each time: steps {missed}")
         return "\n".join(lines)
+
+
+def _runs(steps: tuple[Step, ...]) -> list[list[Step]]:
+    """The steps, those beside each other that differ in the same together."""
+    runs: list[list[Step]] = []
+    for step in steps:
+        last = runs[-1][-1] if runs else None
+        if last is not None and (last.number + 1, last.differences) == (step.number, step.differences):
+            runs[-1].append(step)
+        else:
+            runs.append([step])
+    return runs
+
+
+def _place(run: list[Step]) -> str:
+    first, last = run[0], run[-1]
+    if first is last:
+        return f'step {first.number}, killed at "{first.name}"'
+    return f'steps {first.number} to {last.number}, killed at each from "{first.name}" to "{last.name}"'

@@ -60,8 +60,8 @@ def survive(
     are those of ``jobrunner.enqueue``.
 
     Raises TypeError for an option that there is not, HandlerError where no such handler is registered, InvalidInput for
-    a payload that it refuses, RehearsalError where the undisturbed run does not end as ``expect`` says, two such runs
-    are not alike, or a process breaks off.
+    a payload that it refuses, RehearsalError where the undisturbed run does not end as ``expect`` says or has no such
+    step, two such runs are not alike, or a process dies by itself.
     """
     unknown = sorted(options.keys() - _OPTIONS)
     if unknown:
@@ -102,16 +102,25 @@ def survive(
             )
             first, names = one.run(0)
             _check(first, one.run(0)[0], expect)
-            wanted = range(1, len(names) + 1) if at is None else sorted(set(at))
+            wanted = range(1, len(names) + 1) if at is None else _picked(at, len(names))
             steps = [_killed(one, number, first, names) for number in wanted]
-    return Report(task_type, first.status, first.result, first.calls, tuple(steps))
+    return Report(task_type, first.status, first.result, first.calls, tuple(steps), first.attempts)
+
+
+def _picked(at: Iterable[int], count: int) -> list[int]:
+    wanted = sorted(set(at))
+    unknown = [number for number in wanted if not 1 <= number <= count]
+    if unknown:
+        raise RehearsalError(
+            f"at={unknown}: there is no such step; undisturbed, the task passes {count}, from step 1 on"
+        )
+    return wanted
 
 
 def _killed(one: Rehearsal, number: int, first: Left, names: list[str]) -> Step:
     left, passed = one.run(number)
     reached = len(passed) >= number
-    name = passed[number - 1] if reached else names[number - 1] if number <= len(names) else "no step"
-    return Step(number, name, tuple(differences(first, left)), reached)
+    return Step(number, (passed if reached else names)[number - 1], tuple(differences(first, left)), reached)
 
 
 def _check(first: Left, second: Left, expect: str) -> None:

@@ -8,12 +8,14 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from jobrunner.db.held import held
 from jobrunner.db.undo import undone_where_it_fails
 from jobrunner.errors import HandlerError
 from jobrunner.execution.applied import applied, checked
 from jobrunner.execution.inprocess import refuse_in_loop, refuse_transaction
 from jobrunner.execution.own_database import OwnTransaction
 from jobrunner.execution.quota import Quota
+from jobrunner.execution.wire import pack
 from jobrunner.handlers import Context, run_effect
 from jobrunner.handlers.context import Transaction
 from jobrunner.handlers.declare import Handler
@@ -77,6 +79,8 @@ class ToldChannel:
         """Write the wish down, and answer it."""
         if self._handler.kind == "async" and in_loop():
             refuse_in_loop()
+        if self._handler.kind == "child":
+            pack({"rows": rows})  # as on their way to the worker: what is no JSON is an error of the handler's
         self._told.applied.append(Asked(effect, rows))
         if effect in self._answers:
             return answered(effect, self._answers[effect], rows)
@@ -97,7 +101,8 @@ class ToldChannel:
     def _transaction(self, conn: Connection, context: Context) -> Iterator[Transaction]:
         opened = OwnTransaction(conn, context)
         with undone_where_it_fails(conn):
-            yield opened
+            with held(conn, "ctx.transaction()"):
+                yield opened
             for name, rows in opened.outcome.effects if opened.outcome is not None else ():
                 if name in self._answers:
                     answered(name, self._answers[name], rows)

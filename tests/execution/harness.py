@@ -17,7 +17,7 @@ import psutil
 from jobrunner.errors import DatabaseUnavailable, LeaseLost
 from jobrunner.execution.children import ChildPool
 from jobrunner.execution.pool import Grace, Pool
-from jobrunner.handlers import get, run_effect
+from jobrunner.handlers import get, registry
 from jobrunner.queue.task import Ending, Lease, LogLine, Outcome, Task
 from tests.execution import sample_tasks, worst_tasks  # noqa: F401  register the handlers
 
@@ -57,8 +57,7 @@ class Told:
         if self._away:
             raise DatabaseUnavailable("no answer")
         self.applied.append((effect, rows))
-        conn: Any = None
-        return run_effect(conn, effect, rows)
+        return registry.get_effect(effect)(None, rows)
 
     def said(self, level: str | None = None) -> list[str]:
         return [line.message for line in self.lines if level in (None, line.level)]

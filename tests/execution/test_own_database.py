@@ -230,3 +230,18 @@ def test_a_handlers_own_transaction_has_an_idle_limit_of_its_own(database: Datab
         assert opened_one.conn.execute(shown).scalar_one() == "1min"
     with database.begin() as conn:
         assert conn.execute(shown).scalar_one() == "15s"
+
+
+@pytest.mark.parametrize(
+    ("where", "who"),
+    [
+        ("applied", "effect 'write and commit'"),
+        ("on complete", "effect 'write and commit'"),
+        ("transaction", "ctx.transaction()"),
+    ],
+)
+def test_who_commits_by_itself_fails_and_leaves_nothing(database: Database, where: str, who: str) -> None:
+    outcome = _run(database, _claimed(database, "write and commit", {"where": where}))
+    assert outcome.ending is Ending.ERROR
+    assert (outcome.error or "").startswith(f"{who} would have ended jobrunner's transaction")
+    assert _written(database) == []

@@ -84,3 +84,22 @@ def in_transaction(rows: list[int], then: str, ctx: Context) -> str:
     if then == "raise after":
         raise ValueError("after")
     return "not the result"
+
+
+@effect("write and commit")
+def write_and_commit(conn: Connection, rows: list[Any]) -> None:
+    write(conn, rows)
+    conn.commit()
+
+
+@task("write and commit")
+def commits(where: str, ctx: Context) -> None:
+    if where == "applied":
+        ctx.apply(write_and_commit, [1])
+    elif where == "on complete":
+        ctx.on_complete(write_and_commit, [1])
+    else:
+        with ctx.transaction() as tx:
+            write(tx.conn, [1])
+            tx.conn.commit()
+            tx.complete()

@@ -149,5 +149,13 @@ def leaves_a_child(path: str) -> None:
 
 
 @task("shop leaves")
-def leaves() -> None:
-    os._exit(7)
+def leaves(code: int) -> None:
+    os._exit(code)
+
+
+@task("shop writes and fails once", max_attempts=3)
+def writes_and_fails_once(ctx: Context) -> None:
+    with own_engine().begin() as conn:
+        add(conn, ["tea"])
+    if ctx.attempt == 1:
+        raise ValueError("a bad day")

@@ -121,6 +121,27 @@ def talk(ctx: Context) -> None:
     call("mail", "bob")
 
 
+@task("run rows")
+def rows(where: str, ctx: Context) -> None:
+    odd: Any = {"set": [{1}], "object": [{"name": object()}], "json": ["tea"]}[where.partition(" ")[2]]
+    (ctx.apply if where.startswith("applied") else ctx.on_complete)(add, odd)
+
+
+@effect("run add and end")
+def add_and_end(conn: Connection, rows: list[Any]) -> None:
+    add(conn, ["tea"])
+    (conn.commit if rows == ["commit"] else conn.rollback)()
+
+
+@task("run ends")
+def ends(where: str, how: str, ctx: Context) -> None:
+    if where == "transaction":
+        with ctx.transaction() as tx:
+            add_and_end(tx.conn, [how])
+    else:
+        (ctx.apply if where == "applied" else ctx.on_complete)(add_and_end, [how])
+
+
 @pytest.fixture
 def conn() -> Iterator[Connection]:
     with create_engine("sqlite://").begin() as opened:
@@ -308,3 +329,39 @@ def test_what_is_not_registered_is_refused() -> None:
         run(print)
     with pytest.raises(HandlerError, match="no effect 'run unknown'"):
         run(talk, answers={"run unknown": 1})
+
+
+@pytest.mark.parametrize("where", ["applied", "deferred"])
+def test_rows_that_are_no_json_fail_as_in_a_worker(conn: Connection, where: str) -> None:
+    """A worker's words for the same stand in tests/execution/test_effects.py."""
+    for what in ("set", "object"):
+        for given in (None, conn):
+            ran = run(rows, {"where": f"{where} {what}"}, conn=given)
+            assert (ran.status, ran.error_class) == ("pending", "TypeError")
+            assert ran.error == f"Object of type {what} is not JSON serializable"
+    assert run(rows, {"where": f"{where} json"}, conn=conn).status == "completed"
+    assert _lines(conn) == ["tea"]
+
+
+@pytest.mark.parametrize("where", ["applied", "deferred", "transaction"])
+@pytest.mark.parametrize("how", ["commit", "rollback"])
+def test_who_ends_the_transaction_fails_and_leaves_nothing(where: str, how: str) -> None:
+    engine = create_engine("sqlite://")
+    with engine.connect() as conn:
+        conn.execute(text("CREATE TABLE lines (name TEXT NOT NULL)"))
+        conn.commit()
+        ran = run(ends, {"where": where, "how": how}, conn=conn)
+        assert (ran.status, ran.error_class) == ("pending", "jobrunner.errors.HandlerError")
+        assert "would have ended jobrunner's transaction" in (ran.error or "")
+        assert _lines(conn) == []
+        conn.commit()
+        assert _lines(conn) == []
+
+
+def test_arguments_that_make_no_sense_are_refused() -> None:
+    with pytest.raises(ValueError, match="count from 1, so there is none of number 0"):
+        run(talk, attempt=0)
+    with pytest.raises(TypeError, match=r"cancelled is True, False or a function .* not 'yes'"):
+        run(talk, cancelled="yes")  # type: ignore[arg-type]  # what a caller without a type checker may give
+    with pytest.raises(ValueError, match="moves it backwards"):
+        Clock().advance(-5)

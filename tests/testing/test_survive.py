@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import threading
 from pathlib import Path
@@ -15,6 +16,8 @@ from jobrunner.db import schema
 from jobrunner.db.engine import open_database
 from jobrunner.errors import HandlerError, InvalidInput
 from jobrunner.testing import RehearsalError, Report, survive
+from jobrunner.testing.attempt import AGAIN
+from jobrunner.testing.steps import KILLED
 from tests.testing import shop
 
 
@@ -87,8 +90,11 @@ def test_what_is_written_beside_the_task_is_there_twice() -> None:
     assert set(found) >= {"after COMMIT", "after the handler", "settle: before COMMIT"}
     assert set(found.values()) == {('lines: row there twice instead of once: {"name": "tea"}',)}
     assert not {"before the handler", "before COMMIT", "settle: after COMMIT"} & set(found)
-    with pytest.raises(AssertionError, match='killed at "after COMMIT":\n    lines: row there twice'):
+    last = report.unclean[-1]
+    told = f'steps 5 to {last.number}, killed at each from "after COMMIT" to "{last.name}":\n    lines: row there twice'
+    with pytest.raises(AssertionError, match=re.escape(told)):
         report.check()
+    assert str(report).count("row there twice") == 1
 
 
 def test_a_mail_before_the_commit_is_sent_twice() -> None:
@@ -134,13 +140,12 @@ def test_its_own_retries_belong_to_the_run_and_are_not_waited_for() -> None:
 
 
 def test_steps_can_be_picked() -> None:
-    report = _survive("shop completes apart", {"name": "tea"}, at=[1, 2, 99])
-    assert [(step.number, step.clean, step.reached) for step in report.steps] == [
-        (1, True, True),
-        (2, True, True),
-        (99, True, False),
-    ]
-    assert "not reached" in str(report)
+    report = _survive("shop completes apart", {"name": "tea"}, at=[2, 1])
+    assert [(step.number, step.clean, step.reached) for step in report.steps] == [(1, True, True), (2, True, True)]
+    with pytest.raises(
+        RehearsalError, match=r"at=\[0, 99\]: there is no such step; undisturbed, the task passes \d\d,"
+    ):
+        _survive("shop completes apart", {"name": "tea"}, at=[1, 99, 0])
 
 
 def test_what_is_not_alike_cannot_be_compared() -> None:
@@ -161,9 +166,24 @@ def test_the_state_is_what_the_test_says() -> None:
     report.check()
 
 
-def test_a_process_that_breaks_off_is_told_with_its_last_step() -> None:
-    with pytest.raises(RehearsalError, match="exit code 7; its last step: before the handler"):
-        _survive("shop leaves", {})
+@pytest.mark.parametrize("code", [0, 7, AGAIN, KILLED])
+def test_a_process_that_dies_by_itself_is_told_with_its_last_step(code: int) -> None:
+    """Also where it dies with a code that means something else between the rehearsal's own processes."""
+    with pytest.raises(RehearsalError, match=f"died: exit code {code}; its last step: before the handler"):
+        _survive("shop leaves", {"code": code})
+
+
+def test_what_each_of_its_own_attempts_wrote_is_told_as_the_yardstick() -> None:
+    report = _survive("shop writes and fails once", {}, environ=lambda url: {"SHOP_URL": url}, at=[1, 2])
+    assert report.attempts == 2
+    [lost] = _found(report)["before the handler"]
+    assert lost.startswith("lines: row there once instead of twice")
+    with pytest.raises(
+        AssertionError, match=r"undisturbed, it took 2 attempts by itself: .* duplicates of its own too"
+    ):
+        report.check()
+    report = _survive("shop completes apart", {"name": "tea"}, at=[8])
+    assert (report.clean, "attempts" in str(report)) == (False, False)
 
 
 def test_a_process_that_takes_too_long_is_ended() -> None:
