@@ -6,7 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
-from jobrunner.cli.options import AsJson, ConfigFile, TaskId, Url, desk
+from jobrunner.cli.bundles import bundled
+from jobrunner.cli.options import AsJson, TaskId, Where
 from jobrunner.cli.output import document, plain
 
 
@@ -14,18 +15,17 @@ def cancel(
     task_id: TaskId,
     reason: Annotated[str, typer.Option(help="Why; kept with the task.")] = "",
     as_json: AsJson = False,
-    url: Url = None,
-    config: ConfigFile = None,
+    where: Where = Where(),
 ) -> None:
     """Cancel a task: a pending one at once, a running one within its grace."""
-    with desk(url, config) as asked:
+    with where.desk() as asked:
         task = asked.cancel(task_id, reason)
     _tell(task, as_json, "is cancelled" if task["status"] == "cancelled" else "is asked to stop")
 
 
-def retry(task_id: TaskId, as_json: AsJson = False, url: Url = None, config: ConfigFile = None) -> None:
+def retry(task_id: TaskId, as_json: AsJson = False, where: Where = Where()) -> None:
     """Run a failed or cancelled task again, with fresh budgets."""
-    with desk(url, config) as asked:
+    with where.desk() as asked:
         task = asked.retry(task_id)
     _tell(task, as_json, "is in the queue again")
 
@@ -39,5 +39,5 @@ def _tell(task: dict[str, Any], as_json: bool, what: str) -> None:
 
 def add_to(app: typer.Typer) -> None:
     """Register the commands."""
-    app.command(rich_help_panel="Tasks")(cancel)
-    app.command(rich_help_panel="Tasks")(retry)
+    app.command(rich_help_panel="Tasks")(bundled(cancel))
+    app.command(rich_help_panel="Tasks")(bundled(retry))

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import time
 from enum import StrEnum
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from jobrunner.cli.bundles import bundled
 from jobrunner.cli.exits import Exit
-from jobrunner.cli.options import AsJson, ConfigFile, TaskId, Url, desk, desk_opener
+from jobrunner.cli.options import AsJson, TaskId, Where
 from jobrunner.cli.output import document, facts, plain, table, talk
 from jobrunner.queue.task import Status
 
@@ -35,14 +35,13 @@ def status(
     task_id: Annotated[str | None, typer.Argument(metavar="ID", help="A task_id; without it, the whole.")] = None,
     check: Annotated[bool, typer.Option("--check", help="Exit with 4 unless all is well.")] = False,
     as_json: AsJson = False,
-    url: Url = None,
-    config: ConfigFile = None,
+    where: Where = Where(),
 ) -> None:
     """Tell one task with its attempts, or whether all is well and how many tasks there are."""
     if task_id is not None:
-        _one(task_id, as_json, url, config)
+        _one(task_id, as_json, where)
         return
-    with desk(url, config) as asked:
+    with where.desk() as asked:
         told = asked.overview()
     if as_json:
         document(told)
@@ -54,8 +53,8 @@ def status(
         raise typer.Exit(Exit.TASK_FAILED)
 
 
-def _one(task_id: str, as_json: bool, url: str | None, config: Path | None) -> None:
-    with desk(url, config) as asked:
+def _one(task_id: str, as_json: bool, where: Where) -> None:
+    with where.desk() as asked:
         task = asked.task(task_id)
         tried = asked.attempts(task_id)["attempts"]
     if as_json:
@@ -90,11 +89,10 @@ def list_tasks(
     limit: Annotated[int, typer.Option(min=1, max=200, help="How many at most.")] = 50,
     cursor: Annotated[str | None, typer.Option(help="Go on where the last page ended: its next_cursor.")] = None,
     as_json: AsJson = False,
-    url: Url = None,
-    config: ConfigFile = None,
+    where: Where = Where(),
 ) -> None:
     """List tasks, newest first."""
-    with desk(url, config) as asked:
+    with where.desk() as asked:
         page = asked.tasks(
             statuses=[str(one) for one in statuses or []], task_type=task_type, queue=queue, limit=limit, cursor=cursor
         )
@@ -110,11 +108,10 @@ def logs(
     task_id: TaskId,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Print new lines until the task ends.")] = False,
     as_json: AsJson = False,
-    url: Url = None,
-    config: ConfigFile = None,
+    where: Where = Where(),
 ) -> None:
     """Print what a task logged; with --follow and --json, one document per line."""
-    opener = desk_opener(url, config)
+    opener = where.opener()
     after, lines = 0, []
     while True:
         with opener() as asked:
@@ -142,6 +139,8 @@ def _line(line: dict[str, Any]) -> str:
 
 def add_to(app: typer.Typer) -> None:
     """Register the commands."""
-    app.command(rich_help_panel="Tasks", epilog="Example: jobrunner status --check")(status)
-    app.command("list", rich_help_panel="Tasks", epilog="Example: jobrunner list --status failed --json")(list_tasks)
-    app.command(rich_help_panel="Tasks", epilog="Example: jobrunner logs nightly-1 --follow")(logs)
+    app.command(rich_help_panel="Tasks", epilog="Example: jobrunner status --check")(bundled(status))
+    app.command("list", rich_help_panel="Tasks", epilog="Example: jobrunner list --status failed --json")(
+        bundled(list_tasks)
+    )
+    app.command(rich_help_panel="Tasks", epilog="Example: jobrunner logs nightly-1 --follow")(bundled(logs))

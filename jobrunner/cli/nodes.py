@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from jobrunner.cli.options import AsJson, ConfigFile, Url, desk
+from jobrunner.cli.bundles import bundled
+from jobrunner.cli.options import AsJson, Where
 from jobrunner.cli.output import document, table
 
 _NODE = (
@@ -18,11 +19,10 @@ _NODE = (
 def nodes(
     everyone: Annotated[bool, typer.Option("--all", help="Also those that stopped or died.")] = False,
     as_json: AsJson = False,
-    url: Url = None,
-    config: ConfigFile = None,
+    where: Where = Where(),
 ) -> None:
     """List the nodes that live."""
-    with desk(url, config) as asked:
+    with where.desk() as asked:
         told = asked.nodes()
     if not everyone:
         told["nodes"] = [node for node in told["nodes"] if node["alive"]]
@@ -34,4 +34,4 @@ def nodes(
 
 def add_to(app: typer.Typer) -> None:
     """Register the command."""
-    app.command(rich_help_panel="Fleet and schedules", epilog="Example: jobrunner nodes --all --json")(nodes)
+    app.command(rich_help_panel="Fleet and schedules", epilog="Example: jobrunner nodes --all --json")(bundled(nodes))

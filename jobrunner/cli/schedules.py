@@ -9,7 +9,8 @@ from typing import Annotated, Any
 import typer
 
 from jobrunner.cli import values
-from jobrunner.cli.options import AsJson, ConfigFile, Url, desk
+from jobrunner.cli.bundles import bundled
+from jobrunner.cli.options import AsJson, Where
 from jobrunner.cli.output import document, plain, table
 from jobrunner.errors import ScheduleNotFound
 
@@ -27,9 +28,10 @@ jobrunner schedules add beat ping --every 5m"""
 
 
 @app.command("list")
-def list_schedules(as_json: AsJson = False, url: Url = None, config: ConfigFile = None) -> None:
+@bundled
+def list_schedules(as_json: AsJson = False, where: Where = Where()) -> None:
     """List the schedules, the next to fire first."""
-    with desk(url, config) as asked:
+    with where.desk() as asked:
         told = asked.schedules()
     if as_json:
         document(told)
@@ -38,6 +40,7 @@ def list_schedules(as_json: AsJson = False, url: Url = None, config: ConfigFile 
 
 
 @app.command(epilog=EXAMPLES)
+@bundled
 def add(
     name: Name,
     task_type: Annotated[str, typer.Argument(metavar="TYPE", help="The name of the kind of work.")],
@@ -55,8 +58,7 @@ def add(
         float | None, typer.Option(parser=values.duration, metavar="5m", help="Limit of each attempt.")
     ] = None,
     as_json: AsJson = False,
-    url: Url = None,
-    config: ConfigFile = None,
+    where: Where = Where(),
 ) -> None:
     """Add a schedule, or replace the one of this name."""
     entry = {
@@ -70,53 +72,57 @@ def add(
         "max_attempts": max_attempts,
         "timeout": timeout,
     }
-    with desk(url, config) as asked:
+    with where.desk() as asked:
         told = asked.save_schedule(name, entry)
     _tell(told, as_json)
 
 
 @app.command()
-def pause(name: Name, as_json: AsJson = False, url: Url = None, config: ConfigFile = None) -> None:
+@bundled
+def pause(name: Name, as_json: AsJson = False, where: Where = Where()) -> None:
     """Stop a schedule until it is resumed."""
-    with desk(url, config) as asked:
+    with where.desk() as asked:
         told = asked.pause_schedule(name)
     _tell(told, as_json)
 
 
 @app.command()
-def resume(name: Name, as_json: AsJson = False, url: Url = None, config: ConfigFile = None) -> None:
+@bundled
+def resume(name: Name, as_json: AsJson = False, where: Where = Where()) -> None:
     """Let a schedule fire again; what it missed is not made up."""
-    with desk(url, config) as asked:
+    with where.desk() as asked:
         told = asked.resume_schedule(name)
     _tell(told, as_json)
 
 
 @app.command()
-def run(name: Name, as_json: AsJson = False, url: Url = None, config: ConfigFile = None) -> None:
+@bundled
+def run(name: Name, as_json: AsJson = False, where: Where = Where()) -> None:
     """Submit a schedule's task now, besides its instants; prints the task_id."""
-    with desk(url, config) as asked:
+    with where.desk() as asked:
         told = asked.run_schedule(name)
     document(told) if as_json else plain(told["task_id"])
 
 
 @app.command()
-def remove(name: Name, as_json: AsJson = False, url: Url = None, config: ConfigFile = None) -> None:
+@bundled
+def remove(name: Name, as_json: AsJson = False, where: Where = Where()) -> None:
     """Delete a schedule; the tasks that it submitted stay."""
-    with desk(url, config) as asked:
+    with where.desk() as asked:
         asked.remove_schedule(name)
     document({"name": name, "removed": True}) if as_json else plain(f"schedule {name} is removed")
 
 
 @app.command("next")
+@bundled
 def next_instants(
     name: Name,
     count: Annotated[int, typer.Option("-n", min=1, max=1_000, help="How many.")] = 5,
     as_json: AsJson = False,
-    url: Url = None,
-    config: ConfigFile = None,
+    where: Where = Where(),
 ) -> None:
     """Print the next instants of a schedule, in its own zone."""
-    with desk(url, config) as asked:
+    with where.desk() as asked:
         found = [one for one in asked.schedules()["schedules"] if one["name"] == name]
     if not found:
         raise ScheduleNotFound(name)

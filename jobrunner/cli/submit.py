@@ -8,7 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from jobrunner.cli import values
-from jobrunner.cli.options import AsJson, ConfigFile, Url, desk_opener
+from jobrunner.cli.bundles import bundled
+from jobrunner.cli.options import AsJson, Where
 from jobrunner.cli.output import document, plain, talk
 from jobrunner.cli.wait import await_tasks, exit_for, tell_result
 
@@ -48,8 +49,7 @@ def submit(
         float | None, typer.Option(parser=values.duration, metavar="10m", help="Stop waiting then; the task goes on.")
     ] = None,
     as_json: AsJson = False,
-    url: Url = None,
-    config: ConfigFile = None,
+    where: Where = Where(),
 ) -> None:
     """Put a task into the queue; prints its task_id."""
     options: dict[str, Any] = {
@@ -65,7 +65,7 @@ def submit(
         "tags": tag or None,
     }
     task_data = values.arguments(items or [])
-    opener = desk_opener(url, config)
+    opener = where.opener()
     with opener() as desk:
         told = desk.submit(task_type, task_data, options)
     if not told["created"]:
@@ -82,4 +82,4 @@ def submit(
 
 def add_to(app: typer.Typer) -> None:
     """Register the command."""
-    app.command(rich_help_panel="Tasks", epilog=EXAMPLES)(submit)
+    app.command(rich_help_panel="Tasks", epilog=EXAMPLES)(bundled(submit))
