@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,8 @@ from sqlalchemy.exc import DBAPIError
 from jobrunner.background import schedules
 from jobrunner.client.awaiting import PART, Awaiting
 from jobrunner.client.desk import Answer
+from jobrunner.client.keys_local import LocalKeys
+from jobrunner.client.who import whoever
 from jobrunner.db import schema
 from jobrunner.db.engine import Database, open_database
 from jobrunner.db.hints import Hints
@@ -41,7 +43,7 @@ from jobrunner.submission import Request, prepare
 SELDOM = 0.02  # seconds since the last hint, after which the next goes out by itself
 
 
-class Local:
+class Local(LocalKeys):
     """Works on the database at ``url``; a SQLite file stays locked while the desk is open.
 
     ``handlers`` are modules whose task types are known here without a worker having published them. ``database`` is one
@@ -156,7 +158,7 @@ class Local:
             return shapes.logs_dict(views.task_logs_page(conn, task_id, after=after), after)
 
     def cancel(self, task_id: str, reason: str = "") -> Answer:
-        with self._database.begin() as conn:
+        with self.changing("POST /api/v1/tasks/{task_id}/cancel", task_id, reason=reason) as conn:
             now = store.cancel(conn, task_id, reason)
         if now is Status.RUNNING:
             self._sender().tell(CANCEL)
@@ -165,7 +167,7 @@ class Local:
         return self.task(task_id)
 
     def retry(self, task_id: str) -> Answer:
-        with self._database.begin() as conn:
+        with self.changing("POST /api/v1/tasks/{task_id}/retry", task_id) as conn:
             store.retry(conn, task_id)
         self._sender().tell(WORK)
         return self.task(task_id)
@@ -185,25 +187,25 @@ class Local:
     def save_schedule(self, name: str, entry: Mapping[str, Any]) -> Answer:
         given = dict(entry)
         given["payload"] = given.pop("task_data", None)
-        with self._database.begin() as conn:
+        with self.changing("POST /api/v1/schedules", name) as conn:
             return shapes.schedule_dict(schedules.save(conn, name, allow_unknown=self._allow_unknown, **given))
 
     def pause_schedule(self, name: str) -> Answer:
-        with self._database.begin() as conn:
+        with self.changing("POST /api/v1/schedules/{name}/pause", name) as conn:
             return shapes.schedule_dict(schedules.pause(conn, name))
 
     def resume_schedule(self, name: str) -> Answer:
-        with self._database.begin() as conn:
+        with self.changing("POST /api/v1/schedules/{name}/resume", name) as conn:
             return shapes.schedule_dict(schedules.resume(conn, name))
 
     def run_schedule(self, name: str) -> Answer:
-        with self._database.begin() as conn:
+        with self.changing("POST /api/v1/schedules/{name}/run", name) as conn:
             task_id = schedules.run_now(conn, name)
         self._sender().tell(WORK)
         return {"task_id": task_id, "status": str(Status.PENDING)}
 
     def remove_schedule(self, name: str) -> None:
-        with self._database.begin() as conn:
+        with self.changing("DELETE /api/v1/schedules/{name}", name) as conn:
             schedules.remove(conn, name)
 
     def _load(self) -> None:
@@ -251,6 +253,17 @@ class Local:
                 with suppress(TaskNotFound):
                     return [view for view in [views.task(conn, task_ids[0])] if view.status in tasks.ENDED]
             return [view for view in views.tasks_among(conn, task_ids) if view.status in tasks.ENDED]
+
+    @contextmanager
+    def changing(self, action: str, target: str | None = None, **details: Any) -> Iterator[Connection]:
+        """A transaction for a change that people ask for, and for what the audit tells of it."""
+        with self._database.begin() as conn:
+            yield conn
+            store.record(conn, whoever(), action, target, details)
+
+    def looking(self) -> AbstractContextManager[Connection]:
+        """A connection for looking."""
+        return self._read()
 
     @contextmanager
     def _read(self) -> Iterator[Connection]:

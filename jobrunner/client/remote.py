@@ -12,6 +12,7 @@ from jobrunner.client.blocking import run
 from jobrunner.client.calls import Ask, part
 from jobrunner.client.desk import Answer
 from jobrunner.client.http import PlainHttp
+from jobrunner.client.keys import RemoteKeys
 from jobrunner.queue.task import ENDED
 
 _OVERVIEW = ("verdict", "nodes_alive", "waiting_seconds", "counts")  # the rest of it have calls of their own
@@ -19,7 +20,7 @@ WAIT_MOST = 10.0  # seconds for one wait: well inside the time-out
 TIMEOUT = 15.0  # seconds for one call; the server's own deadline at the database is shorter
 
 
-class Remote:
+class Remote(RemoteKeys):
     """Asks the server at ``url`` (``http://127.0.0.1:8900``), with ``api_key`` where it wants one."""
 
     exclusive = False
@@ -96,6 +97,17 @@ class Remote:
 
     def remove_schedule(self, name: str) -> None:
         self._ask(Ask("DELETE", f"/api/v1/schedules/{part(name)}"))
+
+    def call(
+        self, method: str, path: str, query: Mapping[str, Any] | None = None, body: Mapping[str, Any] | None = None
+    ) -> Answer:
+        """One call; an answer without content is an empty object. What is None in ``query`` is not sent."""
+        asked = {name: value for name, value in (query or {}).items() if value is not None}
+        sent = None if body is None else calls.dump(dict(body))
+        changes = method != "GET"
+        headers = {} if sent is None else {"Content-Type": "application/json"}
+        told = self._ask(Ask(method, path, asked, sent, headers, again=not changes, changes=changes))
+        return answers.object_of(told) if told.content else {}
 
     def _get(self, path: str, **query: Any) -> Answer:
         return answers.object_of(self._ask(calls.get(path, **query)))
