@@ -43,7 +43,6 @@ _BY_ERROR: tuple[tuple[type[Exception], Exit], ...] = (
     (errors.NodeNotFound, Exit.NOT_FOUND),
     (errors.OperationNotFound, Exit.NOT_FOUND),
     (errors.GroupNotFound, Exit.NOT_FOUND),
-    (errors.KeyNotFound, Exit.NOT_FOUND),
     (errors.TaskExists, Exit.CONFLICT),
     (errors.StateConflict, Exit.CONFLICT),
 )

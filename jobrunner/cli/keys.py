@@ -9,7 +9,7 @@ import typer
 
 from jobrunner.cli import values
 from jobrunner.cli.bundles import bundled
-from jobrunner.cli.options import AsJson, Where
+from jobrunner.cli.options import AsJson, Cursor, Limit, Where
 from jobrunner.cli.output import document, plain, table, talk
 
 app = typer.Typer(help="Keys of the API: who may ask for what.", no_args_is_help=True)
@@ -42,7 +42,7 @@ def create(
     scopes: Annotated[
         list[_Scopes] | None, typer.Option("--scope", help="What it may do; may be given several times.")
     ] = None,
-    queues: Annotated[
+    of_queues: Annotated[
         list[str] | None,
         typer.Option("--queue", help="Its tasks are those of this queue; several times; default all queues."),
     ] = None,
@@ -59,7 +59,7 @@ def create(
     wish = {
         "name": name,
         "scopes": [str(one) for one in scopes],
-        "queues": queues or None,
+        "queues": of_queues or None,
         "expires_in": expires,
         "rate": rate,
     }
@@ -108,8 +108,8 @@ def revoke(key_id: KeyId, as_json: AsJson = False, where: Where = Where()) -> No
 
 
 def audit(
-    limit: Annotated[int, typer.Option(min=1, max=200, help="How many at most.")] = 50,
-    cursor: Annotated[str | None, typer.Option(help="Go on where the last page ended: its next_cursor.")] = None,
+    limit: Limit = 50,
+    cursor: Cursor = None,
     as_json: AsJson = False,
     where: Where = Where(),
 ) -> None:

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-import json
 import time
+from collections.abc import Iterator
 from enum import StrEnum
-from typing import Annotated, Any
+from itertools import islice
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from jobrunner.cli.bundles import bundled
 from jobrunner.cli.exits import Exit
-from jobrunner.cli.options import AsJson, TaskId, Where
+from jobrunner.cli.forms import Form
+from jobrunner.cli.options import AsJson, Cursor, OneQueue, OneType, TaskId, Where
 from jobrunner.cli.output import document, facts, plain, table, talk
+from jobrunner.cli.output import line as print_line
 from jobrunner.queue.task import Status
 
+if TYPE_CHECKING:
+    from jobrunner.client.desk import Desk
+
+PAGE = 200  # tasks that one look brings
 FOLLOW_PAUSE = 0.5  # seconds between two looks for new lines
 
 _VERDICTS = {
@@ -84,30 +91,42 @@ def list_tasks(
     statuses: Annotated[
         list[_Statuses] | None, typer.Option("--status", help="Only these; may be given several times.")
     ] = None,
-    task_type: Annotated[str | None, typer.Option("--type", help="Only this task type.")] = None,
-    queue: Annotated[str | None, typer.Option(help="Only this queue.")] = None,
-    limit: Annotated[int, typer.Option(min=1, max=200, help="How many at most.")] = 50,
-    cursor: Annotated[str | None, typer.Option(help="Go on where the last page ended: its next_cursor.")] = None,
-    as_json: AsJson = False,
+    task_type: OneType = None,
+    queue: OneQueue = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="How many at most (default: 50; with --jsonl and --quiet all).")
+    ] = None,
+    cursor: Cursor = None,
+    form: Form = Form(),
     where: Where = Where(),
 ) -> None:
     """List tasks, newest first."""
+    wanted = {"statuses": [str(one) for one in statuses or []], "task_type": task_type, "queue": queue}
     with where.desk() as asked:
-        page = asked.tasks(
-            statuses=[str(one) for one in statuses or []], task_type=task_type, queue=queue, limit=limit, cursor=cursor
-        )
-    if as_json:
-        document(page)
-        return
-    table(_TASK, ([task[name] for name in _TASK] for task in page["tasks"]), unseen=_UNSEEN)
-    if page["next_cursor"]:
+        if form.streams:
+            for task in islice(_pages(asked, wanted, cursor), limit):
+                form.one(task, "task_id")
+            return
+        page = asked.tasks(**wanted, limit=min(limit or 50, PAGE), cursor=cursor)
+    form.all(page, "tasks", "task_id", _TASK, unseen=_UNSEEN)
+    if page["next_cursor"] and not form.as_json:
         talk(f"more with: --cursor {page['next_cursor']}")
+
+
+def _pages(asked: Desk, wanted: dict[str, Any], cursor: str | None) -> Iterator[dict[str, Any]]:
+    while True:
+        page = asked.tasks(**wanted, limit=PAGE, cursor=cursor)
+        yield from page["tasks"]
+        cursor = page["next_cursor"]
+        if cursor is None:
+            return
 
 
 def logs(
     task_id: TaskId,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Print new lines until the task ends.")] = False,
     as_json: AsJson = False,
+    as_jsonl: Annotated[bool, typer.Option("--jsonl", help="One JSON document per line, as they come.")] = False,
     where: Where = Where(),
 ) -> None:
     """Print what a task logged; with --follow and --json, one document per line."""
@@ -119,16 +138,16 @@ def logs(
             page = asked.logs(task_id, after=after)
         after = page["next_after"]
         for line in page["logs"]:
-            if not as_json:
+            if as_jsonl or (as_json and follow):
+                print_line(line)
+            elif not as_json:
                 plain(_line(line))
-            elif follow:
-                print(json.dumps(line), flush=True)  # noqa: T201 - data of a command
         lines += page["logs"]
         if not page["logs"] and (ended or not follow):
             break
         if not page["logs"]:
             time.sleep(FOLLOW_PAUSE)
-    if as_json and not follow:
+    if as_json and not (follow or as_jsonl):
         document({"logs": lines, "next_after": after})
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from jobrunner.cli import complete
 from jobrunner.cli.output import talk
 from jobrunner.settings.names import DEFAULTS, DERIVED, variables
 from jobrunner.settings.server import VARIABLE, server_url
@@ -37,7 +38,14 @@ DatabaseUrl = Annotated[
     str | None,
     setting("database_url", "--database-url", metavar="URL", about="The database: postgresql:// or sqlite:///."),
 ]
-TaskId = Annotated[str, typer.Argument(metavar="ID", help="The task's task_id.")]
+TaskId = Annotated[str, typer.Argument(metavar="ID", help="The task's task_id.", autocompletion=complete.task_ids)]
+TaskType = Annotated[
+    str, typer.Argument(metavar="TYPE", help="The name of the kind of work.", autocompletion=complete.type_names)
+]
+OneType = Annotated[str | None, typer.Option("--type", help="Only this task type.", autocompletion=complete.type_names)]
+OneQueue = Annotated[str | None, typer.Option("--queue", help="Only this queue.", autocompletion=complete.queue_names)]
+Limit = Annotated[int, typer.Option(min=1, max=200, help="How many at most.")]
+Cursor = Annotated[str | None, typer.Option(help="Go on where the last page ended: its next_cursor.")]
 
 
 @dataclass(frozen=True)
@@ -71,18 +79,28 @@ class Where:
     database_url: DatabaseUrl = None
     config: ConfigFile = None
 
-    def opener(self) -> Callable[[], Desk]:
-        """What opens a desk, as often as it is called, by settings read once."""
-        _no_database(self.url, "--url")
+    def check(self) -> None:
+        """Refuse what contradicts itself."""
         if self.url and self.database_url:
             raise typer.BadParameter("give --url or --database-url: a server is asked, or its database")
+
+    @property
+    def server(self) -> str | None:
+        """The server that these name, else that of the environment; None for the database of the settings."""
+        _no_database(self.url, "--url")
+        if self.url or self.database_url:
+            return self.url
+        url = server_url()
+        _no_database(url, VARIABLE)
+        return url
+
+    def opener(self) -> Callable[[], Desk]:
+        """What opens a desk, as often as it is called, by settings read once."""
+        self.check()
         from jobrunner.client.choose import open_desk
 
+        url = self.server
         settings = settings_of(self.config, {"database_url": self.database_url}).settings
-        url = self.url
-        if not url and not self.database_url:
-            url = server_url()
-            _no_database(url, VARIABLE)
         return lambda: open_desk(settings, url)
 
     def desk(self) -> Desk:

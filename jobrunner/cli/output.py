@@ -34,6 +34,11 @@ def document(data: Any) -> None:
     print(_no_controls(json.dumps(data, indent=2 if seen else None, ensure_ascii=not seen)), flush=True)  # noqa: T201 - data of a command
 
 
+def line(data: Any) -> None:
+    """One JSON document on one line of standard output, in ASCII."""
+    print(json.dumps(data), flush=True)  # noqa: T201 - data of a command
+
+
 def _no_controls(text: str) -> str:
     """JSON itself escapes the lower control characters only; a terminal obeys the upper ones too."""
     return re.sub("[\x7f-\x9f]", lambda found: f"\\u{ord(found.group()):04x}", text)

@@ -8,15 +8,18 @@ from typing import Annotated, Any
 
 import typer
 
-from jobrunner.cli import values
+from jobrunner.cli import complete, values
 from jobrunner.cli.bundles import bundled
-from jobrunner.cli.options import AsJson, Where
+from jobrunner.cli.forms import Form
+from jobrunner.cli.options import AsJson, TaskType, Where
 from jobrunner.cli.output import document, plain, table
 from jobrunner.errors import ScheduleNotFound
 
 app = typer.Typer(help="Work that comes again, by cron or at an interval.", no_args_is_help=True)
 
-Name = Annotated[str, typer.Argument(metavar="NAME", help="The schedule's name.")]
+Name = Annotated[
+    str, typer.Argument(metavar="NAME", help="The schedule's name.", autocompletion=complete.schedule_names)
+]
 
 _SCHEDULE = ("name", "cron", "every", "timezone", "task_type", "queue", "paused", "next_at", "fired_at", "error")
 
@@ -29,21 +32,18 @@ jobrunner schedules add beat ping --every 5m"""
 
 @app.command("list")
 @bundled
-def list_schedules(as_json: AsJson = False, where: Where = Where()) -> None:
+def list_schedules(form: Form = Form(), where: Where = Where()) -> None:
     """List the schedules, the next to fire first."""
     with where.desk() as asked:
         told = asked.schedules()
-    if as_json:
-        document(told)
-    else:
-        table(_SCHEDULE, ([one[name] for name in _SCHEDULE] for one in told["schedules"]))
+    form.all(told, "schedules", "name", _SCHEDULE)
 
 
 @app.command(epilog=EXAMPLES)
 @bundled
 def add(
     name: Name,
-    task_type: Annotated[str, typer.Argument(metavar="TYPE", help="The name of the kind of work.")],
+    task_type: TaskType,
     items: Annotated[
         list[str] | None,
         typer.Argument(metavar="ARGUMENT", help="key=text, key:=json, @file.json, or - for standard input."),

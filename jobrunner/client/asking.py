@@ -34,6 +34,10 @@ class AtDatabase(Protocol):
         """A transaction for a change, which the audit tells of with it; ``action`` is the call that REST has for it."""
         ...
 
+    def wake(self) -> None:
+        """Hint to the workers that there is something to claim."""
+        ...
+
 
 def part(name: str) -> str:
     """A name as a part of a path."""

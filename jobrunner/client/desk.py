@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
+from jobrunner.client.fleet import FleetDesk
 from jobrunner.client.keys import KeyDesk
 
 Answer = dict[str, Any]
 
 
-class Desk(KeyDesk, Protocol):
+class Desk(FleetDesk, KeyDesk, Protocol):
     """One place to ask. Answers are the JSON objects of REST, times in RFC 3339.
 
     Raises TaskNotFound, StateConflict and their like at the database, :class:`jobrunner.client.errors.Refused` over

@@ -15,6 +15,7 @@ from sqlalchemy.exc import DBAPIError
 from jobrunner.background import schedules
 from jobrunner.client.awaiting import PART, Awaiting
 from jobrunner.client.desk import Answer
+from jobrunner.client.fleet_local import LocalFleet
 from jobrunner.client.keys_local import LocalKeys
 from jobrunner.client.who import whoever
 from jobrunner.db import schema
@@ -43,7 +44,7 @@ from jobrunner.submission import Request, prepare
 SELDOM = 0.02  # seconds since the last hint, after which the next goes out by itself
 
 
-class Local(LocalKeys):
+class Local(LocalFleet, LocalKeys):
     """Works on the database at ``url``; a SQLite file stays locked while the desk is open.
 
     ``handlers`` are modules whose task types are known here without a worker having published them. ``database`` is one
@@ -264,6 +265,10 @@ class Local(LocalKeys):
     def looking(self) -> AbstractContextManager[Connection]:
         """A connection for looking."""
         return self._read()
+
+    def wake(self) -> None:
+        """Hint to the workers that there is something to claim."""
+        self._sender().tell(WORK)
 
     @contextmanager
     def _read(self) -> Iterator[Connection]:

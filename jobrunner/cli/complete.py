@@ -1,0 +1,82 @@
+"""Completion of what only a running system knows: task types, queues, nodes, schedules and tasks.
+
+It must be quick, and silent whatever is wrong: who presses a key wants to go on typing.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import typer
+
+if TYPE_CHECKING:
+    from jobrunner.client.desk import Desk
+
+WITHIN = 1.5  # seconds for an answer
+
+
+def type_names(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Task types that workers published."""
+    return _found(ctx, incomplete, lambda asked: [one["name"] for one in asked.types()["types"]])
+
+
+def queue_names(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Queues."""
+    return _found(ctx, incomplete, lambda asked: [one["name"] for one in asked.queues()["queues"]])
+
+
+def node_names(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Names of living nodes."""
+    return _found(ctx, incomplete, lambda asked: [one["name"] for one in asked.nodes()["nodes"] if one["alive"]])
+
+
+def schedule_names(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Schedules."""
+    return _found(ctx, incomplete, lambda asked: [one["name"] for one in asked.schedules()["schedules"]])
+
+
+def task_ids(ctx: typer.Context, incomplete: str) -> list[str]:
+    """The newest tasks."""
+    return _found(ctx, incomplete, lambda asked: [one["task_id"] for one in asked.tasks(limit=200)["tasks"]])
+
+
+def _found(ctx: typer.Context, incomplete: str, ask: Callable[[Desk], list[str]]) -> list[str]:
+    """What ``ask`` finds and the user may mean; nothing where it takes too long, or anything goes wrong.
+
+    It is asked in a thread that is left behind when time is up: the process ends with its answer.
+    """
+    told: list[str] = []
+    given = {name: ctx.params.get(name) for name in ("url", "database_url", "config")}
+
+    def look() -> None:
+        from jobrunner.cli.options import Where
+
+        logging.disable(logging.CRITICAL)
+        try:
+            with Where(**given).desk() as asked:
+                told.extend(ask(asked))
+        except BaseException:  # noqa: BLE001  whatever it is, a line of it would stand in the middle of a command
+            told.clear()
+
+    asking = threading.Thread(target=look, daemon=True)
+    errors, sys.stderr = sys.stderr, _Silence()
+    try:
+        asking.start()
+        asking.join(WITHIN)
+    finally:
+        sys.stderr = errors
+    return sorted({name for name in told if name.startswith(incomplete)})
+
+
+class _Silence:
+    """A stream for warnings that nobody would see where they belong."""
+
+    def write(self, text: str) -> int:
+        return len(text)
+
+    def flush(self) -> None:
+        """Nothing is kept."""
