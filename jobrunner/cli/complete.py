@@ -16,7 +16,7 @@ import typer
 if TYPE_CHECKING:
     from jobrunner.client.desk import Desk
 
-WITHIN = 1.5  # seconds for an answer
+WITHIN = 2.0  # seconds for an answer: whoever waits longer has typed on
 
 
 def type_names(ctx: typer.Context, incomplete: str) -> list[str]:

@@ -50,7 +50,7 @@ def _findings(loaded: Loaded, where: Where) -> Iterator[Finding]:
 
     yield from here(loaded)
     if where.server is None:
-        about = list(database(loaded.settings.url))
+        about = list(database(loaded.settings))
         yield from about
         if any(one.level is checkup.Level.FAIL for one in about):
             return

@@ -16,6 +16,7 @@ from jobrunner.cli.forms import Form
 from jobrunner.cli.options import AsJson, Cursor, OneQueue, OneType, TaskId, Where
 from jobrunner.cli.output import document, facts, plain, table, talk
 from jobrunner.cli.output import line as print_line
+from jobrunner.cli.verdicts import VERDICTS
 from jobrunner.queue.task import Status
 
 if TYPE_CHECKING:
@@ -24,11 +25,6 @@ if TYPE_CHECKING:
 PAGE = 200  # tasks that one look brings
 FOLLOW_PAUSE = 0.5  # seconds between two looks for new lines
 
-_VERDICTS = {
-    "ok": "All is well.",
-    "no_node": "No worker is alive: nothing will run. Start one with: jobrunner up (or: jobrunner worker)",
-    "late": "Due tasks wait too long: start more workers, or look for a queue that no worker serves.",
-}
 _TASK_FACTS = (
     *("task_id", "task_type", "status", "reason", "queue", "priority", "tags", "attempt", "max_attempts", "failures"),
     *("crashes", "losses", "run_at", "created_at", "started_at", "completed_at", "execution_time", "node_id"),
@@ -53,7 +49,7 @@ def status(
     if as_json:
         document(told)
     else:
-        plain(_VERDICTS.get(told["verdict"], str(told["verdict"])))
+        plain(VERDICTS.get(told["verdict"], str(told["verdict"])))
         facts([("nodes_alive", told["nodes_alive"]), ("waiting_seconds", told["waiting_seconds"])])
         facts(told["counts"].items())
     if check and told["verdict"] != "ok":

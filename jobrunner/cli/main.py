@@ -13,7 +13,23 @@ from typing import Annotated, Any, NoReturn, cast
 import typer
 
 from jobrunner import errors
-from jobrunner.cli import bench, cancel, config, db, doctor, keys, look, nodes, queues, schedules, serve, submit, wait
+from jobrunner.cli import (
+    bench,
+    cancel,
+    config,
+    db,
+    doctor,
+    keys,
+    look,
+    nodes,
+    openapi,
+    queues,
+    schedules,
+    serve,
+    submit,
+    top,
+    wait,
+)
 from jobrunner.cli.exits import Exit, exit_of
 from jobrunner.cli.options import traceback_wanted, want_traceback
 from jobrunner.cli.output import talk
@@ -29,7 +45,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for group in (serve, submit, look, wait, cancel, nodes, queues, keys, doctor, bench):
+for group in (serve, submit, look, wait, cancel, nodes, queues, top, keys, doctor, openapi, bench):
     group.add_to(app)
 app.add_typer(schedules.app, name="schedules", rich_help_panel="Fleet and schedules")
 app.add_typer(db.app, name="db", rich_help_panel="Set up")

@@ -7,9 +7,12 @@ import re
 import sys
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jobrunner.text import visible
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 _STATUS_STYLE = {
     "completed": "green",
@@ -55,23 +58,33 @@ def table(headers: Sequence[str], rows: Iterable[Sequence[Any]], *, unseen: Sequ
     A terminal, which is narrow, shows the columns without those in ``unseen``.
     """
     from rich.console import Console
+
+    console = Console()
+    if console.is_terminal:
+        console.print(drawn(headers, rows, unseen=unseen))
+    else:
+        _tabbed(headers, rows)
+
+
+def _tabbed(headers: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    for row in [headers, *rows]:
+        print("\t".join(visible(_cell(value), one_line=True) for value in row))  # noqa: T201 - data of a command
+
+
+def drawn(headers: Sequence[str], rows: Iterable[Sequence[Any]], *, unseen: Sequence[str] = ()) -> Table:
+    """The same as a terminal shows it."""
     from rich.table import Table
     from rich.text import Text
 
-    console = Console()
-    if not console.is_terminal:
-        for row in [headers, *rows]:
-            print("\t".join(visible(_cell(value), one_line=True) for value in row))  # noqa: T201 - data of a command
-        return
-    drawn = Table(box=None, header_style="bold", pad_edge=False)
+    made = Table(box=None, header_style="bold", pad_edge=False)
     shown = [position for position, header in enumerate(headers) if header not in unseen]
     for position in shown:
         label = headers[position].replace("_percent", " %").replace("_", " ")
-        drawn.add_column(label, overflow="fold", no_wrap=position == 0)
+        made.add_column(label, overflow="fold", no_wrap=position == 0)
     for row in rows:
         texts = [visible(_cell(_local(row[position])), one_line=True) for position in shown]
-        drawn.add_row(*(Text(text, _STATUS_STYLE.get(text, "")) for text in texts))
-    console.print(drawn)
+        made.add_row(*(Text(text, _STATUS_STYLE.get(text, "")) for text in texts))
+    return made
 
 
 def facts(pairs: Iterable[tuple[str, Any]]) -> None:

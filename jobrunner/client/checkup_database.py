@@ -10,18 +10,21 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from jobrunner.client.checkup import Finding, fail, ok, warn
+from jobrunner.client.checkup_here import door
 from jobrunner.db import probe, schema
 from jobrunner.db.engine import Database, open_database
 from jobrunner.db.lock import PATIENCE, FileLock
 from jobrunner.errors import DatabaseLocked, DatabaseUnavailable, SchemaMismatch, SettingsError
 from jobrunner.queue import views
+from jobrunner.settings import Settings
 from jobrunner.text import mask
 
 SKEW = 2.0  # seconds that two clocks may differ: schedules and leases go by the database's alone
 
 
-def database(url: str) -> Iterator[Finding]:
-    """Everything about the database at ``url``; ends with the first thing that makes the rest moot."""
+def database(settings: Settings) -> Iterator[Finding]:
+    """Everything about the database of these settings, and who may come in; ends where the rest would be moot."""
+    url = settings.url
     path = url.removeprefix("sqlite:///")
     if path != url and not Path(path).exists():
         yield fail("database", f"there is no {path} yet", "jobrunner up (or: jobrunner db upgrade)")
@@ -39,7 +42,7 @@ def database(url: str) -> Iterator[Finding]:
         return
     opened = open_database(url, pool_size=2)
     try:
-        yield from _opened(opened)
+        yield from _opened(opened, settings)
     finally:
         opened.dispose()
         if held is not None:
@@ -51,7 +54,7 @@ def _locked(locked: DatabaseLocked) -> Finding:
     return ok("database", told) if locked.owner.get("url") else fail("database", told, fix)
 
 
-def _opened(opened: Database) -> Iterator[Finding]:
+def _opened(opened: Database, settings: Settings) -> Iterator[Finding]:
     try:
         with opened.begin(free=True) as conn:  # on SQLite the writing one: after a crash no other can open the file
             name, enough = probe.version(conn)
@@ -59,7 +62,11 @@ def _opened(opened: Database) -> Iterator[Finding]:
             if not enough:
                 yield fail("version", f"{name} is too old", f"upgrade the server to {probe.OLDEST} or later")
                 return
-            yield _schema(_schema_error(conn), schema.current(conn))
+            wrong = _schema_error(conn)
+            yield _schema(wrong, schema.current(conn))
+            if wrong is not None:
+                return
+            yield door(settings, has_key=bool(views.usable_keys(conn)))
             yield _clock(datetime.now(UTC), views.now(conn), datetime.now(UTC))
         if not opened.is_sqlite:
             yield _wire(probe.is_pooled(opened), probe.is_heard(opened))

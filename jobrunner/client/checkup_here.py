@@ -13,7 +13,7 @@ import httpx2
 
 from jobrunner.client.checkup import Finding, fail, ok, warn
 from jobrunner.errors import SettingsError
-from jobrunner.settings import DEFAULT_PORT, Loaded, Settings, check_door
+from jobrunner.settings import DEFAULT_PORT, Loaded, Settings, check_door, check_tls
 
 PROBE_WITHIN = 3.0  # seconds
 
@@ -23,7 +23,7 @@ def here(loaded: Loaded) -> Iterator[Finding]:
     settings = loaded.settings
     yield _folder(settings.data_dir)
     yield from _secrets(loaded)
-    yield _door(settings)
+    yield from _tls(settings)
     yield _port(settings)
 
 
@@ -80,17 +80,27 @@ def _others_read(path: Path) -> bool:
     return sys.platform != "win32" and bool(mode & (stat.S_IRGRP | stat.S_IROTH))
 
 
-def _door(settings: Settings) -> Finding:
+def _tls(settings: Settings) -> Iterator[Finding]:
     try:
-        check_door(settings)
+        check_tls(settings)
+    except SettingsError as error:
+        yield fail("TLS", str(error), "name both files, or neither")
+
+
+def door(settings: Settings, *, has_key: bool) -> Finding:
+    """Whether the port may open; ``has_key`` tells that the database knows one."""
+    try:
+        check_door(settings, has_key=has_key)
     except SettingsError as error:
         told, _, mend = str(error).partition(". Mend it with one of: ")
-        return fail("door", told, mend or "set it right, or leave it out")
+        return fail("door", told, mend)
     if settings.api_key is not None:
-        return ok("door", "the configured key opens it")
+        return ok("door", "the configured key opens it" + (", and those of: jobrunner keys list" if has_key else ""))
+    if has_key:
+        return ok("door", "keys open it: jobrunner keys list")
     if settings.allow_from:
-        return ok("door", f"open to {', '.join(map(str, settings.allow_from))}, else keys of: jobrunner keys list")
-    return ok("door", f"on {settings.host} alone, or with keys of: jobrunner keys list")
+        return ok("door", f"open to {', '.join(map(str, settings.allow_from))}")
+    return ok("door", f"open to this machine alone, on {settings.host}")
 
 
 def _port(settings: Settings) -> Finding:

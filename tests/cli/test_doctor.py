@@ -25,7 +25,7 @@ def test_nothing_there_yet(jr: Jr, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     told = jr("doctor", "--json")
     assert told.code == Exit.TASK_FAILED
     assert told.json["ok"] is False
-    assert _levels(told) == {"data folder": "ok", "secrets": "ok", "door": "ok", "port": "ok", "database": "fail"}
+    assert _levels(told) == {"data folder": "ok", "secrets": "ok", "port": "ok", "database": "fail"}
     assert "jobrunner up" in _fixes(told)
     assert list(tmp_path.iterdir()) == [], "looking makes nothing"
 
@@ -43,8 +43,19 @@ def test_a_database_that_nobody_works_on(at: Jr, monkeypatch: pytest.MonkeyPatch
     assert found.get("hints", "ok") == "ok"
     assert "jobrunner queues resume held" in _fixes(told)
     assert all(one["fix"] for one in told.json["findings"] if one["level"] != "ok")
+    assert found["door"] == "ok"
     rows = at("doctor").rows
     assert [row["level"] for row in rows] == [one["level"] for one in told.json["findings"]]
+
+
+def test_a_door_that_nothing_closes(at: Jr, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JOBRUNNER_PORT", str(free_port()))
+    monkeypatch.setenv("JOBRUNNER_HOST", "0.0.0.0")
+    told = at("doctor", "--json")
+    assert _levels(told)["door"] == "fail"
+    assert "keys create" in _fixes(told)
+    assert at("keys", "create", "root", "--scope", "admin").code == 0
+    assert _levels(at("doctor", "--json"))["door"] == "ok"
 
 
 def test_what_is_wrong_on_this_machine(jr: Jr, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -70,9 +81,6 @@ def test_what_is_wrong_on_this_machine(jr: Jr, tmp_path: Path, monkeypatch: pyte
     assert "a-long-secret" not in told.out
     config.chmod(0o600)
     assert _levels(jr("doctor", "--json"))["secrets"] == "ok"
-    monkeypatch.setenv("JOBRUNNER_HOST", "0.0.0.0")
-    config.write_text("{}")
-    assert _levels(jr("doctor", "--json"))["door"] == "fail"
 
 
 def test_a_running_one_is_well_and_its_probes_say_so(
