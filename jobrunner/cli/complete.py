@@ -16,7 +16,7 @@ import typer
 if TYPE_CHECKING:
     from jobrunner.client.desk import Desk
 
-WITHIN = 2.0  # seconds for an answer: whoever waits longer has typed on
+WITHIN = 4.0  # seconds for an answer, most of which a cold start takes: whoever waits longer has typed on
 
 
 def type_names(ctx: typer.Context, incomplete: str) -> list[str]:
