@@ -9,14 +9,16 @@ import logging
 import sys
 import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from contextlib import suppress
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 if TYPE_CHECKING:
     from jobrunner.client.desk import Desk
 
-WITHIN = 4.0  # seconds for an answer, most of which a cold start takes: whoever waits longer has typed on
+WITHIN = 2.0  # seconds for an answer, without the imports: whoever waits longer has typed on
 
 
 def type_names(ctx: typer.Context, incomplete: str) -> list[str]:
@@ -50,26 +52,36 @@ def _found(ctx: typer.Context, incomplete: str, ask: Callable[[Desk], list[str]]
     It is asked in a thread that is left behind when time is up: the process ends with its answer.
     """
     told: list[str] = []
-    given = {name: ctx.params.get(name) for name in ("url", "database_url", "config")}
-
-    def look() -> None:
-        from jobrunner.cli.options import Where
-
-        logging.disable(logging.CRITICAL)
-        try:
-            with Where(**given).desk() as asked:
-                told.extend(ask(asked))
-        except BaseException:  # noqa: BLE001  whatever it is, a line of it would stand in the middle of a command
-            told.clear()
-
-    asking = threading.Thread(target=look, daemon=True)
     errors, sys.stderr = sys.stderr, _Silence()
+    logging.disable(logging.CRITICAL)
     try:
+        opener = _opener({name: ctx.params.get(name) for name in ("url", "database_url", "config")})
+
+        def look() -> None:
+            with (
+                suppress(BaseException),
+                opener() as asked,
+            ):  # whatever it is: it would stand in the middle of a command
+                told.extend(ask(asked))
+
+        asking = threading.Thread(target=look, daemon=True)
         asking.start()
         asking.join(WITHIN)
+    except Exception:  # noqa: BLE001  settings that are refused, say: the command itself will tell
+        told.clear()
     finally:
         sys.stderr = errors
+        logging.disable(logging.NOTSET)
     return sorted({name for name in told if name.startswith(incomplete)})
+
+
+def _opener(given: dict[str, Any]) -> Callable[[], Desk]:
+    """What opens the desk that the options so far lead to, with everything imported that it needs."""
+    from jobrunner.cli.options import Where
+
+    where = Where(**given)
+    import_module("jobrunner.client.remote" if where.server else "jobrunner.client.local")
+    return where.opener()
 
 
 class _Silence:

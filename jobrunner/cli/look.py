@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from datetime import datetime
 from enum import StrEnum
 from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from jobrunner.cli import values
 from jobrunner.cli.bundles import bundled
 from jobrunner.cli.exits import Exit
 from jobrunner.cli.forms import Form
@@ -89,6 +91,16 @@ def list_tasks(
     ] = None,
     task_type: OneType = None,
     queue: OneQueue = None,
+    tag: Annotated[str | None, typer.Option(help="Only with this tag.")] = None,
+    node: Annotated[str | None, typer.Option(help="Only those that this node ran last: its id.")] = None,
+    since: Annotated[
+        datetime | None,
+        typer.Option(parser=values.since, metavar="TIME", help="Created since then: an ISO 8601 time, or 2h for ago."),
+    ] = None,
+    until: Annotated[
+        datetime | None, typer.Option(parser=values.since, metavar="TIME", help="Created before then, in the same way.")
+    ] = None,
+    prefix: Annotated[str | None, typer.Option("--q", metavar="TEXT", help="Only if the task_id begins so.")] = None,
     limit: Annotated[
         int | None, typer.Option(min=1, help="How many at most (default: 50; with --jsonl and --quiet all).")
     ] = None,
@@ -97,13 +109,17 @@ def list_tasks(
     where: Where = Where(),
 ) -> None:
     """List tasks, newest first."""
-    wanted = {"statuses": [str(one) for one in statuses or []], "task_type": task_type, "queue": queue}
+    wanted: dict[str, Any] = {"statuses": [str(one) for one in statuses or []], "task_type": task_type, "queue": queue}
+    wanted |= {"tag": tag, "node": node, "created_after": since, "created_before": until, "prefix": prefix}
     with where.desk() as asked:
         if form.streams:
             for task in islice(_pages(asked, wanted, cursor), limit):
                 form.one(task, "task_id")
             return
-        page = asked.tasks(**wanted, limit=min(limit or 50, PAGE), cursor=cursor)
+        most = min(limit or 50, PAGE)
+        page = asked.tasks(**wanted, limit=most, cursor=cursor)
+        while not page["tasks"] and page["next_cursor"]:  # a page looks at a part of the tasks, none of which did fit
+            page = asked.tasks(**wanted, limit=most, cursor=page["next_cursor"])
     form.all(page, "tasks", "task_id", _TASK, unseen=_UNSEEN)
     if page["next_cursor"] and not form.as_json:
         talk(f"more with: --cursor {page['next_cursor']}")
@@ -155,7 +171,9 @@ def _line(line: dict[str, Any]) -> str:
 def add_to(app: typer.Typer) -> None:
     """Register the commands."""
     app.command(rich_help_panel="Tasks", epilog="Example: jobrunner status --check")(bundled(status))
-    app.command("list", rich_help_panel="Tasks", epilog="Example: jobrunner list --status failed --json")(
-        bundled(list_tasks)
-    )
+    app.command(
+        "list",
+        rich_help_panel="Tasks",
+        epilog="Example: jobrunner list --status failed --since 1d --type report --json",
+    )(bundled(list_tasks))
     app.command(rich_help_panel="Tasks", epilog="Example: jobrunner logs nightly-1 --follow")(bundled(logs))

@@ -24,6 +24,7 @@ from jobrunner.cli import (
     nodes,
     openapi,
     queues,
+    rerun,
     schedules,
     serve,
     submit,
@@ -45,7 +46,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for group in (serve, submit, look, wait, cancel, nodes, queues, top, keys, doctor, openapi, bench):
+for group in (serve, submit, look, wait, cancel, rerun, nodes, queues, top, keys, doctor, openapi, bench):
     group.add_to(app)
 app.add_typer(schedules.app, name="schedules", rich_help_panel="Fleet and schedules")
 app.add_typer(db.app, name="db", rich_help_panel="Set up")

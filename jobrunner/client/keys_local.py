@@ -10,6 +10,7 @@ from jobrunner.client.desk import Answer
 from jobrunner.errors import InvalidInput, Problem
 from jobrunner.queue import store, views
 from jobrunner.queue.views import shapes
+from jobrunner.queue.views.cursors import row_of
 
 
 class LocalKeys:
@@ -40,13 +41,14 @@ class LocalKeys:
 
     def audit(self: AtDatabase, *, limit: int = 50, cursor: str | None = None) -> Answer:
         with self.looking() as conn:
-            return shapes.audit_dict(views.audit_page(conn, before=row_id(cursor), limit=limit), limit)
+            return shapes.audit_dict(views.audit_page(conn, before=row_id("audit", cursor), limit=limit), limit)
 
 
-def row_id(cursor: str | None) -> int | None:
-    """The row that a page's ``next_cursor`` stands for; raises InvalidInput for what no page gave."""
+def row_id(kind: str, cursor: str | None) -> int | None:
+    """The row that a ``next_cursor`` of this kind of list stands for; raises InvalidInput for what no page gave."""
     if cursor is None:
         return None
-    if not (cursor.isascii() and cursor.isdigit() and len(cursor) < 19):
-        raise InvalidInput("the request is refused", [Problem("/cursor", "is not one that a page gave")])
-    return int(cursor)
+    try:
+        return row_of(kind, cursor)
+    except ValueError as error:
+        raise InvalidInput("the request is refused", [Problem("/cursor", str(error))]) from None

@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from jobrunner.background import schedules
 from jobrunner.client.awaiting import PART, Awaiting
 from jobrunner.client.desk import Answer
 from jobrunner.client.fleet_local import LocalFleet
-from jobrunner.client.keys_local import LocalKeys
+from jobrunner.client.keys_local import LocalKeys, row_id
 from jobrunner.client.who import whoever
 from jobrunner.db import schema
 from jobrunner.db.engine import Database, open_database
@@ -25,9 +26,7 @@ from jobrunner.db.lock import PATIENCE, FileLock
 from jobrunner.db.notes import CANCEL, ENDED, WATCH, WORK, Notes, notify
 from jobrunner.errors import (
     DatabaseUnavailable,
-    InvalidInput,
     JobrunnerError,
-    Problem,
     SchemaMismatch,
     TaskExists,
     TaskNotFound,
@@ -38,7 +37,6 @@ from jobrunner.queue import task as tasks
 from jobrunner.queue.store import Submitted
 from jobrunner.queue.task import NewTask, Status
 from jobrunner.queue.views import TaskFilter, TaskView, shapes
-from jobrunner.queue.views.cursors import row_of
 from jobrunner.submission import Request, prepare
 
 SELDOM = 0.02  # seconds since the last hint, after which the next goes out by itself
@@ -140,12 +138,18 @@ class Local(LocalFleet, LocalKeys):
         statuses: Sequence[str] = (),
         task_type: str | None = None,
         queue: str | None = None,
+        tag: str | None = None,
+        node: str | None = None,
+        created_after: datetime | None = None,
+        created_before: datetime | None = None,
+        prefix: str | None = None,
         limit: int = 50,
         cursor: str | None = None,
     ) -> Answer:
+        wanted = tuple(Status(status) for status in statuses)
+        wish = TaskFilter(wanted, task_type, queue, None, tag, node, created_after, created_before, prefix)
         with self._read() as conn:
-            wish = TaskFilter(tuple(Status(status) for status in statuses), task_type, queue)
-            before = None if cursor is None else _row_id(cursor)
+            before = row_id("tasks", cursor)
             return shapes.tasks_dict(views.tasks_page(conn, wish, before=before, limit=limit))
 
     def attempts(self, task_id: str) -> Answer:
@@ -172,6 +176,13 @@ class Local(LocalFleet, LocalKeys):
             store.retry(conn, task_id)
         self._sender().tell(WORK)
         return self.task(task_id)
+
+    def rerun(self, task_id: str, changes: Mapping[str, Any]) -> Answer:
+        like = self.task(task_id)
+        kept = {name: like[name] for name in ("queue", "priority", "timeout", "max_attempts")} | {"tags": like["tags"]}
+        given = {name: value for name, value in changes.items() if value is not None}
+        task_data = given.pop("task_data", like["task_data"])
+        return self.submit(like["task_type"], task_data, {**kept, **given})
 
     def nodes(self) -> Answer:
         with self._read() as conn:
@@ -287,10 +298,3 @@ def _locked(path: str) -> FileLock:
     lock = FileLock(path)
     lock.take(patience=PATIENCE)
     return lock
-
-
-def _row_id(cursor: str) -> int:
-    try:
-        return row_of("tasks", cursor)
-    except ValueError as error:
-        raise InvalidInput("the request is refused", [Problem("/cursor", str(error))]) from None

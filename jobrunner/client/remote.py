@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx2
@@ -53,10 +54,17 @@ class Remote(RemoteFleet, RemoteKeys):
         statuses: Sequence[str] = (),
         task_type: str | None = None,
         queue: str | None = None,
+        tag: str | None = None,
+        node: str | None = None,
+        created_after: datetime | None = None,
+        created_before: datetime | None = None,
+        prefix: str | None = None,
         limit: int = 50,
         cursor: str | None = None,
     ) -> Answer:
-        wanted = {"status": ",".join(statuses), "type": task_type, "queue": queue, "limit": limit, "cursor": cursor}
+        wanted: dict[str, Any] = {"status": ",".join(statuses), "type": task_type, "queue": queue, "tag": tag}
+        wanted |= {"node": node, "created_after": _moment(created_after), "created_before": _moment(created_before)}
+        wanted |= {"q": prefix, "limit": limit, "cursor": cursor}
         return self._get("/api/v1/tasks", **{name: value for name, value in wanted.items() if value})
 
     def attempts(self, task_id: str) -> Answer:
@@ -72,6 +80,10 @@ class Remote(RemoteFleet, RemoteKeys):
     def retry(self, task_id: str) -> Answer:
         self._ask(calls.retry(task_id))
         return self.task(task_id)
+
+    def rerun(self, task_id: str, changes: Mapping[str, Any]) -> Answer:
+        given = {name: value for name, value in changes.items() if value is not None}
+        return answers.submitted(self._ask(calls.post(f"/api/v1/tasks/{part(task_id)}/rerun", given, task_id=task_id)))
 
     def nodes(self) -> Answer:
         return self._get("/api/v1/nodes")
@@ -118,3 +130,7 @@ class Remote(RemoteFleet, RemoteKeys):
 
     def _ask(self, ask: Ask) -> httpx2.Response:
         return run(self._http.send(ask, TIMEOUT))
+
+
+def _moment(at: datetime | None) -> str | None:
+    return None if at is None else at.astimezone(UTC).isoformat()

@@ -12,7 +12,6 @@ import pytest
 
 from jobrunner.db.engine import open_database
 from jobrunner.queue import store
-from tests.cli.conftest import Jr
 from tests.processes import INHERITED
 
 ROOT = Path(__file__).parents[2]
@@ -89,7 +88,3 @@ def test_other_shells_are_told_the_same(name: str, shell: dict[str, str]) -> Non
             break
     assert "reindex" in told.stdout
     assert "report" in told.stdout
-
-
-def test_completion_of_an_option_asks_where_the_command_would(jr: Jr) -> None:
-    assert "--install-completion" in jr("--help").out
