@@ -30,6 +30,7 @@ from jobrunner.cli import (
     submit,
     top,
     wait,
+    why,
 )
 from jobrunner.cli.exits import Exit, exit_of
 from jobrunner.cli.options import traceback_wanted, want_traceback
@@ -46,7 +47,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for group in (serve, submit, look, wait, cancel, rerun, nodes, queues, top, keys, doctor, openapi, bench):
+for group in (serve, submit, look, wait, why, cancel, rerun, nodes, queues, top, keys, doctor, openapi, bench):
     group.add_to(app)
 app.add_typer(schedules.app, name="schedules", rich_help_panel="Fleet and schedules")
 app.add_typer(db.app, name="db", rich_help_panel="Set up")

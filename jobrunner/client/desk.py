@@ -80,6 +80,10 @@ class Desk(FleetDesk, KeyDesk, Protocol):
         """Run a failed or cancelled task again; returns it as it is now."""
         ...
 
+    def why(self, task_id: str) -> Answer:
+        """The ``reasons`` why a task is not running, each with its ``code`` and ``detail``; at least one."""
+        ...
+
     def rerun(self, task_id: str, changes: Mapping[str, Any]) -> Answer:
         """Add a task like this one but for ``task_data``, ``queue``, ``priority`` and ``task_id`` in ``changes``.
 

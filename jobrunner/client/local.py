@@ -177,6 +177,10 @@ class Local(LocalFleet, LocalKeys):
         self._sender().tell(WORK)
         return self.task(task_id)
 
+    def why(self, task_id: str) -> Answer:
+        with self._read() as conn:
+            return shapes.why_dict(views.why(conn, task_id))
+
     def rerun(self, task_id: str, changes: Mapping[str, Any]) -> Answer:
         like = self.task(task_id)
         kept = {name: like[name] for name in ("queue", "priority", "timeout", "max_attempts")} | {"tags": like["tags"]}

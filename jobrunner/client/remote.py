@@ -81,6 +81,9 @@ class Remote(RemoteFleet, RemoteKeys):
         self._ask(calls.retry(task_id))
         return self.task(task_id)
 
+    def why(self, task_id: str) -> Answer:
+        return self.call("GET", f"/api/v1/tasks/{part(task_id)}/why")
+
     def rerun(self, task_id: str, changes: Mapping[str, Any]) -> Answer:
         given = {name: value for name, value in changes.items() if value is not None}
         return answers.submitted(self._ask(calls.post(f"/api/v1/tasks/{part(task_id)}/rerun", given, task_id=task_id)))

@@ -167,6 +167,18 @@ def test_lists_by_every_filter_and_in_every_form(at: Jr, monkeypatch: pytest.Mon
     assert at("list", "--since", "yesterday").code == 2
 
 
+def test_why_it_does_not_run(at: Jr, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JOBRUNNER_ALLOW_UNKNOWN_TYPES", "true")
+    assert at("submit", "add", "--task-id", "a", "--queue", "q", "--in", "1h").code == 0
+    assert at("queues", "pause", "q", "--reason", "later").code == 0
+    told = at("why", "a", "--json").json
+    assert {"not_due", "paused_queue"} <= {one["code"] for one in told["reasons"]}
+    shown = at("why", "a").out
+    assert shown.startswith("task a is pending\ncode\tdetail\n")
+    assert "later" in shown
+    assert at("why", "nobody").code == 3
+
+
 def test_another_one_like_it(at: Jr, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("JOBRUNNER_ALLOW_UNKNOWN_TYPES", "true")
     made = ["submit", "add", "x:=1", "y=a", "--task-id", "one", "--queue", "q", "--priority", "2", "--unique-key", "k"]
