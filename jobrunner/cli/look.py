@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from datetime import datetime
-from enum import StrEnum
 from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from jobrunner.cli import values
 from jobrunner.cli.bundles import bundled
 from jobrunner.cli.exits import Exit
+from jobrunner.cli.filters import Filter
 from jobrunner.cli.forms import Form
-from jobrunner.cli.options import AsJson, Cursor, OneQueue, OneType, TaskId, Where
+from jobrunner.cli.options import AsJson, Cursor, TaskId, Where
 from jobrunner.cli.output import document, facts, plain, table, talk
 from jobrunner.cli.output import line as print_line
 from jobrunner.cli.verdicts import VERDICTS
-from jobrunner.queue.task import Status
 
 if TYPE_CHECKING:
     from jobrunner.client.desk import Desk
@@ -71,14 +68,6 @@ def _one(task_id: str, as_json: bool, where: Where) -> None:
         table(_ATTEMPT, ([one[name] for name in _ATTEMPT] for one in tried), unseen=("node_id",))
 
 
-class _Statuses(StrEnum):
-    PENDING = Status.PENDING
-    RUNNING = Status.RUNNING
-    COMPLETED = Status.COMPLETED
-    FAILED = Status.FAILED
-    CANCELLED = Status.CANCELLED
-
-
 _TASK = ("task_id", "task_type", "status", "reason", "queue", "priority", "attempt", "progress", "created_at", "error")
 
 
@@ -86,21 +75,7 @@ _UNSEEN = ("priority", "attempt")
 
 
 def list_tasks(
-    statuses: Annotated[
-        list[_Statuses] | None, typer.Option("--status", help="Only these; may be given several times.")
-    ] = None,
-    task_type: OneType = None,
-    queue: OneQueue = None,
-    tag: Annotated[str | None, typer.Option(help="Only with this tag.")] = None,
-    node: Annotated[str | None, typer.Option(help="Only those that this node ran last: its id.")] = None,
-    since: Annotated[
-        datetime | None,
-        typer.Option(parser=values.since, metavar="TIME", help="Created since then: an ISO 8601 time, or 2h for ago."),
-    ] = None,
-    until: Annotated[
-        datetime | None, typer.Option(parser=values.since, metavar="TIME", help="Created before then, in the same way.")
-    ] = None,
-    prefix: Annotated[str | None, typer.Option("--q", metavar="TEXT", help="Only if the task_id begins so.")] = None,
+    fits: Filter = Filter(),
     limit: Annotated[
         int | None, typer.Option(min=1, help="How many at most (default: 50; with --jsonl and --quiet all).")
     ] = None,
@@ -109,8 +84,7 @@ def list_tasks(
     where: Where = Where(),
 ) -> None:
     """List tasks, newest first."""
-    wanted: dict[str, Any] = {"statuses": [str(one) for one in statuses or []], "task_type": task_type, "queue": queue}
-    wanted |= {"tag": tag, "node": node, "created_after": since, "created_before": until, "prefix": prefix}
+    wanted = fits.wanted
     with where.desk() as asked:
         if form.streams:
             for task in islice(_pages(asked, wanted, cursor), limit):

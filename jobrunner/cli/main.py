@@ -21,6 +21,7 @@ from jobrunner.cli import (
     doctor,
     keys,
     look,
+    many,
     nodes,
     openapi,
     queues,
@@ -33,6 +34,7 @@ from jobrunner.cli import (
     why,
 )
 from jobrunner.cli.exits import Exit, exit_of
+from jobrunner.cli.hints import hint
 from jobrunner.cli.options import traceback_wanted, want_traceback
 from jobrunner.cli.output import talk
 from jobrunner.text import mask
@@ -47,7 +49,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for group in (serve, submit, look, wait, why, cancel, rerun, nodes, queues, top, keys, doctor, openapi, bench):
+for group in (serve, submit, look, wait, why, cancel, rerun, many, nodes, queues, top, keys, doctor, openapi, bench):
     group.add_to(app)
 app.add_typer(schedules.app, name="schedules", rich_help_panel="Fleet and schedules")
 app.add_typer(db.app, name="db", rich_help_panel="Set up")
@@ -115,5 +117,6 @@ def _failed(error: Exception) -> int:
         told = f"the database cannot be reached: {told}. Its URL: jobrunner config show"
     elif code is Exit.INTERNAL:
         told = f"internal error, {type(error).__name__}: {told}. For its traceback: jobrunner --debug ..."
-    talk(f"jobrunner: {told}")
+    mend = hint(error)
+    talk(f"jobrunner: {told}; {mend}" if mend else f"jobrunner: {told}")
     return code

@@ -42,8 +42,6 @@ TaskId = Annotated[str, typer.Argument(metavar="ID", help="The task's task_id.",
 TaskType = Annotated[
     str, typer.Argument(metavar="TYPE", help="The name of the kind of work.", autocompletion=complete.type_names)
 ]
-OneType = Annotated[str | None, typer.Option("--type", help="Only this task type.", autocompletion=complete.type_names)]
-OneQueue = Annotated[str | None, typer.Option("--queue", help="Only this queue.", autocompletion=complete.queue_names)]
 Limit = Annotated[int, typer.Option(min=1, max=200, help="How many at most.")]
 Cursor = Annotated[str | None, typer.Option(help="Go on where the last page ended: its next_cursor.")]
 

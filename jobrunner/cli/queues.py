@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from jobrunner.cli.bundles import bundled
 from jobrunner.cli.complete import queue_names
 from jobrunner.cli.forms import Form
+from jobrunner.cli.many import Many, run, tell
 from jobrunner.cli.options import AsJson, Where
 from jobrunner.cli.output import document, plain
+
+if TYPE_CHECKING:
+    from jobrunner.client.desk import Desk
 
 app = typer.Typer(help="Queues: what waits in them, pauses and limits.", no_args_is_help=True)
 
@@ -83,6 +87,17 @@ def limit(
         told = asked.limit_queue(name, limits)
     words = (f"{key} {'none' if told[key] is None else told[key]}" for key in given)
     _tell(told, as_json, f"queue {name}: {', '.join(words)}")
+
+
+@app.command(epilog="Example: jobrunner queues purge imports --dry-run")
+@bundled
+def purge(name: Name, careful: Many = Many(), as_json: AsJson = False, where: Where = Where()) -> None:
+    """Cancel all that waits in a queue; what runs goes on."""
+
+    def begin(asked: Desk, dry_run: bool) -> dict[str, Any]:
+        return asked.purge_queue(name, dry_run=dry_run)
+
+    tell(run(begin, careful, where, what=f"cancel all that waits in {name}"), as_json)
 
 
 def _number(text: str, key: str) -> int | None:

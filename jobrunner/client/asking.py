@@ -30,7 +30,7 @@ class AtDatabase(Protocol):
         """A connection for looking."""
         ...
 
-    def changing(self, action: str, target: str | None = None, **details: Any) -> AbstractContextManager[Connection]:
+    def changing(self, action: str, target: str | None = None, /, **details: Any) -> AbstractContextManager[Connection]:
         """A transaction for a change, which the audit tells of with it; ``action`` is the call that REST has for it."""
         ...
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
@@ -14,10 +14,12 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from jobrunner.background import schedules
+from jobrunner.background.operations import Operations
 from jobrunner.client.awaiting import PART, Awaiting
 from jobrunner.client.desk import Answer
 from jobrunner.client.fleet_local import LocalFleet
 from jobrunner.client.keys_local import LocalKeys, row_id
+from jobrunner.client.operations_local import LocalOperations
 from jobrunner.client.who import whoever
 from jobrunner.db import schema
 from jobrunner.db.engine import Database, open_database
@@ -42,7 +44,7 @@ from jobrunner.submission import Request, prepare
 SELDOM = 0.02  # seconds since the last hint, after which the next goes out by itself
 
 
-class Local(LocalFleet, LocalKeys):
+class Local(LocalFleet, LocalKeys, LocalOperations):
     """Works on the database at ``url``; a SQLite file stays locked while the desk is open.
 
     ``handlers`` are modules whose task types are known here without a worker having published them. ``database`` is one
@@ -271,7 +273,7 @@ class Local(LocalFleet, LocalKeys):
             return [view for view in views.tasks_among(conn, task_ids) if view.status in tasks.ENDED]
 
     @contextmanager
-    def changing(self, action: str, target: str | None = None, **details: Any) -> Iterator[Connection]:
+    def changing(self, action: str, target: str | None = None, /, **details: Any) -> Iterator[Connection]:
         """A transaction for a change that people ask for, and for what the audit tells of it."""
         with self._database.begin() as conn:
             yield conn
@@ -280,6 +282,14 @@ class Local(LocalFleet, LocalKeys):
     def looking(self) -> AbstractContextManager[Connection]:
         """A connection for looking."""
         return self._read()
+
+    def carrying(self) -> Operations:
+        """What carries operations on, and hints of what came of them."""
+
+        def ended(task_ids: Collection[str]) -> None:
+            self._sender().tell(ENDED, task_ids)
+
+        return Operations(self._database, ended=ended, cancel_hint=lambda: self._sender().tell(CANCEL), wake=self.wake)
 
     def wake(self) -> None:
         """Hint to the workers that there is something to claim."""

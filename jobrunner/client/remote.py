@@ -15,6 +15,7 @@ from jobrunner.client.desk import Answer
 from jobrunner.client.fleet import RemoteFleet
 from jobrunner.client.http import PlainHttp
 from jobrunner.client.keys import RemoteKeys
+from jobrunner.client.operations import RemoteOperations
 from jobrunner.queue.task import ENDED
 
 _OVERVIEW = ("verdict", "nodes_alive", "waiting_seconds", "counts")  # the rest of it have calls of their own
@@ -22,7 +23,7 @@ WAIT_MOST = 10.0  # seconds for one wait: well inside the time-out
 TIMEOUT = 15.0  # seconds for one call; the server's own deadline at the database is shorter
 
 
-class Remote(RemoteFleet, RemoteKeys):
+class Remote(RemoteFleet, RemoteKeys, RemoteOperations):
     """Asks the server at ``url`` (``http://127.0.0.1:8900``), with ``api_key`` where it wants one."""
 
     exclusive = False
