@@ -46,6 +46,11 @@ def task_ids(ctx: typer.Context, incomplete: str) -> list[str]:
     return _found(ctx, incomplete, lambda asked: [one["task_id"] for one in asked.tasks(limit=200)["tasks"]])
 
 
+def fingerprints(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Kinds of failures."""
+    return _found(ctx, incomplete, lambda asked: [one["fingerprint"] for one in asked.errors()["errors"]])
+
+
 def _found(ctx: typer.Context, incomplete: str, ask: Callable[[Desk], list[str]]) -> list[str]:
     """What ``ask`` finds and the user may mean; nothing where it takes too long, or anything goes wrong.
 

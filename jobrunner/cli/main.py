@@ -19,6 +19,7 @@ from jobrunner.cli import (
     config,
     db,
     doctor,
+    failures,
     keys,
     look,
     many,
@@ -49,7 +50,24 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for group in (serve, submit, look, wait, why, cancel, rerun, many, nodes, queues, top, keys, doctor, openapi, bench):
+for group in (
+    serve,
+    submit,
+    look,
+    wait,
+    why,
+    cancel,
+    rerun,
+    failures,
+    many,
+    nodes,
+    queues,
+    top,
+    keys,
+    doctor,
+    openapi,
+    bench,
+):
     group.add_to(app)
 app.add_typer(schedules.app, name="schedules", rich_help_panel="Fleet and schedules")
 app.add_typer(db.app, name="db", rich_help_panel="Set up")

@@ -23,4 +23,4 @@ def openapi(
 
 def add_to(app: typer.Typer) -> None:
     """Register the command."""
-    app.command(rich_help_panel="Set up", epilog="Example: jobrunner openapi > openapi.json")(bundled(openapi))
+    app.command(rich_help_panel="Set up", epilog="Example: jobrunner openapi --json")(bundled(openapi))

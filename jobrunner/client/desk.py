@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Protocol
 
+from jobrunner.client.figures import FigureDesk
 from jobrunner.client.fleet import FleetDesk
 from jobrunner.client.keys import KeyDesk
 from jobrunner.client.operations import OperationDesk
@@ -13,7 +14,7 @@ from jobrunner.client.operations import OperationDesk
 Answer = dict[str, Any]
 
 
-class Desk(FleetDesk, KeyDesk, OperationDesk, Protocol):
+class Desk(FigureDesk, FleetDesk, KeyDesk, OperationDesk, Protocol):
     """One place to ask. Answers are the JSON objects of REST, times in RFC 3339.
 
     Raises TaskNotFound, StateConflict and their like at the database, :class:`jobrunner.client.errors.Refused` over

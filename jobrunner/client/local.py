@@ -17,6 +17,7 @@ from jobrunner.background import schedules
 from jobrunner.background.operations import Operations
 from jobrunner.client.awaiting import PART, Awaiting
 from jobrunner.client.desk import Answer
+from jobrunner.client.figures_local import LocalFigures
 from jobrunner.client.fleet_local import LocalFleet
 from jobrunner.client.keys_local import LocalKeys, row_id
 from jobrunner.client.operations_local import LocalOperations
@@ -44,7 +45,7 @@ from jobrunner.submission import Request, prepare
 SELDOM = 0.02  # seconds since the last hint, after which the next goes out by itself
 
 
-class Local(LocalFleet, LocalKeys, LocalOperations):
+class Local(LocalFigures, LocalFleet, LocalKeys, LocalOperations):
     """Works on the database at ``url``; a SQLite file stays locked while the desk is open.
 
     ``handlers`` are modules whose task types are known here without a worker having published them. ``database`` is one

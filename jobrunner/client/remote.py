@@ -12,6 +12,7 @@ from jobrunner.client import answers, calls
 from jobrunner.client.blocking import run
 from jobrunner.client.calls import Ask, part
 from jobrunner.client.desk import Answer
+from jobrunner.client.figures import RemoteFigures
 from jobrunner.client.fleet import RemoteFleet
 from jobrunner.client.http import PlainHttp
 from jobrunner.client.keys import RemoteKeys
@@ -23,7 +24,7 @@ WAIT_MOST = 10.0  # seconds for one wait: well inside the time-out
 TIMEOUT = 15.0  # seconds for one call; the server's own deadline at the database is shorter
 
 
-class Remote(RemoteFleet, RemoteKeys, RemoteOperations):
+class Remote(RemoteFigures, RemoteFleet, RemoteKeys, RemoteOperations):
     """Asks the server at ``url`` (``http://127.0.0.1:8900``), with ``api_key`` where it wants one."""
 
     exclusive = False
