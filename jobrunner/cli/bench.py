@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from jobrunner.cli.options import AsJson, ConfigFile, settings_of
+from jobrunner.cli.bundles import bundled
+from jobrunner.cli.options import AsJson, Base
 from jobrunner.cli.output import document, plain, table, talk
 
 if TYPE_CHECKING:
@@ -33,14 +34,11 @@ def bench(
         float | None, typer.Option(min=1, max=86_400, help="How long an old snapshot stays (default: 60).")
     ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Tiny sizes, one round: shows that all of it works.")] = False,
-    database_url: Annotated[
-        str | None, typer.Option(metavar="URL", help="Measure on this server (default: the configured one).")
-    ] = None,
     as_json: AsJson = False,
-    config: ConfigFile = None,
+    base: Base = Base(),
 ) -> None:
     """Measure jobrunner beside bare loops over the same table, in a scratch schema or file that is removed."""
-    settings = settings_of(config, {"database_url": database_url}).settings
+    settings = base.settings
     wanted = _chosen(names or [], sqlite=settings.is_sqlite)
     scale = _scale(
         quick, rounds=rounds, tasks=tasks, children=tasks, requests=tasks, workers=_counts(workers), seconds=seconds
@@ -98,4 +96,6 @@ def _scale(quick: bool, **given: Any) -> Scale:
 
 def add_to(app: typer.Typer) -> None:
     """Register the command."""
-    app.command(rich_help_panel="Set up", epilog="Example: jobrunner bench drain latency --workers 1,2,8")(bench)
+    app.command(rich_help_panel="Set up", epilog="Example: jobrunner bench drain latency --workers 1,2,8")(
+        bundled(bench)
+    )

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from jobrunner.cli.options import AsJson, ConfigFile, settings_of
+from jobrunner.cli.bundles import bundled
+from jobrunner.cli.options import AsJson, Base
 from jobrunner.cli.output import document, plain, talk
 from jobrunner.errors import SchemaMismatch
 
@@ -15,26 +16,28 @@ app = typer.Typer(help="The schema of the database.", no_args_is_help=True)
 
 
 @app.command()
-def upgrade(as_json: AsJson = False, config: ConfigFile = None) -> None:
+@bundled
+def upgrade(as_json: AsJson = False, base: Base = Base()) -> None:
     """Bring the database to the newest schema; harmless when it is there."""
     from jobrunner.db import migrate
 
-    url = settings_of(config).settings.url
+    url = base.url
     migrate.upgrade(url)
     _tell(url, as_json)
 
 
 @app.command(epilog="Example: jobrunner db downgrade base --yes")
+@bundled
 def downgrade(
     revision: Annotated[str, typer.Argument(help="Down to this revision; base removes every table.")] = "-1",
     yes: Annotated[bool, typer.Option("--yes", help="Do it without asking: what the tables hold is lost.")] = False,
     as_json: AsJson = False,
-    config: ConfigFile = None,
+    base: Base = Base(),
 ) -> None:
     """Take the newest migration back, and with it what its tables hold."""
     from jobrunner.db import migrate
 
-    url = settings_of(config).settings.url
+    url = base.url
     if not yes:
         _confirm(revision)
     migrate.downgrade(url, revision)
@@ -42,18 +45,20 @@ def downgrade(
 
 
 @app.command()
-def current(as_json: AsJson = False, config: ConfigFile = None) -> None:
+@bundled
+def current(as_json: AsJson = False, base: Base = Base()) -> None:
     """Print the revision that the database has."""
-    _tell(settings_of(config).settings.url, as_json)
+    _tell(base.url, as_json)
 
 
 @app.command()
-def check(as_json: AsJson = False, config: ConfigFile = None) -> None:
+@bundled
+def check(as_json: AsJson = False, base: Base = Base()) -> None:
     """Tell whether this code can work with the database; exits with 2 and the command to run where it cannot."""
     from jobrunner.db import schema
     from jobrunner.db.engine import open_database
 
-    url = settings_of(config).settings.url
+    url = base.url
     _refuse_missing(url)
     database = open_database(url, pool_size=1)
     try:

@@ -5,7 +5,15 @@ from __future__ import annotations
 from enum import IntEnum
 
 from jobrunner import errors
-from jobrunner.client.errors import OutcomeUnknown, Refused, TaskCancelled, TaskFailed, Unreachable, WaitTimeout
+from jobrunner.client.errors import (
+    NotTaken,
+    OutcomeUnknown,
+    Refused,
+    TaskCancelled,
+    TaskFailed,
+    Unreachable,
+    WaitTimeout,
+)
 
 
 class Exit(IntEnum):
@@ -33,6 +41,7 @@ _BY_ERROR: tuple[tuple[type[Exception], Exit], ...] = (
     (errors.DatabaseUnavailable, Exit.UNREACHABLE),
     (Unreachable, Exit.UNREACHABLE),
     (OutcomeUnknown, Exit.UNREACHABLE),
+    (NotTaken, Exit.UNREACHABLE),
     (WaitTimeout, Exit.TIMED_OUT),
     (TaskFailed, Exit.TASK_FAILED),
     (TaskCancelled, Exit.TASK_CANCELLED),
@@ -43,7 +52,6 @@ _BY_ERROR: tuple[tuple[type[Exception], Exit], ...] = (
     (errors.NodeNotFound, Exit.NOT_FOUND),
     (errors.OperationNotFound, Exit.NOT_FOUND),
     (errors.GroupNotFound, Exit.NOT_FOUND),
-    (errors.KeyNotFound, Exit.NOT_FOUND),
     (errors.TaskExists, Exit.CONFLICT),
     (errors.StateConflict, Exit.CONFLICT),
 )

@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-import json
 import time
-from enum import StrEnum
-from pathlib import Path
-from typing import Annotated, Any
+from collections.abc import Iterator
+from itertools import islice
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from jobrunner.cli.bundles import bundled
 from jobrunner.cli.exits import Exit
-from jobrunner.cli.options import AsJson, ConfigFile, TaskId, Url, desk, desk_opener
+from jobrunner.cli.filters import Filter
+from jobrunner.cli.forms import Form
+from jobrunner.cli.options import AsJson, Cursor, TaskId, Where
 from jobrunner.cli.output import document, facts, plain, shortened, table, talk
-from jobrunner.queue.task import Status
+from jobrunner.cli.output import line as print_line
+from jobrunner.cli.verdicts import VERDICTS
 
+if TYPE_CHECKING:
+    from jobrunner.client.desk import Desk
+
+PAGE = 200  # tasks that one look brings
 FOLLOW_PAUSE = 0.5  # seconds between two looks for new lines
 
-_VERDICTS = {
-    "ok": "All is well.",
-    "no_node": "No worker is alive: nothing will run. Start one with: jobrunner up (or: jobrunner worker)",
-    "late": "Due tasks wait too long: start more workers, or look for a queue that no worker serves.",
-}
 _TASK_FACTS = (
     *("task_id", "task_type", "status", "reason", "queue", "priority", "tags", "attempt", "max_attempts", "failures"),
     *("crashes", "losses", "run_at", "created_at", "started_at", "completed_at", "execution_time", "node_id"),
@@ -35,27 +37,26 @@ def status(
     task_id: Annotated[str | None, typer.Argument(metavar="ID", help="A task_id; without it, the whole.")] = None,
     check: Annotated[bool, typer.Option("--check", help="Exit with 4 unless all is well.")] = False,
     as_json: AsJson = False,
-    url: Url = None,
-    config: ConfigFile = None,
+    where: Where = Where(),
 ) -> None:
     """Tell one task with its attempts, or whether all is well and how many tasks there are."""
     if task_id is not None:
-        _one(task_id, as_json, url, config)
+        _one(task_id, as_json, where)
         return
-    with desk(url, config) as asked:
+    with where.desk() as asked:
         told = asked.overview()
     if as_json:
         document(told)
     else:
-        plain(_VERDICTS.get(told["verdict"], str(told["verdict"])))
+        plain(VERDICTS.get(told["verdict"], str(told["verdict"])))
         facts([("nodes_alive", told["nodes_alive"]), ("waiting_seconds", told["waiting_seconds"])])
         facts(told["counts"].items())
     if check and told["verdict"] != "ok":
         raise typer.Exit(Exit.TASK_FAILED)
 
 
-def _one(task_id: str, as_json: bool, url: str | None, config: Path | None) -> None:
-    with desk(url, config) as asked:
+def _one(task_id: str, as_json: bool, where: Where) -> None:
+    with where.desk() as asked:
         task = asked.task(task_id)
         tried = asked.attempts(task_id)["attempts"]
     if as_json:
@@ -71,14 +72,6 @@ def _one(task_id: str, as_json: bool, url: str | None, config: Path | None) -> N
         table(_ATTEMPT, ([one[name] for name in _ATTEMPT] for one in tried), unseen=("node_id",))
 
 
-class _Statuses(StrEnum):
-    PENDING = Status.PENDING
-    RUNNING = Status.RUNNING
-    COMPLETED = Status.COMPLETED
-    FAILED = Status.FAILED
-    CANCELLED = Status.CANCELLED
-
-
 _TASK = ("task_id", "task_type", "status", "reason", "queue", "priority", "attempt", "progress", "created_at", "error")
 
 
@@ -86,39 +79,48 @@ _UNSEEN = ("priority", "attempt")
 
 
 def list_tasks(
-    statuses: Annotated[
-        list[_Statuses] | None, typer.Option("--status", help="Only these; may be given several times.")
+    fits: Filter = Filter(),
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="How many at most (default: 50; with --jsonl and --quiet all).")
     ] = None,
-    task_type: Annotated[str | None, typer.Option("--type", help="Only this task type.")] = None,
-    queue: Annotated[str | None, typer.Option(help="Only this queue.")] = None,
-    limit: Annotated[int, typer.Option(min=1, max=200, help="How many at most.")] = 50,
-    cursor: Annotated[str | None, typer.Option(help="Go on where the last page ended: its next_cursor.")] = None,
-    as_json: AsJson = False,
-    url: Url = None,
-    config: ConfigFile = None,
+    cursor: Cursor = None,
+    form: Form = Form(),
+    where: Where = Where(),
 ) -> None:
     """List tasks, newest first."""
-    with desk(url, config) as asked:
-        page = asked.tasks(
-            statuses=[str(one) for one in statuses or []], task_type=task_type, queue=queue, limit=limit, cursor=cursor
-        )
-    if as_json:
-        document(page)
-        return
-    table(_TASK, ([task[name] for name in _TASK] for task in page["tasks"]), unseen=_UNSEEN)
-    if page["next_cursor"]:
+    wanted = fits.wanted
+    with where.desk() as asked:
+        if form.streams:
+            for task in islice(_pages(asked, wanted, cursor), limit):
+                form.one(task, "task_id")
+            return
+        most = min(limit or 50, PAGE)
+        page = asked.tasks(**wanted, limit=most, cursor=cursor)
+        while not page["tasks"] and page["next_cursor"]:  # a page looks at a part of the tasks, none of which did fit
+            page = asked.tasks(**wanted, limit=most, cursor=page["next_cursor"])
+    form.all(page, "tasks", "task_id", _TASK, unseen=_UNSEEN)
+    if page["next_cursor"] and not form.as_json:
         talk(f"more with: --cursor {page['next_cursor']}")
+
+
+def _pages(asked: Desk, wanted: dict[str, Any], cursor: str | None) -> Iterator[dict[str, Any]]:
+    while True:
+        page = asked.tasks(**wanted, limit=PAGE, cursor=cursor)
+        yield from page["tasks"]
+        cursor = page["next_cursor"]
+        if cursor is None:
+            return
 
 
 def logs(
     task_id: TaskId,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Print new lines until the task ends.")] = False,
     as_json: AsJson = False,
-    url: Url = None,
-    config: ConfigFile = None,
+    as_jsonl: Annotated[bool, typer.Option("--jsonl", help="One JSON document per line, as they come.")] = False,
+    where: Where = Where(),
 ) -> None:
     """Print what a task logged; with --follow and --json, one document per line."""
-    opener = desk_opener(url, config)
+    opener = where.opener()
     after, lines = 0, []
     while True:
         with opener() as asked:
@@ -126,16 +128,16 @@ def logs(
             page = asked.logs(task_id, after=after)
         after = page["next_after"]
         for line in page["logs"]:
-            if not as_json:
+            if as_jsonl or (as_json and follow):
+                print_line(line)
+            elif not as_json:
                 plain(_line(line))
-            elif follow:
-                print(json.dumps(line), flush=True)  # noqa: T201 - data of a command
         lines += page["logs"]
         if not page["logs"] and (ended or not follow):
             break
         if not page["logs"]:
             time.sleep(FOLLOW_PAUSE)
-    if as_json and not follow:
+    if as_json and not (follow or as_jsonl):
         document({"logs": lines, "next_after": after})
 
 
@@ -146,6 +148,10 @@ def _line(line: dict[str, Any]) -> str:
 
 def add_to(app: typer.Typer) -> None:
     """Register the commands."""
-    app.command(rich_help_panel="Tasks", epilog="Example: jobrunner status --check")(status)
-    app.command("list", rich_help_panel="Tasks", epilog="Example: jobrunner list --status failed --json")(list_tasks)
-    app.command(rich_help_panel="Tasks", epilog="Example: jobrunner logs nightly-1 --follow")(logs)
+    app.command(rich_help_panel="Tasks", epilog="Example: jobrunner status --check")(bundled(status))
+    app.command(
+        "list",
+        rich_help_panel="Tasks",
+        epilog="Example: jobrunner list --status failed --since 1d --type report --json",
+    )(bundled(list_tasks))
+    app.command(rich_help_panel="Tasks", epilog="Example: jobrunner logs nightly-1 --follow")(bundled(logs))

@@ -13,8 +13,29 @@ from typing import Annotated, Any, NoReturn, cast
 import typer
 
 from jobrunner import errors
-from jobrunner.cli import bench, cancel, config, db, look, nodes, schedules, serve, submit, wait
+from jobrunner.cli import (
+    bench,
+    cancel,
+    config,
+    db,
+    doctor,
+    failures,
+    keys,
+    look,
+    many,
+    nodes,
+    openapi,
+    queues,
+    rerun,
+    schedules,
+    serve,
+    submit,
+    top,
+    wait,
+    why,
+)
 from jobrunner.cli.exits import Exit, exit_of
+from jobrunner.cli.hints import hint
 from jobrunner.cli.options import traceback_wanted, want_traceback
 from jobrunner.cli.output import talk
 from jobrunner.text import mask
@@ -29,7 +50,24 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for group in (serve, submit, look, wait, cancel, nodes, bench):
+for group in (
+    serve,
+    submit,
+    look,
+    wait,
+    why,
+    cancel,
+    rerun,
+    failures,
+    many,
+    nodes,
+    queues,
+    top,
+    keys,
+    doctor,
+    openapi,
+    bench,
+):
     group.add_to(app)
 app.add_typer(schedules.app, name="schedules", rich_help_panel="Fleet and schedules")
 app.add_typer(db.app, name="db", rich_help_panel="Set up")
@@ -97,5 +135,6 @@ def _failed(error: Exception) -> int:
         told = f"the database cannot be reached: {told}. Its URL: jobrunner config show"
     elif code is Exit.INTERNAL:
         told = f"internal error, {type(error).__name__}: {told}. For its traceback: jobrunner --debug ..."
-    talk(f"jobrunner: {told}")
+    mend = hint(error)
+    talk(f"jobrunner: {told}; {mend}" if mend else f"jobrunner: {told}")
     return code

@@ -1,37 +1,112 @@
-"""``nodes``: the processes that work."""
+"""``nodes`` and ``types``: the processes that work, and what they can do."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from jobrunner.cli.options import AsJson, ConfigFile, Url, desk
-from jobrunner.cli.output import document, table
+from jobrunner.cli.bundles import bundled
+from jobrunner.cli.complete import node_names
+from jobrunner.cli.forms import Form
+from jobrunner.cli.options import AsJson, Where
+from jobrunner.cli.output import document, facts, plain
+from jobrunner.errors import NodeNotFound
+
+if TYPE_CHECKING:
+    from jobrunner.client.desk import Desk
+
+app = typer.Typer(help="The processes that work.", invoke_without_command=True)
+
+NodeId = Annotated[
+    str, typer.Argument(metavar="ID", help="Its id, or its name where one has it.", autocompletion=node_names)
+]
+Everyone = Annotated[bool, typer.Option("--all", help="Also those that stopped or died.")]
 
 _NODE = (
     *("name", "host", "pid", "alive", "state", "running", "slots", "completed", "failed", "cpu_percent"),
     *("memory_percent", "heartbeat_at", "address", "id"),
 )
+_TYPE = ("name", "nodes", "queue", "priority", "max_attempts", "timeout", "description", "published_at")
 
 
-def nodes(
-    everyone: Annotated[bool, typer.Option("--all", help="Also those that stopped or died.")] = False,
-    as_json: AsJson = False,
-    url: Url = None,
-    config: ConfigFile = None,
-) -> None:
+@app.callback()
+@bundled
+def nodes(ctx: typer.Context, everyone: Everyone = False, form: Form = Form(), where: Where = Where()) -> None:
+    """The processes that work: without a command, a list of those that live."""
+    if ctx.invoked_subcommand is None:
+        _list(everyone, form, where)
+
+
+@app.command("list", epilog="Example: jobrunner nodes list --all --json")
+@bundled
+def list_nodes(everyone: Everyone = False, form: Form = Form(), where: Where = Where()) -> None:
     """List the nodes that live."""
-    with desk(url, config) as asked:
+    _list(everyone, form, where)
+
+
+def _list(everyone: bool, form: Form, where: Where) -> None:
+    with where.desk() as asked:
         told = asked.nodes()
     if not everyone:
         told["nodes"] = [node for node in told["nodes"] if node["alive"]]
-    if as_json:
-        document(told)
-    else:
-        table(_NODE, ([node[name] for name in _NODE] for node in told["nodes"]), unseen=("host", "id"))
+    form.all(told, "nodes", "id", _NODE, unseen=("host", "id"))
 
 
-def add_to(app: typer.Typer) -> None:
-    """Register the command."""
-    app.command(rich_help_panel="Fleet and schedules", epilog="Example: jobrunner nodes --all --json")(nodes)
+@app.command()
+@bundled
+def show(node_id: NodeId, as_json: AsJson = False, where: Where = Where()) -> None:
+    """Tell everything about one node."""
+    with where.desk() as asked:
+        told = asked.node(_id(asked, node_id))
+    document(told) if as_json else facts(told.items())
+
+
+@app.command(epilog="Example: jobrunner nodes drain Worker-1")
+@bundled
+def drain(node_id: NodeId, as_json: AsJson = False, where: Where = Where()) -> None:
+    """Have a node begin nothing more, from its next heartbeat on; what runs goes on, and the process stays."""
+    with where.desk() as asked:
+        told = asked.drain_node(_id(asked, node_id))
+    _tell(told, as_json, f"node {told['name']} begins nothing more; {told['running']} tasks still run on it")
+
+
+@app.command()
+@bundled
+def resume(node_id: NodeId, as_json: AsJson = False, where: Where = Where()) -> None:
+    """Have a drained node work again, from its next heartbeat on."""
+    with where.desk() as asked:
+        told = asked.resume_node(_id(asked, node_id))
+    _tell(told, as_json, f"node {told['name']} works again")
+
+
+def types(form: Form = Form(), where: Where = Where()) -> None:
+    """List the task types that workers published, and the nodes that run each."""
+    with where.desk() as asked:
+        told = asked.types()
+    form.all(told, "types", "name", _TYPE, unseen=("published_at", "priority", "max_attempts"))
+
+
+def _id(asked: Desk, text: str) -> str:
+    """The id of the node with this id or name; of several with the name, the one that lives."""
+    found = [node for node in asked.nodes()["nodes"] if text in (node["id"], node["name"])]
+    living = [node for node in found if node["alive"]] or found
+    ids = {str(node["id"]) for node in living}
+    if not ids:
+        raise NodeNotFound(text)
+    if len(ids) > 1:
+        raise typer.BadParameter(
+            f"{text} is the name of {len(ids)} nodes: give the id of one: {', '.join(sorted(ids))}"
+        )
+    return ids.pop()
+
+
+def _tell(told: dict[str, Any], as_json: bool, said: str) -> None:
+    document(told) if as_json else plain(said)
+
+
+def add_to(app_: typer.Typer) -> None:
+    """Register the commands."""
+    panel = "Fleet and schedules"
+    app_.add_typer(app, name="nodes", rich_help_panel=panel)
+    app_.command(rich_help_panel=panel, epilog="Example: jobrunner types --json")(bundled(types))

@@ -7,11 +7,14 @@ import re
 import sys
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jobrunner.text import visible
 
 SHOWN = 500  # characters of an error on a terminal, where it would push all else out of sight
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 _STATUS_STYLE = {
     "completed": "green",
@@ -36,6 +39,11 @@ def document(data: Any) -> None:
     print(_no_controls(json.dumps(data, indent=2 if seen else None, ensure_ascii=not seen)), flush=True)  # noqa: T201 - data of a command
 
 
+def line(data: Any) -> None:
+    """One JSON document on one line of standard output, in ASCII."""
+    print(json.dumps(data), flush=True)  # noqa: T201 - data of a command
+
+
 def _no_controls(text: str) -> str:
     """JSON itself escapes the lower control characters only; a terminal obeys the upper ones too."""
     return re.sub("[\x7f-\x9f]", lambda found: f"\\u{ord(found.group()):04x}", text)
@@ -52,23 +60,33 @@ def table(headers: Sequence[str], rows: Iterable[Sequence[Any]], *, unseen: Sequ
     A terminal, which is narrow, shows the columns without those in ``unseen``.
     """
     from rich.console import Console
+
+    console = Console()
+    if console.is_terminal:
+        console.print(drawn(headers, rows, unseen=unseen))
+    else:
+        _tabbed(headers, rows)
+
+
+def _tabbed(headers: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    for row in [headers, *rows]:
+        print("\t".join(visible(_cell(value), one_line=True) for value in row))  # noqa: T201 - data of a command
+
+
+def drawn(headers: Sequence[str], rows: Iterable[Sequence[Any]], *, unseen: Sequence[str] = ()) -> Table:
+    """The same as a terminal shows it."""
     from rich.table import Table
     from rich.text import Text
 
-    console = Console()
-    if not console.is_terminal:
-        for row in [headers, *rows]:
-            print("\t".join(visible(_cell(value), one_line=True) for value in row))  # noqa: T201 - data of a command
-        return
-    drawn = Table(box=None, header_style="bold", pad_edge=False)
+    made = Table(box=None, header_style="bold", pad_edge=False)
     shown = [position for position, header in enumerate(headers) if header not in unseen]
     for position in shown:
         label = headers[position].replace("_percent", " %").replace("_", " ")
-        drawn.add_column(label, overflow="fold", no_wrap=position == 0)
+        made.add_column(label, overflow="fold", no_wrap=position == 0)
     for row in rows:
         texts = [visible(_cell(_local(row[position])), one_line=True) for position in shown]
-        drawn.add_row(*(Text(text, _STATUS_STYLE.get(text, "")) for text in texts))
-    console.print(drawn)
+        made.add_row(*(Text(text, _STATUS_STYLE.get(text, "")) for text in texts))
+    return made
 
 
 def facts(pairs: Iterable[tuple[str, Any]]) -> None:

@@ -8,14 +8,18 @@ from typing import Annotated, Any
 
 import typer
 
-from jobrunner.cli import values
-from jobrunner.cli.options import AsJson, ConfigFile, Url, desk
+from jobrunner.cli import complete, values
+from jobrunner.cli.bundles import bundled
+from jobrunner.cli.forms import Form
+from jobrunner.cli.options import AsJson, TaskType, Where
 from jobrunner.cli.output import document, plain, table
 from jobrunner.errors import ScheduleNotFound
 
 app = typer.Typer(help="Work that comes again, by cron or at an interval.", no_args_is_help=True)
 
-Name = Annotated[str, typer.Argument(metavar="NAME", help="The schedule's name.")]
+Name = Annotated[
+    str, typer.Argument(metavar="NAME", help="The schedule's name.", autocompletion=complete.schedule_names)
+]
 
 _SCHEDULE = ("name", "cron", "every", "timezone", "task_type", "queue", "paused", "next_at", "fired_at", "error")
 
@@ -27,20 +31,19 @@ jobrunner schedules add beat ping --every 5m"""
 
 
 @app.command("list")
-def list_schedules(as_json: AsJson = False, url: Url = None, config: ConfigFile = None) -> None:
+@bundled
+def list_schedules(form: Form = Form(), where: Where = Where()) -> None:
     """List the schedules, the next to fire first."""
-    with desk(url, config) as asked:
+    with where.desk() as asked:
         told = asked.schedules()
-    if as_json:
-        document(told)
-    else:
-        table(_SCHEDULE, ([one[name] for name in _SCHEDULE] for one in told["schedules"]))
+    form.all(told, "schedules", "name", _SCHEDULE)
 
 
 @app.command(epilog=EXAMPLES)
+@bundled
 def add(
     name: Name,
-    task_type: Annotated[str, typer.Argument(metavar="TYPE", help="The name of the kind of work.")],
+    task_type: TaskType,
     items: Annotated[
         list[str] | None,
         typer.Argument(metavar="ARGUMENT", help="key=text, key:=json, @file.json, or - for standard input."),
@@ -55,8 +58,7 @@ def add(
         float | None, typer.Option(parser=values.duration, metavar="5m", help="Limit of each attempt.")
     ] = None,
     as_json: AsJson = False,
-    url: Url = None,
-    config: ConfigFile = None,
+    where: Where = Where(),
 ) -> None:
     """Add a schedule, or replace the one of this name."""
     entry = {
@@ -70,53 +72,57 @@ def add(
         "max_attempts": max_attempts,
         "timeout": timeout,
     }
-    with desk(url, config) as asked:
+    with where.desk() as asked:
         told = asked.save_schedule(name, entry)
     _tell(told, as_json)
 
 
 @app.command()
-def pause(name: Name, as_json: AsJson = False, url: Url = None, config: ConfigFile = None) -> None:
+@bundled
+def pause(name: Name, as_json: AsJson = False, where: Where = Where()) -> None:
     """Stop a schedule until it is resumed."""
-    with desk(url, config) as asked:
+    with where.desk() as asked:
         told = asked.pause_schedule(name)
     _tell(told, as_json)
 
 
 @app.command()
-def resume(name: Name, as_json: AsJson = False, url: Url = None, config: ConfigFile = None) -> None:
+@bundled
+def resume(name: Name, as_json: AsJson = False, where: Where = Where()) -> None:
     """Let a schedule fire again; what it missed is not made up."""
-    with desk(url, config) as asked:
+    with where.desk() as asked:
         told = asked.resume_schedule(name)
     _tell(told, as_json)
 
 
 @app.command()
-def run(name: Name, as_json: AsJson = False, url: Url = None, config: ConfigFile = None) -> None:
+@bundled
+def run(name: Name, as_json: AsJson = False, where: Where = Where()) -> None:
     """Submit a schedule's task now, besides its instants; prints the task_id."""
-    with desk(url, config) as asked:
+    with where.desk() as asked:
         told = asked.run_schedule(name)
     document(told) if as_json else plain(told["task_id"])
 
 
 @app.command()
-def remove(name: Name, as_json: AsJson = False, url: Url = None, config: ConfigFile = None) -> None:
+@bundled
+def remove(name: Name, as_json: AsJson = False, where: Where = Where()) -> None:
     """Delete a schedule; the tasks that it submitted stay."""
-    with desk(url, config) as asked:
+    with where.desk() as asked:
         asked.remove_schedule(name)
     document({"name": name, "removed": True}) if as_json else plain(f"schedule {name} is removed")
 
 
 @app.command("next")
+@bundled
 def next_instants(
     name: Name,
     count: Annotated[int, typer.Option("-n", min=1, max=1_000, help="How many.")] = 5,
     as_json: AsJson = False,
-    url: Url = None,
-    config: ConfigFile = None,
+    where: Where = Where(),
 ) -> None:
     """Print the next instants of a schedule, in its own zone."""
-    with desk(url, config) as asked:
+    with where.desk() as asked:
         found = [one for one in asked.schedules()["schedules"] if one["name"] == name]
     if not found:
         raise ScheduleNotFound(name)

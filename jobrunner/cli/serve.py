@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
@@ -14,23 +15,24 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 import typer
 
 from jobrunner.cli import values
-from jobrunner.cli.options import AsJson, ConfigFile, search_here, settings_of
+from jobrunner.cli.bundles import bundled
+from jobrunner.cli.options import AsJson, ConfigFile, DatabaseUrl, search_here, setting, settings_of
 from jobrunner.cli.output import document, talk
+from jobrunner.settings.names import variables
 
 if TYPE_CHECKING:
     from jobrunner.runtime import Process
     from jobrunner.settings import Settings
 
-Host = Annotated[str | None, typer.Option(help="Address to serve on (default: 127.0.0.1).")]
-Port = Annotated[int | None, typer.Option(help="Port to serve on (default: 8900).")]
-KeyFile = Annotated[Path | None, typer.Option("--ssl-keyfile", metavar="FILE", help="Serve HTTPS with this key.")]
-CertFile = Annotated[Path | None, typer.Option("--ssl-certfile", metavar="FILE", help="... and this certificate.")]
-LogLevel = Annotated[str | None, typer.Option(help="DEBUG, INFO, WARNING or ERROR (default: INFO).")]
-NodeName = Annotated[str | None, typer.Option(help="The node's name (default: this machine's).")]
-MaxWorkers = Annotated[int | None, typer.Option(help="Tasks at the same time (default: 4).")]
-Queues = Annotated[str | None, typer.Option(metavar="A,B", help="Work on these queues only.")]
-Handlers = Annotated[str | None, typer.Option(metavar="PKG.MODULE,...", help="Modules with your @task functions.")]
-TdxRoot = Annotated[Path | None, typer.Option(metavar="FOLDER", help="The vipdoc folder that imports read.")]
+NO_KEY = (
+    f"A key is set by {' or '.join(variables('api_key'))} or in the config file, or made by: jobrunner keys create. "
+    "There is no option for it: everybody on the machine can read command lines."
+)
+
+Port = Annotated[int | None, setting("port", "--port", about="Port to serve on.")]
+NodePort = Annotated[
+    int | None, setting("port", "--port", about="Also serve the API here, as one node.", default="none; on SQLite 8900")
+]
 Once = Annotated[bool, typer.Option("--once", help="Run one task, then end.")]
 UntilEmpty = Annotated[bool, typer.Option("--until-empty", help="End when nothing is left to do in its queues.")]
 IdleTimeout = Annotated[
@@ -38,27 +40,75 @@ IdleTimeout = Annotated[
 ]
 
 
+@dataclass(frozen=True)
+class Stay:
+    """What every process that stays can be told."""
+
+    host: Annotated[str | None, setting("host", "--host", about="Address to serve on.")] = None
+    allow_from: Annotated[
+        str | None,
+        setting(
+            "allow_from",
+            "--allow-from",
+            metavar="NETWORK,...",
+            about="Networks whose clients may read and submit without a key.",
+        ),
+    ] = None
+    database_url: DatabaseUrl = None
+    handlers: Annotated[
+        str | None,
+        setting("handlers", "--handlers", metavar="PKG.MODULE,...", about="Modules with your @task functions."),
+    ] = None
+    lease_seconds: Annotated[
+        float | None,
+        setting(
+            "lease_seconds",
+            "--lease",
+            parser=values.duration,
+            metavar="30s",
+            about="How long a silent worker keeps its tasks.",
+        ),
+    ] = None
+    grace: Annotated[
+        float | None,
+        setting("grace", "--grace", parser=values.duration, metavar="25s", about="How long a stop waits for tasks."),
+    ] = None
+    ssl_keyfile: Annotated[
+        Path | None, setting("ssl_keyfile", "--ssl-keyfile", metavar="FILE", about="Serve HTTPS with this key.")
+    ] = None
+    ssl_certfile: Annotated[
+        Path | None, setting("ssl_certfile", "--ssl-certfile", metavar="FILE", about="... and this certificate.")
+    ] = None
+    log_level: Annotated[str | None, setting("log_level", "--log-level", about="DEBUG, INFO, WARNING or ERROR.")] = None
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a process that runs tasks can be told besides."""
+
+    max_workers: Annotated[int | None, setting("max_workers", "--max-workers", about="Tasks at the same time.")] = None
+    queues: Annotated[str | None, setting("queues", "--queues", metavar="A,B", about="Work on these queues only.")] = (
+        None
+    )
+    node_name: Annotated[str | None, setting("node_name", "--node-name", about="The node's name.")] = None
+    tdx_root: Annotated[
+        Path | None, setting("tdx_root", "--tdx-root", metavar="FOLDER", about="The vipdoc folder that imports read.")
+    ] = None
+
+
 def up(
     demo: Annotated[bool, typer.Option("--demo", help="Import generated sample data and show it.")] = False,
-    host: Host = None,
     port: Port = None,
-    max_workers: MaxWorkers = None,
-    queues: Queues = None,
-    node_name: NodeName = None,
-    handlers: Handlers = None,
-    tdx_root: TdxRoot = None,
+    work: Work = Work(),
     once: Once = False,
     until_empty: UntilEmpty = False,
     idle_timeout: IdleTimeout = None,
-    ssl_keyfile: KeyFile = None,
-    ssl_certfile: CertFile = None,
-    log_level: LogLevel = None,
+    stay: Stay = Stay(),
     as_json: AsJson = False,
     config: ConfigFile = None,
 ) -> None:
     """Do everything in one process: migrate, work, serve the API and the page, fire schedules."""
-    flags = _flags(host, port, ssl_keyfile, ssl_certfile, log_level)
-    flags |= _work_flags(max_workers, queues, node_name, handlers, tdx_root)
+    flags = {"port": port, **vars(stay), **vars(work)}
     if demo:
         from jobrunner.cli.demo import run_demo
 
@@ -68,66 +118,29 @@ def up(
 
 
 def worker(
-    host: Host = None,
-    port: Annotated[int | None, typer.Option(help="Also serve the API here, as one node.")] = None,
-    max_workers: MaxWorkers = None,
-    queues: Queues = None,
-    node_name: NodeName = None,
-    handlers: Handlers = None,
-    tdx_root: TdxRoot = None,
+    port: NodePort = None,
+    work: Work = Work(),
     once: Once = False,
     until_empty: UntilEmpty = False,
     idle_timeout: IdleTimeout = None,
-    ssl_keyfile: KeyFile = None,
-    ssl_certfile: CertFile = None,
-    log_level: LogLevel = None,
+    stay: Stay = Stay(),
     as_json: AsJson = False,
     config: ConfigFile = None,
 ) -> None:
     """Run tasks: any number of these on any number of machines; on SQLite one."""
-    flags = _flags(host, port, ssl_keyfile, ssl_certfile, log_level)
-    flags |= _work_flags(max_workers, queues, node_name, handlers, tdx_root)
+    flags = {"port": port, **vars(stay), **vars(work)}
     ends = {"once": once, "until_empty": until_empty, "idle_timeout": idle_timeout}
     raise typer.Exit(_run("worker", flags, config, as_json, **ends))
 
 
 def api(
-    host: Host = None,
     port: Port = None,
-    handlers: Handlers = None,
-    ssl_keyfile: KeyFile = None,
-    ssl_certfile: CertFile = None,
-    log_level: LogLevel = None,
+    stay: Stay = Stay(),
     as_json: AsJson = False,
     config: ConfigFile = None,
 ) -> None:
     """Serve the API and the page without running tasks."""
-    flags = _flags(host, port, ssl_keyfile, ssl_certfile, log_level) | {"handlers": handlers}
-    raise typer.Exit(_run("api", flags, config, as_json))
-
-
-def _flags(
-    host: str | None, port: int | None, ssl_keyfile: Path | None, ssl_certfile: Path | None, log_level: str | None
-) -> dict[str, Any]:
-    return {
-        "host": host,
-        "port": port,
-        "ssl_keyfile": ssl_keyfile,
-        "ssl_certfile": ssl_certfile,
-        "log_level": log_level,
-    }
-
-
-def _work_flags(
-    max_workers: int | None, queues: str | None, node_name: str | None, handlers: str | None, tdx_root: Path | None
-) -> dict[str, Any]:
-    return {
-        "max_workers": max_workers,
-        "queues": queues,
-        "node_name": node_name,
-        "handlers": handlers,
-        "tdx_root": tdx_root,
-    }
+    raise typer.Exit(_run("api", {"port": port, **vars(stay)}, config, as_json))
 
 
 def _run(
@@ -177,9 +190,7 @@ def prepare(settings: Settings, log_level: str | None = None) -> None:
 def add_to(app: typer.Typer) -> None:
     """Register the commands."""
     panel = "Run"
-    app.command(rich_help_panel=panel, epilog="Example: jobrunner up --demo")(up)
-    app.command(
-        rich_help_panel=panel,
-        epilog="Example: jobrunner worker --port 8900 --node-name Worker-1 --max-workers 16",
-    )(worker)
-    app.command(rich_help_panel=panel, epilog="Example: jobrunner api --port 8080")(api)
+    app.command(rich_help_panel=panel, epilog=f"Example: jobrunner up --demo\n\n{NO_KEY}")(bundled(up))
+    example = "Example: jobrunner worker --port 8900 --node-name Worker-1 --max-workers 16"
+    app.command(rich_help_panel=panel, epilog=f"{example}\n\n{NO_KEY}")(bundled(worker))
+    app.command(rich_help_panel=panel, epilog=f"Example: jobrunner api --port 8080\n\n{NO_KEY}")(bundled(api))

@@ -7,8 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
-from jobrunner.cli import values
-from jobrunner.cli.options import AsJson, ConfigFile, Url, desk_opener
+from jobrunner.cli import complete, values
+from jobrunner.cli.bundles import bundled
+from jobrunner.cli.options import AsJson, TaskType, Where
 from jobrunner.cli.output import document, plain, talk
 from jobrunner.cli.wait import await_tasks, exit_for, tell_result
 
@@ -20,13 +21,15 @@ jobrunner submit report @arguments.json --in 10m --queue slow --priority 1"""
 
 
 def submit(
-    task_type: Annotated[str, typer.Argument(metavar="TYPE", help="The name of the kind of work.")],
+    task_type: TaskType,
     items: Annotated[
         list[str] | None,
         typer.Argument(metavar="ARGUMENT", help="key=text, key:=json, @file.json, or - for standard input."),
     ] = None,
     task_id: Annotated[str | None, typer.Option(help="Your own name for it.")] = None,
-    queue: Annotated[str | None, typer.Option(help="The queue it waits in.")] = None,
+    queue: Annotated[
+        str | None, typer.Option(help="The queue it waits in.", autocompletion=complete.queue_names)
+    ] = None,
     priority: Annotated[int | None, typer.Option(help="1 to 10, 1 first (default: 5).")] = None,
     at: Annotated[
         datetime | None, typer.Option(parser=values.moment, metavar="TIME", help="Not before this ISO 8601 time.")
@@ -48,8 +51,7 @@ def submit(
         float | None, typer.Option(parser=values.duration, metavar="10m", help="Stop waiting then; the task goes on.")
     ] = None,
     as_json: AsJson = False,
-    url: Url = None,
-    config: ConfigFile = None,
+    where: Where = Where(),
 ) -> None:
     """Put a task into the queue; prints its task_id."""
     options: dict[str, Any] = {
@@ -65,7 +67,7 @@ def submit(
         "tags": tag or None,
     }
     task_data = values.arguments(items or [])
-    opener = desk_opener(url, config)
+    opener = where.opener()
     with opener() as desk:
         told = desk.submit(task_type, task_data, options)
     if not told["created"]:
@@ -82,4 +84,4 @@ def submit(
 
 def add_to(app: typer.Typer) -> None:
     """Register the command."""
-    app.command(rich_help_panel="Tasks", epilog=EXAMPLES)(submit)
+    app.command(rich_help_panel="Tasks", epilog=EXAMPLES)(bundled(submit))

@@ -6,7 +6,7 @@ import json
 import re
 import sys
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +48,13 @@ def moment(text: str) -> datetime:
         return datetime.fromisoformat(text.strip()).astimezone()
     except (ValueError, OverflowError):
         raise typer.BadParameter(f"{text!r} is no time; write it like 2026-01-31T09:30:00+08:00") from None
+
+
+def since(text: str) -> datetime:
+    """A moment, or how long ago it was: ``2h``, ``1d``."""
+    if _DURATION.fullmatch(text.strip().lower()):
+        return datetime.now(UTC) - timedelta(seconds=duration(text))
+    return moment(text)
 
 
 def names(text: str | None) -> list[str] | None:

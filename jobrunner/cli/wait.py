@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from jobrunner.cli import values
+from jobrunner.cli.bundles import bundled
 from jobrunner.cli.exits import Exit
-from jobrunner.cli.options import AsJson, ConfigFile, Url, desk_opener
+from jobrunner.cli.options import AsJson, Where
 from jobrunner.cli.output import document, talk
 from jobrunner.text import visible
 
@@ -25,11 +26,10 @@ def wait(
         float | None, typer.Option(parser=values.duration, metavar="10m", help="Stop waiting then; the tasks go on.")
     ] = None,
     as_json: AsJson = False,
-    url: Url = None,
-    config: ConfigFile = None,
+    where: Where = Where(),
 ) -> None:
     """Wait until tasks end and print their results; the exit code tells the worst end (4 failed, 5 cancelled)."""
-    ended = await_tasks(desk_opener(url, config), task_ids, timeout)
+    ended = await_tasks(where.opener(), task_ids, timeout)
     if as_json:
         document({"tasks": ended})
     else:
@@ -126,4 +126,5 @@ def _fraction(task: dict[str, Any]) -> float:
 
 def add_to(app: typer.Typer) -> None:
     """Register the command."""
-    app.command(rich_help_panel="Tasks", epilog="Example: jobrunner wait nightly-1 nightly-2 --timeout 1h")(wait)
+    example = "Example: jobrunner wait nightly-1 nightly-2 --timeout 1h"
+    app.command(rich_help_panel="Tasks", epilog=example)(bundled(wait))

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any, Protocol
+
+from jobrunner.client.figures import FigureDesk
+from jobrunner.client.fleet import FleetDesk
+from jobrunner.client.keys import KeyDesk
+from jobrunner.client.operations import OperationDesk
 
 Answer = dict[str, Any]
 
 
-class Desk(Protocol):
+class Desk(FigureDesk, FleetDesk, KeyDesk, OperationDesk, Protocol):
     """One place to ask. Answers are the JSON objects of REST, times in RFC 3339.
 
     Raises TaskNotFound, StateConflict and their like at the database, :class:`jobrunner.client.errors.Refused` over
@@ -45,10 +51,19 @@ class Desk(Protocol):
         statuses: Sequence[str] = (),
         task_type: str | None = None,
         queue: str | None = None,
+        tag: str | None = None,
+        node: str | None = None,
+        created_after: datetime | None = None,
+        created_before: datetime | None = None,
+        prefix: str | None = None,
         limit: int = 50,
         cursor: str | None = None,
     ) -> Answer:
-        """A page of ``tasks``, newest first, and the ``next_cursor``."""
+        """A page of ``tasks``, newest first, and the ``next_cursor``: go on as long as there is one.
+
+        ``node`` is an id, ``prefix`` how a task_id begins; the times are aware, the first instant and the one after
+        the last.
+        """
         ...
 
     def attempts(self, task_id: str) -> Answer:
@@ -65,6 +80,17 @@ class Desk(Protocol):
 
     def retry(self, task_id: str) -> Answer:
         """Run a failed or cancelled task again; returns it as it is now."""
+        ...
+
+    def why(self, task_id: str) -> Answer:
+        """The ``reasons`` why a task is not running, each with its ``code`` and ``detail``; at least one."""
+        ...
+
+    def rerun(self, task_id: str, changes: Mapping[str, Any]) -> Answer:
+        """Add a task like this one but for ``task_data``, ``queue``, ``priority`` and ``task_id`` in ``changes``.
+
+        Returns ``task_id``, ``status`` and ``created``, as ``submit`` does.
+        """
         ...
 
     def nodes(self) -> Answer:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,14 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from jobrunner.background import schedules
+from jobrunner.background.operations import Operations
 from jobrunner.client.awaiting import PART, Awaiting
 from jobrunner.client.desk import Answer
+from jobrunner.client.figures_local import LocalFigures
+from jobrunner.client.fleet_local import LocalFleet
+from jobrunner.client.keys_local import LocalKeys, row_id
+from jobrunner.client.operations_local import LocalOperations
+from jobrunner.client.who import whoever
 from jobrunner.db import schema
 from jobrunner.db.engine import Database, open_database
 from jobrunner.db.hints import Hints
@@ -22,9 +29,7 @@ from jobrunner.db.lock import PATIENCE, FileLock
 from jobrunner.db.notes import CANCEL, ENDED, WATCH, WORK, Notes, notify
 from jobrunner.errors import (
     DatabaseUnavailable,
-    InvalidInput,
     JobrunnerError,
-    Problem,
     SchemaMismatch,
     TaskExists,
     TaskNotFound,
@@ -35,13 +40,12 @@ from jobrunner.queue import task as tasks
 from jobrunner.queue.store import Submitted
 from jobrunner.queue.task import NewTask, Status
 from jobrunner.queue.views import TaskFilter, TaskView, shapes
-from jobrunner.queue.views.cursors import row_of
 from jobrunner.submission import Request, prepare
 
 SELDOM = 0.02  # seconds since the last hint, after which the next goes out by itself
 
 
-class Local:
+class Local(LocalFigures, LocalFleet, LocalKeys, LocalOperations):
     """Works on the database at ``url``; a SQLite file stays locked while the desk is open.
 
     ``handlers`` are modules whose task types are known here without a worker having published them. ``database`` is one
@@ -137,12 +141,18 @@ class Local:
         statuses: Sequence[str] = (),
         task_type: str | None = None,
         queue: str | None = None,
+        tag: str | None = None,
+        node: str | None = None,
+        created_after: datetime | None = None,
+        created_before: datetime | None = None,
+        prefix: str | None = None,
         limit: int = 50,
         cursor: str | None = None,
     ) -> Answer:
+        wanted = tuple(Status(status) for status in statuses)
+        wish = TaskFilter(wanted, task_type, queue, None, tag, node, created_after, created_before, prefix)
         with self._read() as conn:
-            wish = TaskFilter(tuple(Status(status) for status in statuses), task_type, queue)
-            before = None if cursor is None else _row_id(cursor)
+            before = row_id("tasks", cursor)
             return shapes.tasks_dict(views.tasks_page(conn, wish, before=before, limit=limit))
 
     def attempts(self, task_id: str) -> Answer:
@@ -156,7 +166,7 @@ class Local:
             return shapes.logs_dict(views.task_logs_page(conn, task_id, after=after), after)
 
     def cancel(self, task_id: str, reason: str = "") -> Answer:
-        with self._database.begin() as conn:
+        with self.changing("POST /api/v1/tasks/{task_id}/cancel", task_id, reason=reason) as conn:
             now = store.cancel(conn, task_id, reason)
         if now is Status.RUNNING:
             self._sender().tell(CANCEL)
@@ -165,10 +175,21 @@ class Local:
         return self.task(task_id)
 
     def retry(self, task_id: str) -> Answer:
-        with self._database.begin() as conn:
+        with self.changing("POST /api/v1/tasks/{task_id}/retry", task_id) as conn:
             store.retry(conn, task_id)
         self._sender().tell(WORK)
         return self.task(task_id)
+
+    def why(self, task_id: str) -> Answer:
+        with self._read() as conn:
+            return shapes.why_dict(views.why(conn, task_id))
+
+    def rerun(self, task_id: str, changes: Mapping[str, Any]) -> Answer:
+        like = self.task(task_id)
+        kept = {name: like[name] for name in ("queue", "priority", "timeout", "max_attempts")} | {"tags": like["tags"]}
+        given = {name: value for name, value in changes.items() if value is not None}
+        task_data = given.pop("task_data", like["task_data"])
+        return self.submit(like["task_type"], task_data, {**kept, **given})
 
     def nodes(self) -> Answer:
         with self._read() as conn:
@@ -185,25 +206,25 @@ class Local:
     def save_schedule(self, name: str, entry: Mapping[str, Any]) -> Answer:
         given = dict(entry)
         given["payload"] = given.pop("task_data", None)
-        with self._database.begin() as conn:
+        with self.changing("POST /api/v1/schedules", name) as conn:
             return shapes.schedule_dict(schedules.save(conn, name, allow_unknown=self._allow_unknown, **given))
 
     def pause_schedule(self, name: str) -> Answer:
-        with self._database.begin() as conn:
+        with self.changing("POST /api/v1/schedules/{name}/pause", name) as conn:
             return shapes.schedule_dict(schedules.pause(conn, name))
 
     def resume_schedule(self, name: str) -> Answer:
-        with self._database.begin() as conn:
+        with self.changing("POST /api/v1/schedules/{name}/resume", name) as conn:
             return shapes.schedule_dict(schedules.resume(conn, name))
 
     def run_schedule(self, name: str) -> Answer:
-        with self._database.begin() as conn:
+        with self.changing("POST /api/v1/schedules/{name}/run", name) as conn:
             task_id = schedules.run_now(conn, name)
         self._sender().tell(WORK)
         return {"task_id": task_id, "status": str(Status.PENDING)}
 
     def remove_schedule(self, name: str) -> None:
-        with self._database.begin() as conn:
+        with self.changing("DELETE /api/v1/schedules/{name}", name) as conn:
             schedules.remove(conn, name)
 
     def _load(self) -> None:
@@ -253,6 +274,29 @@ class Local:
             return [view for view in views.tasks_among(conn, task_ids) if view.status in tasks.ENDED]
 
     @contextmanager
+    def changing(self, action: str, target: str | None = None, /, **details: Any) -> Iterator[Connection]:
+        """A transaction for a change that people ask for, and for what the audit tells of it."""
+        with self._database.begin() as conn:
+            yield conn
+            store.record(conn, whoever(), action, target, details)
+
+    def looking(self) -> AbstractContextManager[Connection]:
+        """A connection for looking."""
+        return self._read()
+
+    def carrying(self) -> Operations:
+        """What carries operations on, and hints of what came of them."""
+
+        def ended(task_ids: Collection[str]) -> None:
+            self._sender().tell(ENDED, task_ids)
+
+        return Operations(self._database, ended=ended, cancel_hint=lambda: self._sender().tell(CANCEL), wake=self.wake)
+
+    def wake(self) -> None:
+        """Hint to the workers that there is something to claim."""
+        self._sender().tell(WORK)
+
+    @contextmanager
     def _read(self) -> Iterator[Connection]:
         # On SQLite the one writing connection: a read-only one cannot open a file whose log was left by a crash.
         with self._database.begin(free=True) as conn:
@@ -269,10 +313,3 @@ def _locked(path: str) -> FileLock:
     lock = FileLock(path)
     lock.take(patience=PATIENCE)
     return lock
-
-
-def _row_id(cursor: str) -> int:
-    try:
-        return row_of("tasks", cursor)
-    except ValueError as error:
-        raise InvalidInput("the request is refused", [Problem("/cursor", str(error))]) from None

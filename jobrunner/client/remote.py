@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx2
@@ -11,7 +12,11 @@ from jobrunner.client import answers, calls
 from jobrunner.client.blocking import run
 from jobrunner.client.calls import Ask, part
 from jobrunner.client.desk import Answer
+from jobrunner.client.figures import RemoteFigures
+from jobrunner.client.fleet import RemoteFleet
 from jobrunner.client.http import PlainHttp
+from jobrunner.client.keys import RemoteKeys
+from jobrunner.client.operations import RemoteOperations
 from jobrunner.queue.task import ENDED
 
 _OVERVIEW = ("verdict", "nodes_alive", "waiting_seconds", "counts")  # the rest of it have calls of their own
@@ -19,7 +24,7 @@ WAIT_MOST = 10.0  # seconds for one wait: well inside the time-out
 TIMEOUT = 15.0  # seconds for one call; the server's own deadline at the database is shorter
 
 
-class Remote:
+class Remote(RemoteFigures, RemoteFleet, RemoteKeys, RemoteOperations):
     """Asks the server at ``url`` (``http://127.0.0.1:8900``), with ``api_key`` where it wants one."""
 
     exclusive = False
@@ -51,10 +56,17 @@ class Remote:
         statuses: Sequence[str] = (),
         task_type: str | None = None,
         queue: str | None = None,
+        tag: str | None = None,
+        node: str | None = None,
+        created_after: datetime | None = None,
+        created_before: datetime | None = None,
+        prefix: str | None = None,
         limit: int = 50,
         cursor: str | None = None,
     ) -> Answer:
-        wanted = {"status": ",".join(statuses), "type": task_type, "queue": queue, "limit": limit, "cursor": cursor}
+        wanted: dict[str, Any] = {"status": ",".join(statuses), "type": task_type, "queue": queue, "tag": tag}
+        wanted |= {"node": node, "created_after": _moment(created_after), "created_before": _moment(created_before)}
+        wanted |= {"q": prefix, "limit": limit, "cursor": cursor}
         return self._get("/api/v1/tasks", **{name: value for name, value in wanted.items() if value})
 
     def attempts(self, task_id: str) -> Answer:
@@ -70,6 +82,13 @@ class Remote:
     def retry(self, task_id: str) -> Answer:
         self._ask(calls.retry(task_id))
         return self.task(task_id)
+
+    def why(self, task_id: str) -> Answer:
+        return self.call("GET", f"/api/v1/tasks/{part(task_id)}/why")
+
+    def rerun(self, task_id: str, changes: Mapping[str, Any]) -> Answer:
+        given = {name: value for name, value in changes.items() if value is not None}
+        return answers.submitted(self._ask(calls.post(f"/api/v1/tasks/{part(task_id)}/rerun", given, task_id=task_id)))
 
     def nodes(self) -> Answer:
         return self._get("/api/v1/nodes")
@@ -97,6 +116,17 @@ class Remote:
     def remove_schedule(self, name: str) -> None:
         self._ask(Ask("DELETE", f"/api/v1/schedules/{part(name)}"))
 
+    def call(
+        self, method: str, path: str, query: Mapping[str, Any] | None = None, body: Mapping[str, Any] | None = None
+    ) -> Answer:
+        """One call; an answer without content is an empty object. What is None in ``query`` is not sent."""
+        asked = {name: value for name, value in (query or {}).items() if value is not None}
+        sent = None if body is None else calls.dump(dict(body))
+        changes = method != "GET"
+        headers = {} if sent is None else {"Content-Type": "application/json"}
+        told = self._ask(Ask(method, path, asked, sent, headers, again=not changes, changes=changes))
+        return answers.object_of(told) if told.content else {}
+
     def _get(self, path: str, **query: Any) -> Answer:
         return answers.object_of(self._ask(calls.get(path, **query)))
 
@@ -105,3 +135,7 @@ class Remote:
 
     def _ask(self, ask: Ask) -> httpx2.Response:
         return run(self._http.send(ask, TIMEOUT))
+
+
+def _moment(at: datetime | None) -> str | None:
+    return None if at is None else at.astimezone(UTC).isoformat()

@@ -1,4 +1,4 @@
-"""Every setting: its type, its default, and the environment variables that set it."""
+"""Every setting: its type and its default. The environment variables that set it are in ``names``."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from jobrunner.settings.names import OLD_VARIABLES, variables
 from jobrunner.settings.nodes import NODE_PORT, Nodes
 from jobrunner.settings.values import (
     Count,
@@ -30,29 +31,10 @@ from jobrunner.settings.values import (
     sqlite_url,
 )
 
+__all__ = ["DEFAULT_PORT", "FILE_ONLY", "OLD_KEYS", "OLD_VARIABLES", "Settings", "variables"]
+
 DEFAULT_PORT = NODE_PORT
 DATABASE_FILE = "jobrunner.db"
-
-OLD_VARIABLES = {
-    "database_url": ("DATABASE_URL",),
-    "data_dir": ("DATA_DIR",),
-    "node_id": ("NODE_ID",),
-    "node_name": ("NODE_NAME",),
-    "host": ("NODE_HOST",),
-    "port": ("NODE_PORT", "PORT"),
-    "api_key": ("NODE_API_KEY",),
-    "max_workers": ("MAX_WORKERS",),
-    "task_timeout": ("TASK_TIMEOUT",),
-    "heartbeat_interval": ("HEARTBEAT_INTERVAL",),
-    "max_memory_mb": ("MAX_MEMORY_MB",),
-    "max_cpu_percent": ("MAX_CPU_PERCENT",),
-    "log_level": ("LOG_LEVEL",),
-    "log_file": ("LOG_FILE",),
-    "enable_caching": ("ENABLE_CACHING",),
-    "cache_size_mb": ("CACHE_SIZE_MB",),
-    "cache_dir": ("CACHE_DIR",),
-}
-"""The names that variables had before ``JOBRUNNER_<KEY>``, which comes first."""
 
 OLD_KEYS = frozenset({"auto_register", "master_host", "master_port", "capabilities"})
 """Keys of old files that mean nothing now: the database took the master's place, handlers that of capabilities."""
@@ -120,8 +102,3 @@ class Settings(BaseModel):
     def name(self) -> str:
         """The node's name: the one that is set, else this machine's."""
         return self.node_name or socket.gethostname()
-
-
-def variables(key: str) -> tuple[str, ...]:
-    """The environment variables that set ``key``, the strongest first."""
-    return (f"JOBRUNNER_{key.upper()}", *OLD_VARIABLES.get(key, ()))

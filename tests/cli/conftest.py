@@ -71,7 +71,7 @@ Jr = Callable[..., Said]
 def jr(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Jr:
     """Run a command line in this process, in an empty folder and a clean environment."""
     for name in set(os.environ) - set(INHERITED):
-        if not name.startswith("PYTEST"):
+        if not name.startswith(("PYTEST", "PYTHON")):  # which may say where this checkout's code is
             monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
 

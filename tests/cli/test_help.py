@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from typing import Any
@@ -10,10 +11,13 @@ from typing import Any
 import pytest
 import typer
 
+from jobrunner.cli.exits import Exit
 from jobrunner.cli.main import app
+from jobrunner.settings import DEFAULT_PORT, Settings, load, shown
+from jobrunner.settings.names import DEFAULTS, DERIVED, variables
 from tests.cli.conftest import Jr
 
-HEAVY = ("sqlalchemy", "alembic", "pandas", "starlette")
+HEAVY = ("sqlalchemy", "alembic", "pandas", "starlette", "pydantic", "pydantic_settings", "httpx2")
 
 LOOK = """
 import contextlib, io, json, sys
@@ -34,6 +38,7 @@ def _commands(command: Any, words: tuple[str, ...] = ()) -> list[tuple[str, ...]
 
 
 COMMANDS = _commands(typer.main.get_command(app))
+GROUPS = {words[:length] for words in COMMANDS for length in range(len(words))}
 
 
 @pytest.mark.ci
@@ -44,12 +49,59 @@ def test_no_help_imports_anything_heavy() -> None:
     assert {name: found for name, found in told.items() if found != [0, True, []]} == {}
 
 
-@pytest.mark.parametrize("words", [words for words in COMMANDS if words[-1:] not in ((), ("schedules",), ("db",))])
+@pytest.mark.parametrize("words", [words for words in COMMANDS if words not in GROUPS])
 def test_every_command_has_json_and_no_key_in_its_arguments(words: tuple[str, ...], jr: Jr) -> None:
     told = jr(*words, "--help").out
     assert "--api-key" not in told
-    if words != ("config",):
-        assert "--json" in told
+    assert "--json" in told
+
+
+def _options(command: Any) -> list[Any]:
+    below = [one for child in getattr(command, "commands", {}).values() for one in _options(child)]
+    return [one for one in command.params if one.param_type_name == "option"] + below
+
+
+def test_an_option_that_is_a_setting_tells_its_variables_and_its_default() -> None:
+    options = [one for one in _options(typer.main.get_command(app)) if one.name in Settings.model_fields]
+    assert {one.name for one in options} >= {"database_url", "host", "port", "lease_seconds", "grace", "allow_from"}
+    for one in options:
+        told = re.search(r"\(env (.*); default (.+)\)$", one.help)
+        assert told, one.name
+        assert told[1].split(", ") == list(variables(one.name))
+
+
+def test_the_defaults_that_help_tells_are_those_of_the_settings(jr: Jr) -> None:
+    real = {key: value for key, value, _ in shown(load(environ={}))}
+    assert {key: real[key] for key in DEFAULTS} == DEFAULTS
+    assert DERIVED["port"] == str(DEFAULT_PORT)
+    assert {key: real[key] for key in DERIVED} == dict.fromkeys(DERIVED, "")
+
+
+def test_a_server_and_a_database_are_not_mixed_up(jr: Jr, monkeypatch: pytest.MonkeyPatch) -> None:
+    for url in ("postgresql://me:hidden@db/x", "sqlite:///x.db", "postgres://db/x"):
+        told = jr("status", "--url", url)
+        assert (told.code, told.out) == (Exit.USAGE, "")
+        assert "--database-url" in told.err
+        assert "hidden" not in told.err
+        monkeypatch.setenv("JOBRUNNER_URL", url)
+        assert "JOBRUNNER_URL takes the address" in jr("list").err
+        monkeypatch.delenv("JOBRUNNER_URL")
+    told = jr("status", "--database-url", "http://127.0.0.1:8900")
+    assert told.code == Exit.USAGE
+    assert "is named by --url" in told.err
+    told = jr("status", "--database-url", "sqlite:///x.db", "--url", "http://127.0.0.1:1")
+    assert told.code == Exit.USAGE
+    assert "--url or --database-url" in told.err
+
+
+def test_a_database_by_option_goes_before_a_server_of_the_environment(
+    jr: Jr, sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JOBRUNNER_URL", "http://127.0.0.1:1")
+    monkeypatch.setenv("JOBRUNNER_DATABASE_URL", "postgresql://127.0.0.1:1/x")
+    assert jr("status").code == Exit.UNREACHABLE
+    assert jr("status", "--database-url", sqlite_url, "--json").json["verdict"] == "no_node"
+    assert jr("db", "check", "--database-url", sqlite_url).code == 0
 
 
 def test_version(jr: Jr) -> None:

@@ -194,3 +194,51 @@ def test_a_terminal_shows_the_beginning_of_a_long_error(
     assert "(903 characters: all of it with --json)" in told
     assert 90 <= told.count("spam") <= 100
     assert long[-20:] not in told
+
+
+def test_lists_by_every_filter_and_in_every_form(at: Jr, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JOBRUNNER_ALLOW_UNKNOWN_TYPES", "true")
+    for task_id, words in {"a-1": ["--tag", "red"], "a-2": ["--queue", "q"], "b-1": []}.items():
+        assert at("submit", "add", "--task-id", task_id, *words).code == 0
+    for words, found in (
+        (["--tag", "red"], ["a-1"]),
+        (["--queue", "q"], ["a-2"]),
+        (["--q", "a-"], ["a-2", "a-1"]),
+        (["--since", "1h", "--limit", "1"], ["b-1"]),
+        (["--until", "1h"], []),
+        (["--since", "2040-01-01"], []),
+        (["--node", "nobody"], []),
+    ):
+        assert at("list", *words, "--quiet").out.split() == found, words
+        assert [task["task_id"] for task in at("list", *words, "--json").json["tasks"]] == found
+    lines = at("list", "--jsonl").out.splitlines()
+    assert [json.loads(line)["task_id"] for line in lines] == ["b-1", "a-2", "a-1"]
+    assert at("list", "--jsonl", "--quiet").code == 2
+    assert at("list", "--since", "yesterday").code == 2
+
+
+def test_why_it_does_not_run(at: Jr, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JOBRUNNER_ALLOW_UNKNOWN_TYPES", "true")
+    assert at("submit", "add", "--task-id", "a", "--queue", "q", "--in", "1h").code == 0
+    assert at("queues", "pause", "q", "--reason", "later").code == 0
+    told = at("why", "a", "--json").json
+    assert {"not_due", "paused_queue"} <= {one["code"] for one in told["reasons"]}
+    shown = at("why", "a").out
+    assert shown.startswith("task a is pending\ncode\tdetail\n")
+    assert "later" in shown
+    assert at("why", "nobody").code == 3
+
+
+def test_another_one_like_it(at: Jr, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JOBRUNNER_ALLOW_UNKNOWN_TYPES", "true")
+    made = ["submit", "add", "x:=1", "y=a", "--task-id", "one", "--queue", "q", "--priority", "2", "--unique-key", "k"]
+    assert at(*made, "--tag", "red", "--in", "1h").code == 0
+    told = at("rerun", "one", "y=b", "--task-id", "two", "--priority", "3", "--json")
+    assert told.json == {"task_id": "two", "status": "pending", "created": True}
+    task = at("status", "two", "--json").json
+    assert (task["task_data"], task["queue"], task["priority"]) == ({"x": 1, "y": "b"}, "q", 3)
+    assert (task["tags"], task["reason"], task["unique_key"]) == (["red"], "due", None)
+    assert "was there before" in at("rerun", "one", "y=b", "--task-id", "two", "--priority", "3").err
+    assert at("rerun", "one", "--task-id", "two").code == 9
+    assert at("status", at("rerun", "one").out.strip(), "--json").json["task_data"] == {"x": 1, "y": "a"}
+    assert at("rerun", "nobody").code == 3

@@ -1,0 +1,44 @@
+"""What the parts of a desk share: one call over REST, one look and one change at the database."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any, Protocol
+from urllib.parse import quote
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from jobrunner.client.desk import Answer
+
+
+class OverRest(Protocol):
+    """A desk over REST, as its parts see it."""
+
+    def call(
+        self, method: str, path: str, query: Mapping[str, Any] | None = None, body: Mapping[str, Any] | None = None
+    ) -> Answer:
+        """One call; an answer without content is an empty object. What is None in ``query`` is not sent."""
+        ...
+
+
+class AtDatabase(Protocol):
+    """A desk at the database, as its parts see it."""
+
+    def looking(self) -> AbstractContextManager[Connection]:
+        """A connection for looking."""
+        ...
+
+    def changing(self, action: str, target: str | None = None, /, **details: Any) -> AbstractContextManager[Connection]:
+        """A transaction for a change, which the audit tells of with it; ``action`` is the call that REST has for it."""
+        ...
+
+    def wake(self) -> None:
+        """Hint to the workers that there is something to claim."""
+        ...
+
+
+def part(name: str) -> str:
+    """A name as a part of a path."""
+    return quote(name, safe="")

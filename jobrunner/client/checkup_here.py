@@ -1,0 +1,128 @@
+"""What the doctor looks at on this machine: folders, files, the port and the door."""
+
+from __future__ import annotations
+
+import os
+import socket
+import stat
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx2
+
+from jobrunner.client.checkup import Finding, fail, ok, warn
+from jobrunner.errors import SettingsError
+from jobrunner.settings import DEFAULT_PORT, Loaded, Settings, check_door, check_tls
+
+PROBE_WITHIN = 3.0  # seconds
+
+
+def here(loaded: Loaded) -> Iterator[Finding]:
+    """Everything that needs neither database nor server."""
+    settings = loaded.settings
+    yield _folder(settings.data_dir)
+    yield from _secrets(loaded)
+    yield from _tls(settings)
+    yield _port(settings)
+
+
+def own_url(settings: Settings) -> str:
+    """Where a jobrunner with these settings answers on this machine."""
+    host = settings.host if settings.host not in ("0.0.0.0", "::", "") else "127.0.0.1"  # noqa: S104 - asked, not bound
+    shown = f"[{host}]" if ":" in host else host
+    return f"{'https' if settings.ssl_certfile else 'http'}://{shown}:{settings.port or DEFAULT_PORT}"
+
+
+def probe(url: str, path: str) -> httpx2.Response:
+    """Ask an open path of a server; raises httpx2.TransportError where nobody answers.
+
+    Nothing secret is sent, and a certificate is made for other names than this machine's loopback: it is not looked at.
+    """
+    return httpx2.get(f"{url}{path}", timeout=PROBE_WITHIN, verify=False)
+
+
+def _folder(folder: Path) -> Finding:
+    found = next((one for one in (folder, *folder.parents) if one.exists()), folder)
+    if not (found.is_dir() and os.access(found, os.W_OK | os.X_OK)):
+        who = f"; this process is {os.getuid()}" if sys.platform != "win32" else ""
+        return fail(
+            "data folder",
+            f"{found} cannot be written{who}",
+            f"give it to that user, or name another place: JOBRUNNER_DATA_DIR (now {folder})",
+        )
+    return ok("data folder", str(folder) if found == folder else f"{folder}, made when it is needed")
+
+
+def _secrets(loaded: Loaded) -> Iterator[Finding]:
+    settings = loaded.settings
+    files = {Path(told.removeprefix("file ")) for told in loaded.sources.values() if told.startswith("file ")}
+    secret = {"api_key", "database_url"}
+    holding = {Path(loaded.sources[key].removeprefix("file ")) for key in secret if loaded.sources[key] in _told(files)}
+    if settings.ssl_keyfile is not None:
+        holding.add(settings.ssl_keyfile)
+    open_ = sorted(str(path) for path in holding if _others_read(path))
+    for name in open_:
+        yield warn("secrets", f"{name} holds a secret, and other users can read it", f"chmod 600 {name}")
+    if not open_:
+        yield ok("secrets", "no file with a key or a password is open to other users")
+
+
+def _told(files: set[Path]) -> set[str]:
+    return {f"file {path}" for path in files}
+
+
+def _others_read(path: Path) -> bool:
+    try:
+        mode = path.expanduser().stat().st_mode
+    except OSError:
+        return False  # a key file that is not there is told by the door
+    return sys.platform != "win32" and bool(mode & (stat.S_IRGRP | stat.S_IROTH))
+
+
+def _tls(settings: Settings) -> Iterator[Finding]:
+    try:
+        check_tls(settings)
+    except SettingsError as error:
+        yield fail("TLS", str(error), "name both files, or neither")
+
+
+def door(settings: Settings, *, has_key: bool) -> Finding:
+    """Whether the port may open; ``has_key`` tells that the database knows one."""
+    try:
+        check_door(settings, has_key=has_key)
+    except SettingsError as error:
+        told, _, mend = str(error).partition(". Mend it with one of: ")
+        return fail("door", told, mend)
+    if settings.api_key is not None:
+        return ok("door", "the configured key opens it" + (", and those of: jobrunner keys list" if has_key else ""))
+    if has_key:
+        return ok("door", "keys open it: jobrunner keys list")
+    if settings.allow_from:
+        return ok("door", f"open to {', '.join(map(str, settings.allow_from))}")
+    return ok("door", f"open to this machine alone, on {settings.host}")
+
+
+def _port(settings: Settings) -> Finding:
+    port = settings.port or DEFAULT_PORT
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    try:
+        socket.create_server((settings.host, port), family=family).close()
+    except OSError as taken:
+        return _taken(settings, port, taken)
+    return ok("port", f"{settings.host}:{port} is free")
+
+
+def _taken(settings: Settings, port: int, taken: OSError) -> Finding:
+    url = own_url(settings)
+    try:
+        answer = probe(url, "/healthz")
+    except httpx2.HTTPError:
+        answer = None
+    if answer is not None and answer.status_code == 200 and "status" in answer.text:
+        return ok("port", f"a jobrunner answers at {url}")
+    return fail(
+        "port",
+        f"{settings.host}:{port}: {taken.strerror or taken}, and what is there is no jobrunner",
+        "choose another with JOBRUNNER_PORT or --port",
+    )

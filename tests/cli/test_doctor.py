@@ -1,0 +1,102 @@
+"""The doctor names what is wrong and what mends it; probes end as supervisors expect."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import pytest
+
+from jobrunner.cli.exits import Exit
+from tests.cli.conftest import Jr, Said
+from tests.processes import Processes, free_port
+
+
+def _levels(told: Said) -> dict[str, str]:
+    return {one["check"]: one["level"] for one in told.json["findings"]}
+
+
+def _fixes(told: Said) -> str:
+    return " ".join(one["fix"] for one in told.json["findings"])
+
+
+def test_nothing_there_yet(jr: Jr, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JOBRUNNER_PORT", str(free_port()))
+    told = jr("doctor", "--json")
+    assert told.code == Exit.TASK_FAILED
+    assert told.json["ok"] is False
+    assert _levels(told) == {"data folder": "ok", "secrets": "ok", "port": "ok", "database": "fail"}
+    assert "jobrunner up" in _fixes(told)
+    assert list(tmp_path.iterdir()) == [], "looking makes nothing"
+
+
+def test_a_database_that_nobody_works_on(at: Jr, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JOBRUNNER_ALLOW_UNKNOWN_TYPES", "1")
+    monkeypatch.setenv("JOBRUNNER_PORT", str(free_port()))
+    assert at("submit", "add", "--queue", "held").code == 0
+    assert at("queues", "pause", "held", "--reason", "why").code == 0
+    told = at("doctor", "--json")
+    assert told.code == Exit.TASK_FAILED
+    found = _levels(told)
+    assert (found["database"], found["schema"], found["clock"]) == ("ok", "ok", "ok")
+    assert (found["nodes"], found["task types"], found["queues"]) == ("fail", "fail", "warn")
+    assert found.get("hints", "ok") == "ok"
+    assert "jobrunner queues resume held" in _fixes(told)
+    assert all(one["fix"] for one in told.json["findings"] if one["level"] != "ok")
+    assert found["door"] == "ok"
+    rows = at("doctor").rows
+    assert [row["level"] for row in rows] == [one["level"] for one in told.json["findings"]]
+
+
+def test_a_door_that_nothing_closes(at: Jr, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JOBRUNNER_PORT", str(free_port()))
+    monkeypatch.setenv("JOBRUNNER_HOST", "0.0.0.0")
+    told = at("doctor", "--json")
+    assert _levels(told)["door"] == "fail"
+    assert "keys create" in _fixes(told)
+    assert at("keys", "create", "root", "--scope", "admin").code == 0
+    assert _levels(at("doctor", "--json"))["door"] == "ok"
+
+
+def test_what_is_wrong_on_this_machine(jr: Jr, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = tmp_path / "node_config.json"
+    config.write_text('{"api_key": "a-long-secret", "host": "127.0.0.1"}')
+    config.chmod(0o644)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        monkeypatch.setenv("JOBRUNNER_PORT", str(taken.getsockname()[1]))
+        monkeypatch.setenv("JOBRUNNER_DATABASE_URL", f"postgresql://me:hidden@127.0.0.1:{free_port()}/x")
+        (tmp_path / "file").write_text("")
+        monkeypatch.setenv("JOBRUNNER_DATA_DIR", str(tmp_path / "file" / "below"))
+        told = jr("doctor", "--json")
+    assert told.code == Exit.TASK_FAILED
+    found = _levels(told)
+    assert (found["secrets"], found["port"], found["database"], found["data folder"]) == (
+        "warn",
+        "fail",
+        "fail",
+        "fail",
+    )
+    assert "chmod 600" in _fixes(told)
+    assert "hidden" not in told.out + told.err
+    assert "a-long-secret" not in told.out
+    config.chmod(0o600)
+    assert _levels(jr("doctor", "--json"))["secrets"] == "ok"
+
+
+def test_a_running_one_is_well_and_its_probes_say_so(
+    jr: Jr, sqlite_url: str, processes: Processes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    port = free_port()
+    monkeypatch.setenv("JOBRUNNER_PORT", str(port))
+    monkeypatch.setenv("JOBRUNNER_DATABASE_URL", sqlite_url)
+    told = jr("health", "live")
+    assert (told.code, told.out) == (Exit.UNREACHABLE, "")
+    running = processes.start("up", "--port", str(port), env={"JOBRUNNER_DATABASE_URL": sqlite_url}, port=port)
+    running.wait_healthy()
+    assert jr("health", "live").out == "ok\n"
+    assert jr("health", "ready", "--json").json == {"status": "ready", "reasons": []}
+    assert jr("health", "live", "--url", running.url).code == 0
+    told = jr("doctor", "--json")
+    assert told.code == 0, told.out
+    assert set(_levels(told).values()) == {"ok"}, told.out
+    assert "a jobrunner answers" in told.out

@@ -1,0 +1,96 @@
+"""An error tells what went wrong, with what, and what to do about it; never a traceback, never a secret."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pytest
+
+from jobrunner.cli.exits import Exit
+from jobrunner.db.lock import FileLock
+from tests.cli.conftest import Jr
+
+
+class _Stranger(BaseHTTPRequestHandler):
+    """A server that is no jobrunner."""
+
+    def do_GET(self) -> None:
+        body = b"<html>hello</html>"
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Nothing into the test's output."""
+
+
+@pytest.fixture
+def stranger() -> Iterator[str]:
+    server = HTTPServer(("127.0.0.1", 0), _Stranger)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.mark.parametrize(
+    ("words", "named", "mend"),
+    [
+        (["status", "nobody"], "'nobody'", "jobrunner list"),
+        (["schedules", "pause", "nobody"], "'nobody'", "jobrunner schedules list"),
+        (["queues", "resume", "nobody"], "'nobody'", "jobrunner queues list"),
+        (["nodes", "drain", "nobody"], "'nobody'", "jobrunner nodes --all"),
+        (["keys", "revoke", "nobody"], "'nobody'", "jobrunner keys list"),
+        (["operations", "abort", "nobody"], "'nobody'", "jobrunner operations list"),
+    ],
+)
+def test_what_is_not_there_says_where_to_look(
+    jr: Jr, sqlite_url: str, words: list[str], named: str, mend: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JOBRUNNER_DATABASE_URL", sqlite_url)
+    told = jr(*words)
+    assert (told.code, told.out) == (Exit.NOT_FOUND, "")
+    assert named in told.err
+    assert mend in told.err
+    assert told.err.count("\n") == 1
+
+
+def test_a_type_that_nobody_knows(jr: Jr, sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JOBRUNNER_DATABASE_URL", sqlite_url)
+    told = jr("submit", "ad")
+    assert told.code == Exit.USAGE
+    assert "jobrunner types" in told.err
+
+
+def test_a_server_that_is_no_jobrunner(jr: Jr, stranger: str) -> None:
+    told = jr("status", "--url", stranger)
+    assert (told.code, told.out) == (Exit.UNREACHABLE, "")
+    assert stranger in told.err
+    assert "not jobrunner's" in told.err
+    assert jr("health", "live", "--url", stranger).code == Exit.UNREACHABLE
+
+
+def test_a_url_that_is_none(jr: Jr) -> None:
+    for url in ("http://[", "http://127.0.0.1:notaport", "ftp://somewhere"):
+        told = jr("status", "--url", url)
+        assert told.code in (Exit.UNREACHABLE, Exit.USAGE), url
+        assert told.err.startswith("jobrunner: ")
+        assert "internal error" not in told.err
+
+
+def test_a_file_that_another_process_holds(jr: Jr, sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JOBRUNNER_DATABASE_URL", sqlite_url)
+    monkeypatch.setattr("jobrunner.client.local.PATIENCE", 0.1)
+    held = FileLock(Path(sqlite_url.removeprefix("sqlite:///")))
+    held.take()
+    try:
+        told = jr("status")
+    finally:
+        held.drop()
+    assert (told.code, told.out) == (Exit.USAGE, "")
+    assert "is in use by process" in told.err
+    assert "JOBRUNNER_DATABASE_URL" in told.err
