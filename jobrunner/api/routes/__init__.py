@@ -26,8 +26,8 @@ from jobrunner.api.routes import (
 
 TABLE = (
     *execute.ROUTES,  # the calls made most stand first: a request is held against one row after the other
+    *batch.ROUTES,  # before the tasks, whose paths it looks like: a wrong method is told of POST
     *tasks.ROUTES,
-    *batch.ROUTES,
     *probes.ROUTES,
     *page.ROUTES,
     *static.ROUTES,
