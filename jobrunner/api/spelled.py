@@ -22,7 +22,7 @@ JSON_VALUE: dict[str, Any] = {
         {"type": "null"},
         {"type": "boolean"},
         {"type": "integer", "minimum": -(2**63), "maximum": 2**63 - 1},
-        {"type": "number", "minimum": -1e300, "maximum": 1e300},
+        {"type": "number"},
         {"type": "string", "pattern": "^[^\\x00]*$"},
         {"type": "array", "items": {"$ref": _VALUE}},
         {"type": "object", "propertyNames": {"pattern": "^[^\\x00]*$"}, "additionalProperties": {"$ref": _VALUE}},
