@@ -26,7 +26,7 @@ class Exit(IntEnum):
     TASK_FAILED = 4  # wait, submit --wait; and status --check when all is not well
     TASK_CANCELLED = 5
     TIMED_OUT = 6  # waiting ended, the task goes on
-    UNREACHABLE = 7  # server or database
+    UNREACHABLE = 7  # server or database, or they say: later
     NOT_PERMITTED = 8
     CONFLICT = 9
     INTERRUPTED = 130  # Ctrl-C
@@ -61,6 +61,7 @@ _BY_STATUS = {
     403: Exit.NOT_PERMITTED,
     404: Exit.NOT_FOUND,
     409: Exit.CONFLICT,
+    429: Exit.UNREACHABLE,  # a full queue, or a key that asks too often: later
     503: Exit.UNREACHABLE,
 }
 

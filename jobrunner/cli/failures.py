@@ -8,7 +8,7 @@ import typer
 
 from jobrunner.cli.bundles import bundled
 from jobrunner.cli.complete import fingerprints
-from jobrunner.cli.forms import Form
+from jobrunner.cli.forms import Form, alone
 from jobrunner.cli.many import Many, run, tell
 from jobrunner.cli.options import AsJson, Where
 from jobrunner.cli.output import document, facts, plain, table, talk
@@ -31,7 +31,7 @@ _QUEUE = ("name", "paused", "pending", "running")
 @bundled
 def errors(ctx: typer.Context, form: Form = Form(), where: Where = Where()) -> None:
     """Failed tasks, those of one kind together: without a command, the kinds, the one that failed last first."""
-    if ctx.invoked_subcommand is not None:
+    if not alone(ctx, form, where):
         return
     with where.desk() as asked:
         told = asked.errors()

@@ -12,6 +12,18 @@ from jobrunner.cli.options import AsJson
 from jobrunner.cli.output import document, line, plain, table
 
 
+def alone(ctx: typer.Context, *given: Any) -> bool:
+    """Whether a group was called without one of its commands.
+
+    Options in front of a command would be lost, and another server asked than was meant: they are refused.
+    """
+    if ctx.invoked_subcommand is None:
+        return True
+    if any(one != type(one)() for one in given):
+        raise typer.BadParameter(f"options stand behind the command: {ctx.command_path} {ctx.invoked_subcommand} ...")
+    return False
+
+
 @dataclass(frozen=True)
 class Form:
     """The form that was asked for; a table where none was."""

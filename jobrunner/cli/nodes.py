@@ -8,7 +8,7 @@ import typer
 
 from jobrunner.cli.bundles import bundled
 from jobrunner.cli.complete import node_names
-from jobrunner.cli.forms import Form
+from jobrunner.cli.forms import Form, alone
 from jobrunner.cli.options import AsJson, Where
 from jobrunner.cli.output import document, facts, plain
 from jobrunner.errors import NodeNotFound
@@ -34,7 +34,7 @@ _TYPE = ("name", "nodes", "queue", "priority", "max_attempts", "timeout", "descr
 @bundled
 def nodes(ctx: typer.Context, everyone: Everyone = False, form: Form = Form(), where: Where = Where()) -> None:
     """The processes that work: without a command, a list of those that live."""
-    if ctx.invoked_subcommand is None:
+    if alone(ctx, everyone, form, where):
         _list(everyone, form, where)
 
 

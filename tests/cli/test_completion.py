@@ -67,6 +67,7 @@ def test_bash_completes_what_the_database_knows(shell: dict[str, str]) -> None:
     _until("jobrunner queues resume ni", shell, ["nightly"])
 
 
+@pytest.mark.ci
 @pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash to complete in")
 def test_nothing_is_said_where_nobody_answers(shell: dict[str, str]) -> None:
     for setting in (
@@ -77,6 +78,7 @@ def test_nothing_is_said_where_nobody_answers(shell: dict[str, str]) -> None:
         assert _completed("jobrunner submit re", {**shell, **setting}) == ([], "")
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("name", ["zsh", "fish"])
 def test_other_shells_are_told_the_same(name: str, shell: dict[str, str]) -> None:
     asked = {"_JOBRUNNER_COMPLETE": f"complete_{name}", "_TYPER_COMPLETE_ARGS": "jobrunner submit re"}

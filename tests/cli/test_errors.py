@@ -74,6 +74,20 @@ def test_a_server_that_is_no_jobrunner(jr: Jr, stranger: str) -> None:
     assert jr("health", "live", "--url", stranger).code == Exit.UNREACHABLE
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("nodes", "--url", "http://127.0.0.1:1", "drain", "x"),
+        ("nodes", "--all", "list"),
+        ("errors", "--database-url", "sqlite:///x", "show", "x"),
+    ],
+)
+def test_an_option_in_front_of_a_command_is_not_lost(jr: Jr, words: tuple[str, ...]) -> None:
+    told = jr(*words)
+    assert (told.code, told.out) == (Exit.USAGE, "")
+    assert "behind the command" in told.err
+
+
 def test_a_url_that_is_none(jr: Jr) -> None:
     for url in ("http://[", "http://127.0.0.1:notaport", "ftp://somewhere"):
         told = jr("status", "--url", url)

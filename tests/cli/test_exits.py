@@ -35,6 +35,7 @@ def test_no_error_of_ours_is_an_internal_one() -> None:
         (404, Exit.NOT_FOUND),
         (409, Exit.CONFLICT),
         (413, Exit.USAGE),
+        (429, Exit.UNREACHABLE),
         (422, Exit.USAGE),
         (500, Exit.INTERNAL),
         (503, Exit.UNREACHABLE),

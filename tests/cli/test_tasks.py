@@ -211,6 +211,7 @@ def test_lists_by_every_filter_and_in_every_form(at: Jr, monkeypatch: pytest.Mon
     ):
         assert at("list", *words, "--quiet").out.split() == found, words
         assert [task["task_id"] for task in at("list", *words, "--json").json["tasks"]] == found
+    monkeypatch.setattr("jobrunner.cli.look.PAGE", 2)
     lines = at("list", "--jsonl").out.splitlines()
     assert [json.loads(line)["task_id"] for line in lines] == ["b-1", "a-2", "a-1"]
     assert at("list", "--jsonl", "--quiet").code == 2

@@ -131,6 +131,8 @@ def _parse(words: list[str], *, whole: bool = True) -> None:
         if not words and not whole:
             return
         context = command.make_context("jobrunner", words, parent=context)
+        if command.invoke_without_command and not context._protected_args:
+            return  # a group that does something by itself
         _, command, words = command.resolve_command(context, [*context._protected_args, *context.args])
     if whole:
         command.make_context("jobrunner", words, parent=context)
