@@ -227,6 +227,9 @@ class ChildPool(Pool):
             return
         finally:
             self._starting -= 1
+        if child.condemned:  # killed between its first word and now: a task given to it would never be heard of again
+            self._failed(SpawnFailed("a child process ended as soon as it was ready"))
+            return
         self._pause = 0.0
         self._children.add(child)
         self._offer(child)

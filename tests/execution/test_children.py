@@ -319,3 +319,25 @@ def test_short_of_file_descriptors_tasks_are_given_back_and_nothing_leaks() -> N
     ended = subprocess.run([sys.executable, "-c", _SHORT_OF_FILES], capture_output=True, text=True, timeout=60)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert "completed released" in ended.stdout
+
+
+def test_a_child_that_dies_the_moment_it_is_ready_keeps_no_task(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Killed after its first word and before anybody took notice of that: its task was renewed for ever."""
+    started = process.Child.start
+
+    async def start_and_die(self: process.Child) -> None:
+        await started(self)
+        monkeypatch.setattr(process.Child, "start", started)
+        os.kill(self.pid, signal.SIGKILL)
+        await self.gone
+
+    async def run() -> tuple[Outcome, Outcome]:
+        monkeypatch.setattr(process.Child, "start", start_and_die)
+        async with opened(ChildPool(1, grace=QUICK)) as pool:
+            first = await asyncio.wait_for(pool.run(make_task("pid"), get("pid"), Told()), 20)
+            await asyncio.sleep(first.delay)
+            return first, await asyncio.wait_for(pool.run(make_task("pid"), get("pid"), Told()), 20)
+
+    first, second = go(run())
+    assert (first.ending, second.ending) == (Ending.RELEASED, Ending.COMPLETED)
+    assert "ended as soon as it was ready" in str(first.error)
