@@ -30,6 +30,7 @@ class _Holder:
     def __init__(self, who: str) -> None:
         self.who = who
         self.refused: HandlerError | None = None
+        self.asked = False  # anything: until then a transaction is none to the driver
         self.torn = False  # SQLAlchemy takes for ended what the database has open
 
     def refuse(self) -> HandlerError:
@@ -55,6 +56,7 @@ def held(conn: Connection, who: str) -> Iterator[None]:
     former = _holders.get(id(conn))
     holder = _holders[id(conn)] = _Holder(who)
     root = conn.get_transaction()
+    holder.asked = _is_open(conn)
     try:
         yield
     except DBAPIError:  # the database may have ended it itself: of a full disk, of ON CONFLICT ROLLBACK
@@ -64,7 +66,7 @@ def held(conn: Connection, who: str) -> Iterator[None]:
     except Exception as error:
         if holder.refused is not None:
             raise holder.refused from (None if error is holder.refused else error)
-        if _has_ended(conn, root):
+        if _has_ended(conn, root, holder.asked):
             raise _ended(who) from error
         if isinstance(error, InvalidRequestError) and _BEGUN in str(error):  # which advises to commit first
             raise HandlerError(
@@ -74,7 +76,7 @@ def held(conn: Connection, who: str) -> Iterator[None]:
     else:
         if holder.refused is not None:
             raise holder.refused
-        if _has_ended(conn, root):
+        if _has_ended(conn, root, holder.asked):
             raise _ended(who)
     finally:
         del _holders[id(conn)]
@@ -90,15 +92,19 @@ def _ended(who: str) -> HandlerError:
     )
 
 
-def _has_ended(conn: Connection, root: Any) -> bool:
+def _has_ended(conn: Connection, root: Any, asked: bool) -> bool:
     if conn.closed or conn.get_transaction() is not root:
         return True
     if conn.invalidated:  # the link broke, which says so itself
         return False
+    return asked and not _is_open(conn)
+
+
+def _is_open(conn: Connection) -> bool:
     driver = conn.connection.driver_connection
     if isinstance(driver, sqlite3.Connection):
-        return not driver.in_transaction
-    return isinstance(driver, psycopg.Connection) and driver.info.transaction_status == TransactionStatus.IDLE
+        return driver.in_transaction
+    return not (isinstance(driver, psycopg.Connection) and driver.info.transaction_status == TransactionStatus.IDLE)
 
 
 def _undo(conn: Connection) -> None:
@@ -129,5 +135,8 @@ def _on_end(conn: Connection) -> None:
 
 def _on_statement(conn: Connection, _cursor: Any, text: str, *_: Any) -> None:
     holder = _holders.get(id(conn))
-    if holder is not None and _ENDS.match(text):
+    if holder is None:
+        return
+    if _ENDS.match(text):
         raise holder.refuse()
+    holder.asked = True

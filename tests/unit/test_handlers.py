@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import Connection, create_engine, literal, select
 
 from jobrunner.errors import HandlerError
 from jobrunner.handlers import Retry, handlers, load, on_worker_start, on_worker_stop, registry, run_effect, run_hooks
@@ -157,14 +158,16 @@ def test_an_unknown_task_type_names_the_known_ones() -> None:
 
 def test_effects_run_by_name() -> None:
     @effect("double")
-    def double(conn: Any, rows: list[int]) -> list[int]:
-        return [conn * row for row in rows]
+    def double(conn: Connection, rows: list[int]) -> list[int]:
+        return [conn.execute(select(literal(2) * row)).scalar_one() for row in rows]
 
-    conn: Any = 2
+    conn = create_engine("sqlite://").connect()
+    conn.begin()
     assert run_effect(conn, "double", [1, 2]) == [2, 4]
     assert effect_name(double) == "double"
     with pytest.raises(HandlerError, match="double"):
         run_effect(conn, "halve", [])
+    conn.engine.dispose()
     with pytest.raises(HandlerError, match="no effect"):
         effect_name(lambda conn, rows: None)
     with pytest.raises(HandlerError, match="double"):
