@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
 from jobrunner.api.schemas import Moment, Name, Strict
+from jobrunner.api.spelled import one_of, whole
 from jobrunner.queue.operation import IDS_MOST
 from jobrunner.queue.request import NAME_MAX
 from jobrunner.queue.store import Chosen
 from jobrunner.queue.task import Status
 from jobrunner.queue.views import TaskFilter
 
-Limit = Annotated[int, Field(ge=1, le=2**31 - 1)]
+Limit = Annotated[int, BeforeValidator(whole), Field(ge=1, le=2**31 - 1)]
 
 
 class PauseRequest(Strict):
@@ -69,6 +70,8 @@ class FilterRequest(Strict):
 
 class OperationRequest(Strict):
     """What to do, and to which tasks: those that fit ``filter``, or those of ``ids``. ``dry_run`` only counts them."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra=one_of("filter", "ids"))
 
     action: Literal["cancel", "retry", "delete"]
     filter: FilterRequest | None = None

@@ -44,6 +44,17 @@ def not_both(one: str, other: str) -> dict[str, Any]:
     return {"not": {"required": [one, other], "properties": {one: given, other: given}}}
 
 
+def one_of(one: str, other: str) -> dict[str, Any]:
+    """The schema of objects in which exactly one of two fields is not null."""
+    given = {"not": {"type": "null"}}
+    return {
+        "oneOf": [
+            {"required": [one], "properties": {one: given, other: {"type": "null"}}},
+            {"required": [other], "properties": {other: given, one: {"type": "null"}}},
+        ]
+    }
+
+
 def whole(value: Any) -> Any:
     """``4.0`` is an integer in JSON, which has one kind of number."""
     return int(value) if isinstance(value, float) and value.is_integer() else value

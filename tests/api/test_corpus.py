@@ -12,6 +12,8 @@ from starlette.testclient import TestClient
 from jobrunner.api.routes import TABLE
 from tests.api.conftest import Api
 
+pytestmark = pytest.mark.ci
+
 VALUES: list[Any] = [
     None,
     True,

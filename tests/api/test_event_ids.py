@@ -19,6 +19,8 @@ from tests.api.serving import serving
 from tests.api.streams import EVENTS, streaming
 from tests.both_databases.moves import add, end, take
 
+pytestmark = pytest.mark.ci
+
 
 @pytest.fixture
 def url(api: Api) -> Iterator[str]:

@@ -14,6 +14,8 @@ from jobrunner.db.engine import open_database
 from jobrunner.queue import store
 from tests.processes import INHERITED
 
+pytestmark = pytest.mark.ci
+
 ROOT = Path(__file__).parents[2]
 TRIES = 5  # on a busy machine an answer comes too late, and is then not told
 

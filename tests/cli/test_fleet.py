@@ -12,6 +12,8 @@ from jobrunner.cli.exits import Exit
 from tests.cli.conftest import Jr
 from tests.processes import Processes, free_port
 
+pytestmark = pytest.mark.ci
+
 
 def test_queues_are_paused_and_limited(at: Jr, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("JOBRUNNER_ALLOW_UNKNOWN_TYPES", "1")

@@ -8,6 +8,8 @@ from jobrunner.cli.exits import Exit
 from tests.cli.conftest import Jr
 from tests.processes import Processes, free_port
 
+pytestmark = pytest.mark.ci
+
 
 @pytest.fixture
 def many(at: Jr, monkeypatch: pytest.MonkeyPatch) -> Jr:

@@ -17,6 +17,8 @@ from tests.client.old_node import OldNode
 from tests.client.world import World
 from tests.processes import free_port
 
+pytestmark = pytest.mark.ci
+
 IMPORT = {"symbols": ["000001.SZ", "000002.SZ"]}
 
 

@@ -91,7 +91,7 @@ def test_what_a_killed_node_had_is_finished_by_those_that_share_its_database(wor
 
     async def both() -> list[TaskResult]:
         calls = [
-            bridge.execute_task(task_id=f"t{n}", task_type="mark", task_data=world.mark(f"t{n}", 1.0), timeout=40)
+            bridge.execute_task(task_id=f"t{n}", task_type="mark", task_data=world.mark(f"t{n}", 3.0), timeout=40)
             for n in range(6)
         ]
         running = asyncio.gather(*calls)

@@ -18,6 +18,8 @@ from tests.client.cutting import Cutting
 from tests.client.world import World
 from tests.data_import.support import put, records
 
+pytestmark = pytest.mark.ci
+
 SYMBOLS = ["000001.SZ", "000002.SZ", "000004.SZ", "000005.SZ", "000006.SZ"]
 AT = datetime(2026, 1, 31, 9, 30)
 

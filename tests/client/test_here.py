@@ -26,6 +26,8 @@ from tests.client import here_tasks
 from tests.client.conftest import ROOT, Start
 from tests.processes import Processes, free_port
 
+pytestmark = pytest.mark.ci
+
 
 @pytest.fixture(autouse=True)
 def _only_these(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:

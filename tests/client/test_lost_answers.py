@@ -16,6 +16,8 @@ from tests.client.conftest import Start
 from tests.client.wire import Wire
 from tests.processes import Process, free_port
 
+pytestmark = pytest.mark.ci
+
 
 @pytest.fixture
 def wire(server: Process) -> Iterator[Wire]:

@@ -17,6 +17,8 @@ from jobrunner.client.tries import Tries
 from jobrunner.errors import DatabaseUnavailable
 from tests.api.serving import serving
 
+pytestmark = pytest.mark.ci
+
 ACCEPTED: tuple[int, dict[str, str], dict[str, Any]] = (202, {}, {"task_id": "mine", "status": "pending"})
 
 
