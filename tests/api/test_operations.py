@@ -11,6 +11,8 @@ from jobrunner.api import create_app
 from jobrunner.api.answers_fleet import OperationAnswer, OperationsAnswer
 from jobrunner.db.engine import Database
 from jobrunner.queue import store
+from jobrunner.queue.request import new_task
+from jobrunner.queue.store.operations import STEP
 from tests.api.asking import assert_problem, execute
 from tests.api.conftest import KEY, Api
 from tests.both_databases.moves import take
@@ -57,15 +59,16 @@ def test_who_waits_for_a_task_hears_that_an_operation_ended_it(api: Api) -> None
     assert heard == ["t"]
 
 
-def test_an_end_before_the_end(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("jobrunner.background.operations.Operations.carry_on", lambda *_told, **_more: True)
-    execute(client, task_id="t")
-    begun = told(client.post(ALL, json={"action": "cancel", "ids": ["t"]}), 202)
-    assert (begun["state"], begun["progress"]) == ("running", 0.0)
+def test_an_end_before_the_end(client: TestClient, database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("jobrunner.api.routes.operations.AT_ONCE", 0.0)  # one step of it, and nobody here does the rest
+    with database.begin() as conn:
+        store.enqueue_many(conn, [new_task("work", task_id=f"t{number}") for number in range(STEP + 1)])
+    begun = told(client.post(ALL, json={"action": "cancel", "filter": {"status": ["pending"]}}), 202)
+    assert (begun["state"], begun["changed"]) == ("running", STEP)
     aborted = told(client.delete(f"{ALL}/{begun['id']}"))
-    assert aborted["state"] == "aborted"
+    assert (aborted["state"], aborted["changed"]) == ("aborted", STEP)
     assert told(client.delete(f"{ALL}/{begun['id']}")) == aborted
-    assert client.get("/api/v1/tasks/t").json()["status"] == "pending"
+    assert [task["status"] for task in client.get("/api/v1/tasks?status=pending").json()["tasks"]] == ["pending"]
     assert_problem(client.get(f"{ALL}/none"), 404, "operation_not_found")
     assert_problem(client.delete(f"{ALL}/none"), 404, "operation_not_found")
 

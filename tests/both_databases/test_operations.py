@@ -199,8 +199,7 @@ def test_every_part_of_a_filter_is_kept_with_it(database: Database) -> None:
     assert sorted(kept) == ["created_after", "created_before", "q", "queue", "status", "tag", "type"]
 
 
-def test_the_duties_carry_on_and_tell_who_waits(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store.operations, "step_operation", store.step_operation)
+def test_the_duties_carry_on_and_tell_who_waits(database: Database) -> None:
     fill(database, 5)
     ended: list[str] = []
     hints: list[str] = []
