@@ -7,14 +7,14 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
 from jobrunner.api.schemas import Moment, Name, Strict
-from jobrunner.api.spelled import one_of, whole
+from jobrunner.api.spelled import any_of, one_of, whole
 from jobrunner.queue.operation import IDS_MOST
 from jobrunner.queue.request import NAME_MAX
 from jobrunner.queue.store import Chosen
 from jobrunner.queue.task import Status
 from jobrunner.queue.views import TaskFilter
 
-Limit = Annotated[int, BeforeValidator(whole), Field(ge=1, le=2**31 - 1)]
+Limit = Annotated[int, Field(ge=1, le=2**31 - 1), BeforeValidator(whole)]
 
 
 class PauseRequest(Strict):
@@ -38,6 +38,10 @@ class PurgeRequest(Strict):
 
 class FilterRequest(Strict):
     """Which tasks, as in the list of tasks: those that fit all that is given, of which there must be something."""
+
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra=lambda schema: schema.update(any_of(schema["properties"]))
+    )
 
     status: list[Literal["pending", "running", "completed", "failed", "cancelled"]] | None = Field(None, min_length=1)
     type: Name | None = None

@@ -5,6 +5,7 @@ What they say is exactly what is accepted, which a fuzzer holds against the serv
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, WithJsonSchema
@@ -42,6 +43,12 @@ def not_both(one: str, other: str) -> dict[str, Any]:
     """The schema of objects in which at most one of two fields is not null."""
     given = {"not": {"type": "null"}}
     return {"not": {"required": [one, other], "properties": {one: given, other: given}}}
+
+
+def any_of(fields: Iterable[str]) -> dict[str, Any]:
+    """The schema of objects in which at least one of these fields is not null."""
+    given = {"not": {"type": "null"}}
+    return {"anyOf": [{"required": [one], "properties": {one: given}} for one in fields]}
 
 
 def one_of(one: str, other: str) -> dict[str, Any]:

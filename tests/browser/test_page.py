@@ -130,7 +130,7 @@ def test_the_keyboard_shows_where_it_is(visits: Visits, url: str, database: Data
     fill(database)
     page = visits.open(url).page
     expect(page.locator("#events")).to_be_visible(timeout=SHOWN_WITHIN)
-    for name in ("Skip to the content", "jobrunner", "English", "中文"):
+    for name in ("Skip to the content", "jobrunner", "Documentation", "English", "中文"):
         page.keyboard.press("Tab")
         assert focused(page)[0] == name
         assert focused(page)[1] >= 2, f"{name} shows no focus"

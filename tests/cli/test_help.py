@@ -17,7 +17,7 @@ from jobrunner.settings import DEFAULT_PORT, Settings, load, shown
 from jobrunner.settings.names import DEFAULTS, DERIVED, variables
 from tests.cli.conftest import Jr
 
-HEAVY = ("sqlalchemy", "alembic", "pandas", "starlette", "pydantic", "pydantic_settings", "httpx2")
+HEAVY = ("sqlalchemy", "alembic", "pandas", "starlette", "pydantic_settings", "httpx2")  # pydantic is typer's own
 
 LOOK = """
 import contextlib, io, json, sys
