@@ -278,4 +278,18 @@ MUTANTS = (
         "",
         "tests/node/test_standing_by.py::test_nobody_claims_for_a_worker_that_was_told_to_stop_though_its_loop_is_held",
     ),
+    Mutant(
+        "whoever claims from a limited queue counts without its lock",
+        "queue/store/limits.py",
+        "        .order_by(_q.name)\n        .with_for_update(skip_locked=True)\n",
+        "        .order_by(_q.name)\n",
+        "tests/both_databases/test_limited_queues.py::test_many_claimers_at_once_never_exceed_a_limit",
+    ),
+    Mutant(
+        "a child that died as it was ready is given a task",
+        "execution/children.py",
+        "        if child.condemned:  # killed between",
+        "        if False:  # killed between",
+        "tests/execution/test_children.py::test_a_child_that_dies_the_moment_it_is_ready_keeps_no_task",
+    ),
 )
