@@ -47,7 +47,7 @@ TASKS = 500
 GRACE = 2.0
 BUSY = 8.0  # seconds more that an end may take here, where six processes and their children share two cores
 FIRES = 1.5  # seconds in which a schedule that fires each second has fired
-DRAIN = 60.0  # seconds after the last fault in which every task has to end
+DRAIN = 90.0  # seconds after the last fault in which every task has to end: effects on a dead link may take 60 of them
 
 
 class Chaos:
