@@ -86,7 +86,11 @@ class Database:
             try:
                 with conn.begin():
                     if idle is not None:
+                        # Ours, whatever the rest may take: a link that died since its last use is found out here.
+                        link = conn.connection.dbapi_connection
+                        WATCHDOG.arm(link, min(deadline, DEADLINE))
                         conn.exec_driver_sql(f"SET LOCAL idle_in_transaction_session_timeout = {int(idle * 1_000)}")
+                        WATCHDOG.arm(link, deadline)
                     if patience is not None:
                         conn.exec_driver_sql(f"SET LOCAL lock_timeout = {int(patience * 1_000)}")
                     yield conn

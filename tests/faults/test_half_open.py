@@ -11,6 +11,7 @@ import pytest
 
 from jobrunner.db.engine import DEADLINE
 from jobrunner.db.hints import RECONNECT
+from jobrunner.execution.attempt import OUTAGE_DELAY
 from jobrunner.node.claims import OUTAGE_PAUSE
 from jobrunner.node.heartbeat import DEADLINE as BEAT_DEADLINE
 from jobrunner.node.heartbeat import RETRY
@@ -120,3 +121,24 @@ def test_a_worker_that_has_only_dead_links_stops_all_the_same(fleet: Fleet) -> N
         assert took < 2 + END_AFTER + 1
     assert fleet.worker("--until-empty", max_async="10").wait(60) == 0
     fleet.prove("and the rest afterwards", effects=True)
+
+
+@pytest.mark.ci
+@pytest.mark.timeout(120)
+def test_a_handlers_own_transaction_does_not_begin_on_a_dead_link(fleet: Fleet) -> None:
+    """Its statements may take as long as its attempt may, the first one is ours: it waited for 300 s."""
+    fleet.make_ledger_table()
+    trap = Trap("silence", "SET LOCAL idle_in_transaction")
+    with Wire(fleet.url, asked=trap) as wire:
+        worker = fleet.ready(database_url=wire.url, max_workers="1")
+        fleet.submit("fault.transaction", 1)
+        fleet.wait_until_ended()
+        trap.set()
+        fleet.submit("fault.transaction", 1)
+        begun = time.monotonic()
+        fleet.wait_until_ended(DEADLINE + OUTAGE_DELAY + 8)
+        print(f"FIGURE a handler's own transaction on a dead link: completed after {time.monotonic() - begun:.1f} s")
+        assert trap.sprung_at is not None
+        assert worker.stop() == 0
+    found = fleet.prove("own transaction on a dead link", effects=True)
+    assert found.runs == 3
