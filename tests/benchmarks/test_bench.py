@@ -122,13 +122,13 @@ def test_on_postgres(processes: Processes, crowded_url: str) -> None:
     _untouched(crowded_url)
 
 
-@pytest.mark.ci
+@pytest.mark.long
 @pytest.mark.parametrize("names", [LATER[:3], LATER[3:4], LATER[5:]], ids=" ".join)
 def test_the_rest_on_sqlite(processes: Processes, names: tuple[str, ...]) -> None:
     _report(processes, names)
 
 
-@pytest.mark.ci
+@pytest.mark.long
 @pytest.mark.parametrize("names", [LATER[:3], LATER[3:4], LATER[4:]], ids=" ".join)
 def test_the_rest_on_postgres(processes: Processes, crowded_url: str, names: tuple[str, ...]) -> None:
     _report(processes, names, crowded_url)

@@ -178,7 +178,7 @@ def test_a_node_takes_a_task_just_where_nothing_is_told_that_keeps_it(database: 
     _try(database, 60)
 
 
-@pytest.mark.ci
+@pytest.mark.long
 @pytest.mark.timeout(300)
 def test_the_same_in_many_more_states(database: Database) -> None:
     _try(database, 500)

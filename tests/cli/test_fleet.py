@@ -12,9 +12,8 @@ from jobrunner.cli.exits import Exit
 from tests.cli.conftest import Jr
 from tests.processes import Processes, free_port
 
-pytestmark = pytest.mark.ci
 
-
+@pytest.mark.ci
 def test_queues_are_paused_and_limited(at: Jr, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("JOBRUNNER_ALLOW_UNKNOWN_TYPES", "1")
     assert at("submit", "add", "--queue", "imports").code == 0
@@ -35,6 +34,7 @@ def test_queues_are_paused_and_limited(at: Jr, monkeypatch: pytest.MonkeyPatch) 
     assert [one["target"] for one in at("audit", "--json").json["changes"]] == ["imports"] * 4
 
 
+@pytest.mark.long
 def test_a_node_is_drained_and_works_again(
     jr: Jr, postgres_url: str, chores: str, processes: Processes, monkeypatch: pytest.MonkeyPatch
 ) -> None:

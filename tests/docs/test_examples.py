@@ -13,7 +13,7 @@ import pytest
 from tests.docs.typing_in import blocks, documents, save, typed
 from tests.processes import Process, Processes, free_port
 
-pytestmark = [pytest.mark.ci, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.long, pytest.mark.timeout(400)]
 
 
 def up(processes: Processes, handlers: list[str], env: dict[str, str] | None = None) -> Process:
