@@ -10,7 +10,7 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -151,7 +151,8 @@ class Child:
         """End it, with its process group and whatever else it started, and wait until it is gone."""
         self.condemned = True
         if self._process.returncode is None:
-            await self._loop.run_in_executor(_sweeps, kill_descendants, self.pid)  # while they are known as such
+            with suppress(RuntimeError):  # at the end of a program that closed nothing: the warden does the rest
+                await self._loop.run_in_executor(_sweeps, kill_descendants, self.pid)  # while they are known as such
         self._signal(kill=True)
         await asyncio.shield(self.gone)
 
@@ -293,7 +294,8 @@ class Child:
         self._burial = self._loop.create_task(self._bury(code, peak_rss))
 
     async def _bury(self, code: int, peak_rss: int) -> None:
-        await self._loop.run_in_executor(_sweeps, sweep, self._mark)
+        with suppress(RuntimeError):  # as in ``kill``
+            await self._loop.run_in_executor(_sweeps, sweep, self._mark)
         self._disconnect()
         self.drain()
         for output in self._outputs:
