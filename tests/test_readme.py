@@ -6,49 +6,24 @@ import json
 import os
 import re
 import sqlite3
-import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from jobrunner.data_import.sample import write_sample
-from tests.processes import INHERITED, Process, Processes, free_port
+from tests.docs.typing_in import documents, typed
+from tests.processes import Processes, free_port
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 FENCED = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-USUAL = "http://127.0.0.1:8900"
 
 
 def _blocks(title: str, kind: str) -> list[str]:
     _, found, rest = README.partition(f"\n## {title}\n")
     assert found
     return [body for language, body in FENCED.findall(rest.partition("\n## ")[0]) if language == kind]
-
-
-def _typed(script: str, home: Path, served: Process) -> str:
-    """What a shell prints that reads these lines, with this environment's commands at hand."""
-    kept = {name: os.environ[name] for name in INHERITED if name in os.environ}
-    env = {**kept, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{kept['PATH']}"}
-    lines = script.replace(USUAL, served.url)
-    told = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", lines], cwd=home, env=env, capture_output=True, text=True, check=False
-    )
-    assert told.returncode == 0, f"{lines}\n{told.stdout}\n{told.stderr}"
-    return told.stdout
-
-
-def _documents(text: str) -> list[dict[str, Any]]:
-    """The JSON objects in a text, one after the other, whatever stands between them."""
-    found = []
-    at = text.find("{")
-    while at >= 0:
-        document, end = json.JSONDecoder().raw_decode(text, at)
-        found.append(document)
-        at = text.find("{", end)
-    return found
 
 
 @pytest.mark.ci
@@ -60,12 +35,12 @@ def test_the_tour(tmp_path: Path, processes: Processes) -> None:
     assert words[0] == ".venv/bin/jobrunner"
     up = processes.start(*words[1:], "--port", str(port), port=port)
     up.wait_healthy()
-    told = _typed(shell, tmp_path, up)
-    first, second, *_ = _documents(told)
+    told = typed(shell, tmp_path, up.url)
+    first, second, *_ = documents(told)
     assert (first["imported_count"], first["inserted"]) == (2, 240)
     assert second["unchanged"] == second["total_records"] > 90
     assert "All is well." in told.splitlines()
-    health, accepted, status, stats = _documents(_typed(curls, tmp_path, up))
+    health, accepted, status, stats = documents(typed(curls, tmp_path, up.url))
     assert health["status"] == "healthy"
     assert (accepted["task_id"], accepted["status"]) == ("test_001", "pending")
     assert status["status"] in ("pending", "running", "completed")
@@ -81,8 +56,8 @@ def test_the_task_of_six_lines_and_its_effect(tmp_path: Path, processes: Process
     up = processes.start("up", "--handlers", "shop", "--port", str(port), port=port)
     up.wait_healthy()
     (submit,) = _blocks("Your own task", "bash")
-    assert json.loads(_typed(submit, tmp_path, up)) == {"text": "Hello, World"}
-    _typed("jobrunner submit greet_once name=Ann --wait", tmp_path, up)
+    assert json.loads(typed(submit, tmp_path, up.url)) == {"text": "Hello, World"}
+    typed("jobrunner submit greet_once name=Ann --wait", tmp_path, up.url)
     assert up.stop() == 0
     with sqlite3.connect(tmp_path / ".jobrunner" / "jobrunner.db") as conn:
         assert conn.execute("SELECT name FROM greetings").fetchall() == [("Ann",)]
