@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import TypeAdapter
 from pydantic.json_schema import JsonSchemaMode
 
+from jobrunner.api.headers import AUTHENTICATE, RETRY_AFTER
 from jobrunner.api.problems import ProblemModel
 from jobrunner.api.route import Route
 from jobrunner.api.spelled import JSON_VALUE, TASK_ID
@@ -23,6 +24,18 @@ LINKS = {
     "/api/v1/keys": ("/api/v1/keys", "key_id", "id"),
 }
 """Where something is made with POST: where the calls begin that take it, as which parameter, from which field."""
+
+NAMED = {
+    "task_id": "The task's id.",
+    "name": "Its name.",
+    "node_id": "The node's id.",
+    "key_id": "The key's id: its first part, not its text.",
+    "operation_id": "The operation's id.",
+    "fingerprint": "What failures of one kind share.",
+}
+"""What stands for each parameter of a path."""
+
+_GUIDES = {401: AUTHENTICATE, 429: RETRY_AFTER, 503: RETRY_AFTER}
 
 JSON, PROBLEM = "application/json", "application/problem+json"
 _PARAMETER = re.compile(r"\{(\w+)(?::\w+)?\}")
@@ -52,7 +65,8 @@ def document(table: Sequence[Route]) -> dict[str, Any]:
             "version": version("jobrunner"),
             "summary": "A serverless-style job runner on a SQL queue.",
             "description": "Times are RFC 3339 in UTC, but for the calls under /api/v1/task, /health, /statistics and "
-            "/node, whose times carry no offset. Durations are in seconds. Errors are problems of RFC 9457.",
+            "/node, whose times carry no offset. Durations are in seconds. Errors are problems of RFC 9457. "
+            "Each answer has an X-Request-ID, by which the server's log and its audit know the request.",
         },
         "security": [{name: []} for name in _SCHEMES],
         "paths": paths,
@@ -101,7 +115,8 @@ def _operation(row: Route, method: str, schemas: Schemas) -> dict[str, Any]:
         "tags": [_tag(row.path)],
         "responses": dict(_responses(row, method, schemas)),
     }
-    parameters = [*_path_parameters(row.path), *_query_parameters(row, schemas)]
+    asked = [header.asked() for header in row.asks]
+    parameters = [*_path_parameters(row.path), *_query_parameters(row), *asked]
     if parameters:
         told["parameters"] = parameters
     if method not in ("GET", "HEAD") and row.request is not None:
@@ -122,10 +137,15 @@ def _responses(row: Route, method: str, schemas: Schemas) -> Iterator[tuple[str,
         if status not in (204, 304):
             schema = {} if row.response is None else schemas[row.response, "serialization"]
             answer["content"] = {row.media: {"schema": schema}}
+        if row.tells:
+            answer["headers"] = {header.name: header.told() for header in row.tells}
         yield str(status), answer
     problem = {"schema": schemas[ProblemModel, "serialization"]}
     for status in sorted({*_refusals(row, method), *row.refuses}):
-        yield str(status), {"description": HTTPStatus(status).phrase, "content": {PROBLEM: problem}}
+        answer = {"description": HTTPStatus(status).phrase, "content": {PROBLEM: problem}}
+        if status in _GUIDES:
+            answer["headers"] = {_GUIDES[status].name: _GUIDES[status].told()}
+        yield str(status), answer
 
 
 def _refusals(row: Route, method: str) -> set[int]:
@@ -144,15 +164,16 @@ def _refusals(row: Route, method: str) -> set[int]:
 
 def _path_parameters(path: str) -> Iterator[dict[str, Any]]:
     for name in _PARAMETER.findall(path):
-        yield {"name": name, "in": "path", "required": True, "schema": TASK_ID}
+        yield {"name": name, "in": "path", "required": True, "description": NAMED[name], "schema": TASK_ID}
 
 
-def _query_parameters(row: Route, schemas: Schemas) -> Iterator[dict[str, Any]]:
+def _query_parameters(row: Route) -> Iterator[dict[str, Any]]:
     if row.query is None:
         return
     properties = row.query.model_json_schema(ref_template="#/components/schemas/{model}")["properties"]
     for name, schema in properties.items():
-        told: dict[str, Any] = {"name": name, "in": "query", "required": False, "schema": schema}
+        meaning = {"description": schema.pop("description")}
+        told: dict[str, Any] = {"name": name, "in": "query", "required": False, **meaning, "schema": schema}
         if schema.get("type") == "array":
             told |= {"style": "form", "explode": True}
         yield told

@@ -17,6 +17,7 @@ from starlette.responses import JSONResponse, Response
 
 from jobrunner.api import bodies, doors
 from jobrunner.api.callers import Caller
+from jobrunner.api.headers import Header
 from jobrunner.api.service import Service
 from jobrunner.errors import JobrunnerError, ScheduleNotFound, TaskNotFound
 from jobrunner.queue import store
@@ -90,7 +91,8 @@ class Route:
     """One row of the table. Plain endpoints run in Starlette's threads, ``async`` ones in its loop.
 
     The OpenAPI document is made of these rows: ``response`` is what the ``statuses`` answer with, of type ``media``;
-    ``refuses`` are the error statuses that this call has beyond those of its kind.
+    ``refuses`` are the error statuses that this call has beyond those of its kind; ``asks`` are the headers that it
+    reads, ``tells`` those that its good answers may have.
     """
 
     path: str
@@ -104,6 +106,8 @@ class Route:
     statuses: Sequence[int] = (200,)
     media: str = "application/json"
     refuses: Sequence[int] = ()
+    asks: Sequence[Header] = ()
+    tells: Sequence[Header] = ()
     reads_body: bool = False  # the endpoint reads the body itself: it is no JSON, or larger than others
     by_queue: bool = False  # shows and changes nothing of queues that are not the caller's; else those are kept out
 

@@ -18,39 +18,49 @@ Limit = Annotated[int, Field(ge=1, le=2**31 - 1), BeforeValidator(whole)]
 
 
 class PauseRequest(Strict):
-    """Why nothing of this queue is to be claimed; shown to whoever asks why a task waits."""
+    """Why nothing of this queue is to be claimed."""
 
     reason: str = Field("", max_length=1_000)
+    """Shown to whoever asks why a task waits."""
 
 
 class LimitsRequest(Strict):
-    """How many of its tasks may run at a time, and how many may wait; null lifts a limit, what is absent stays."""
+    """The limits of a queue; null lifts one, what is absent stays."""
 
     max_running: Limit | None = None
+    """How many of its tasks may run at a time, over all nodes."""
     max_pending: Limit | None = None
+    """How many may wait, due or later: then submissions by REST are refused with 429."""
 
 
 class PurgeRequest(Strict):
-    """``dry_run`` counts what waits in the queue, and cancels nothing."""
+    """How to empty a queue."""
 
     dry_run: bool = False
+    """Count what waits in the queue, and cancel nothing."""
 
 
 class FilterRequest(Strict):
     """Which tasks, as in the list of tasks: those that fit all that is given, of which there must be something."""
 
-    model_config = ConfigDict(
-        extra="forbid", json_schema_extra=lambda schema: schema.update(any_of(schema["properties"]))
-    )
+    model_config = ConfigDict(json_schema_extra=lambda schema: schema.update(any_of(schema["properties"])))
 
     status: list[Literal["pending", "running", "completed", "failed", "cancelled"]] | None = Field(None, min_length=1)
+    """Any of these."""
     type: Name | None = None
+    """Their task_type."""
     queue: Name | None = None
+    """Where they wait or ran."""
     tag: Name | None = None
+    """A word among their tags."""
     node: Name | None = None
+    """The id of the node that has, or had, them last."""
     created_after: Moment | None = None
+    """Submitted at this instant or later."""
     created_before: Moment | None = None
+    """Submitted before this instant."""
     q: str | None = Field(None, min_length=1, max_length=NAME_MAX)
+    """How their task_id begins."""
 
     @model_validator(mode="after")
     def _says_something(self) -> FilterRequest:
@@ -73,14 +83,18 @@ class FilterRequest(Strict):
 
 
 class OperationRequest(Strict):
-    """What to do, and to which tasks: those that fit ``filter``, or those of ``ids``. ``dry_run`` only counts them."""
+    """What to do, and to which tasks."""
 
-    model_config = ConfigDict(extra="forbid", json_schema_extra=one_of("filter", "ids"))
+    model_config = ConfigDict(json_schema_extra=one_of("filter", "ids"))
 
     action: Literal["cancel", "retry", "delete"]
+    """Cancel what is pending or running, retry what failed or was cancelled, delete what has ended."""
     filter: FilterRequest | None = None
+    """Those that fit; what is submitted after the operation began is not met."""
     ids: list[Name] | None = Field(None, min_length=1, max_length=IDS_MOST)
+    """Those with these task_ids, instead of ``filter``."""
     dry_run: bool = False
+    """Count them, and change nothing."""
 
     @model_validator(mode="after")
     def _says_which(self) -> OperationRequest:

@@ -18,26 +18,31 @@ RATE = {"type": "number", "minimum": RATES[0], "maximum": RATES[1]}
 
 
 class KeyRequest(Strict):
-    """A new key. ``queues`` null means all; ``expires_in`` in seconds, null for ever; ``rate`` in requests a second."""
+    """A new key."""
 
     model_config = ConfigDict(
-        extra="forbid",
         json_schema_extra={
             "not": {
                 "required": ["queues"],
                 "properties": {"queues": {"type": "array"}, "scopes": {"contains": {"const": "admin"}}},
             }
-        },
+        }
     )
 
     name: NameText
+    """Whose it is; the audit tells it beside each change."""
     scopes: Annotated[list[str], WithJsonSchema(SCOPES)]
+    """What it opens; ``admin`` opens all that the others do."""
     queues: Annotated[list[str], WithJsonSchema({"type": "array", "minItems": 1, "items": NAME})] | None = None
+    """The only queues that it sees; null means all."""
     expires_in: Annotated[float, WithJsonSchema(LASTS)] | None = None
+    """Seconds until it ends; null means never."""
     rate: Annotated[float, WithJsonSchema(RATE)] | None = None
+    """Requests a second that one server takes of it; null means any number."""
 
 
 class RotateRequest(Strict):
-    """How long the old key goes on beside the new one, in seconds: a day, unless told."""
+    """How a key is replaced."""
 
     overlap: Delay = DAY
+    """Seconds that the old key goes on beside the new one."""

@@ -52,6 +52,8 @@ def _call(title: str, call: Mapping[str, Any]) -> Iterator[str]:
     for status, answer in call["responses"].items():
         (good if int(status) < _ERROR else bad).append((status, answer))
     yield from (" ".join(f"**{status}**: {_content(answer)}." for status, answer in good), "")
+    told = {name: header for _, answer in good for name, header in answer.get("headers", {}).items()}
+    yield from table(("header", "meaning"), ((f"`{name}`", _prose(one["description"])) for name, one in told.items()))
     if bad:
         yield from (f"Problems: {', '.join(status for status, _ in bad)}.", "")
 

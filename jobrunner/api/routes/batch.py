@@ -10,6 +10,7 @@ from starlette.requests import Request as HttpRequest
 from jobrunner.api import bodies
 from jobrunner.api.answers_tasks import BatchAnswer, BatchRefused, BatchTaken
 from jobrunner.api.callers import Caller
+from jobrunner.api.headers import TRACEPARENT
 from jobrunner.api.intake import Found, Intake
 from jobrunner.api.problems import UNEXPECTED, ProblemModel, described, told_of
 from jobrunner.api.route import Call, Content, Route
@@ -92,6 +93,7 @@ ROUTES = (
         "Submit many tasks",
         request=BatchRequest,
         response=BatchAnswer,
+        asks=(TRACEPARENT,),
         reads_body=True,
         by_queue=True,
     ),

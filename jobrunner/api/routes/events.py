@@ -11,6 +11,7 @@ from sse_starlette import EventSourceResponse, ServerSentEvent
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
+from jobrunner.api.headers import LAST_EVENT_ID
 from jobrunner.api.looks import Looks
 from jobrunner.api.polls import tag_of
 from jobrunner.api.problems import RETRY_AFTER, Refused
@@ -140,6 +141,7 @@ ROUTES = (
         scope=Scope.READ,
         summary="What changes, as it changes",
         query=EventsQuery,
+        asks=(LAST_EVENT_ID,),
         media=STREAM,
         by_queue=True,
     ),
@@ -149,6 +151,7 @@ ROUTES = (
         scope=Scope.READ,
         summary="How it stands, as it changes",
         statuses=(200, 204),
+        asks=(LAST_EVENT_ID,),
         media=STREAM,
         by_queue=True,
     ),

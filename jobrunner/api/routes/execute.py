@@ -7,6 +7,17 @@ from typing import Any
 from urllib.parse import quote
 
 from jobrunner.api import polls, prefer, wire
+from jobrunner.api.headers import (
+    ETAG,
+    IDEMPOTENCY_KEY,
+    IDEMPOTENT_REPLAYED,
+    IF_NONE_MATCH,
+    LOCATION,
+    PREFER,
+    PREFERENCE_APPLIED,
+    RETRY_AFTER,
+    TRACEPARENT,
+)
 from jobrunner.api.intake import Intake
 from jobrunner.api.prefer import Wait
 from jobrunner.api.route import Answer, Call, Content, Route
@@ -95,6 +106,8 @@ ROUTES = (
         response=wire.TaskStatus | wire.TaskResponse,
         statuses=(200, 202),
         refuses=(409,),
+        asks=(IDEMPOTENCY_KEY, PREFER, TRACEPARENT),
+        tells=(LOCATION, RETRY_AFTER, PREFERENCE_APPLIED, IDEMPOTENT_REPLAYED),
         by_queue=True,
     ),
     Route(
@@ -105,6 +118,8 @@ ROUTES = (
         query=WaitQuery,
         response=wire.TaskStatus,
         statuses=(200, 202, 304),
+        asks=(PREFER, IF_NONE_MATCH),
+        tells=(ETAG, PREFERENCE_APPLIED),
         by_queue=True,
     ),
 )

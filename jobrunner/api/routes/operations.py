@@ -5,6 +5,7 @@ from __future__ import annotations
 from urllib.parse import quote
 
 from jobrunner.api.answers_fleet import OperationAnswer, OperationsAnswer
+from jobrunner.api.headers import LOCATION
 from jobrunner.api.route import Answer, Call, Content, Route
 from jobrunner.api.schemas_fleet import OperationRequest
 from jobrunner.background.operations import Operations
@@ -83,6 +84,7 @@ ROUTES = (
         request=OperationRequest,
         response=OperationAnswer,
         statuses=(202,),
+        tells=(LOCATION,),
         by_queue=True,
     ),
     Route(_ONE, one, scope=Scope.READ, summary="One operation", response=OperationAnswer, by_queue=True),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from jobrunner.api.answers_fleet import OperationAnswer, QueueAnswer, QueuesAnswer
+from jobrunner.api.headers import LOCATION
 from jobrunner.api.route import Call, Content, Route
 from jobrunner.api.routes import operations
 from jobrunner.api.schemas_fleet import LimitsRequest, PauseRequest, PurgeRequest
@@ -98,5 +99,6 @@ ROUTES = (
         request=PurgeRequest,
         response=OperationAnswer,
         statuses=(202,),
+        tells=(LOCATION,),
     ),
 )

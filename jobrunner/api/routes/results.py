@@ -9,6 +9,15 @@ from starlette.concurrency import run_in_threadpool
 from jobrunner.api import polls, prefer
 from jobrunner.api.answers import Accepted
 from jobrunner.api.answers_tasks import OpenTask, TaskResult
+from jobrunner.api.headers import (
+    IDEMPOTENCY_KEY,
+    IDEMPOTENT_REPLAYED,
+    LOCATION,
+    PREFER,
+    PREFERENCE_APPLIED,
+    RETRY_AFTER,
+    TRACEPARENT,
+)
 from jobrunner.api.intake import Intake
 from jobrunner.api.problems import Refused
 from jobrunner.api.route import Answer, Call, Content, Route
@@ -88,6 +97,8 @@ ROUTES = (
         response=TaskResult | OpenTask,
         statuses=(200, 202),
         refuses=(409,),
+        asks=(PREFER,),
+        tells=(PREFERENCE_APPLIED, RETRY_AFTER),
         by_queue=True,
     ),
     Route(
@@ -100,6 +111,8 @@ ROUTES = (
         response=Accepted,
         statuses=(200, 202),
         refuses=(409,),
+        asks=(IDEMPOTENCY_KEY, TRACEPARENT),
+        tells=(LOCATION, RETRY_AFTER, IDEMPOTENT_REPLAYED),
         by_queue=True,
     ),
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from starlette.responses import Response
 
 from jobrunner.api import answers
+from jobrunner.api.headers import LOCATION
 from jobrunner.api.route import Answer, Call, Content, Route
 from jobrunner.api.routes.execute import status_path
 from jobrunner.api.schemas import ScheduleRequest
@@ -81,6 +82,7 @@ ROUTES = (
         "Submit its task now",
         response=answers.Accepted,
         statuses=(202,),
+        tells=(LOCATION,),
         refuses=(409,),
     ),
     Route(_ONE, remove, ("DELETE",), Scope.OPERATE, "Remove it", statuses=(204,)),

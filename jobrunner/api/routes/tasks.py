@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from jobrunner.api import answers, answers_tasks, polls, prefer
+from jobrunner.api.headers import ETAG, IF_NONE_MATCH, LINK, PREFER, PREFERENCE_APPLIED
 from jobrunner.api.route import Answer, Call, Content, Route
 from jobrunner.api.schemas import CancelRequest, LogsQuery, TasksQuery, WaitQuery
 from jobrunner.queue import store, views
@@ -84,6 +85,7 @@ ROUTES = (
         summary="List tasks",
         query=TasksQuery,
         response=answers_tasks.Tasks,
+        tells=(LINK,),
         by_queue=True,
     ),
     Route(
@@ -94,6 +96,8 @@ ROUTES = (
         query=WaitQuery,
         response=answers_tasks.WholeTask,
         statuses=(200, 202, 304),
+        asks=(PREFER, IF_NONE_MATCH),
+        tells=(ETAG, PREFERENCE_APPLIED),
         by_queue=True,
     ),
     Route(
