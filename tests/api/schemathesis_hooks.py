@@ -9,7 +9,7 @@ import schemathesis
 
 
 @schemathesis.hook
-def before_call(context: schemathesis.HookContext, case: schemathesis.Case, kwargs: dict[str, Any]) -> None:
+def before_call(context: schemathesis.HookContext, case: schemathesis.Case[Any], kwargs: dict[str, Any]) -> None:
     """Where both ``Idempotency-Key`` and the body name the task, let them name the same one."""
     headers: Mapping[str, Any] = case.headers or {}
     key = headers.get("Idempotency-Key")
