@@ -104,12 +104,12 @@ class Errand:
                 return
 
     async def _asked_first(self) -> TaskResult:
-        return self._heard(accepted(await self._submit()))
+        return self._heard(accepted(await self._submit(), by_jobrunner=self._node.is_jobrunner))
 
     async def _asked_again(self) -> TaskResult:
         """Nobody knows whether it was delivered. For jobrunner the same request is the same task; others are asked."""
         if self._node.is_jobrunner:
-            return self._heard(accepted(await self._submit()))
+            return self._heard(accepted(await self._submit(), by_jobrunner=self._node.is_jobrunner))
         return self._heard(read(await self._node.call(self._http, "GET", self._path, within=self._left())))
 
     async def _submit(self) -> httpx2.Response:

@@ -7,11 +7,15 @@ from typing import Any
 import httpx2
 import pytest
 
+from jobrunner.client import calls
+from jobrunner.client.blocking import run
 from jobrunner.client.bridge_calls import NotAccepted, Unsure, accepted
 from jobrunner.client.bridge_nodes import Node, best_first, databases
 from jobrunner.client.bridge_values import AvailableNode, result_of
-from jobrunner.client.errors import Refused
+from jobrunner.client.errors import Refused, Unreachable
+from jobrunner.client.http import PlainHttp
 from jobrunner.settings.nodes import NodeAddress
+from tests.client.scripted import Scripted
 
 
 def a_node(name: str, fleet: str = "", *, errands: int = 0, **figures: Any) -> Node:
@@ -87,6 +91,11 @@ def test_nodes_are_grouped_by_the_database_that_they_share() -> None:
         (httpx2.Response(502, text="bad gateway"), Unsure),
         (httpx2.Response(503, json={"detail": "node is overloaded"}), NotAccepted),
         (httpx2.Response(503, json={"detail": "away", "code": "database_unavailable"}), Unsure),
+        (httpx2.Response(503, json={"detail": "old schema", "code": "schema_mismatch"}), NotAccepted),
+        (httpx2.Response(503, json={"detail": "what is this?", "code": "new_code"}), Unsure),
+        (httpx2.Response(503, json={"message": "The upstream server is timing out"}), Unsure),
+        (httpx2.Response(503, json={"detail": "timed out", "title": "Service Unavailable"}), Unsure),
+        (httpx2.Response(503, json={}), Unsure),
         (httpx2.Response(503, text="<html>proxy</html>"), Unsure),
         (httpx2.Response(504, text="too late"), Unsure),
     ],
@@ -100,6 +109,22 @@ def test_what_an_answer_to_a_submission_proves(answer: httpx2.Response, means: t
     if answer.status_code == 429:
         assert isinstance(found.value, NotAccepted)
         assert found.value.after == 7.0
+
+
+def test_jobrunner_does_not_refuse_as_the_old_system_does() -> None:
+    answer = httpx2.Response(503, json={"detail": "the gateway has no answer"})
+    with pytest.raises(Unsure):
+        accepted(answer, by_jobrunner=True)
+    with pytest.raises(NotAccepted):
+        accepted(answer, by_jobrunner=False)
+
+
+def test_what_http_cannot_carry_was_never_sent() -> None:
+    ask = calls.execute("t", {}, {"task_id": "t", "traceparent": "a\nb: c"})
+    with Scripted("n") as node, pytest.raises(Unreachable) as found:
+        run(PlainHttp(f"http://127.0.0.1:{node.port}", None, verify=False).send(ask, 5))
+    assert not found.value.arrived, "else it would be asked again, and at last nobody knew"
+    assert node.asked == []
 
 
 @pytest.mark.parametrize(
