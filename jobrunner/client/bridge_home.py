@@ -14,7 +14,7 @@ from jobrunner.client.bridge_nodes import HEALTHY
 from jobrunner.client.bridge_values import AvailableNode, BridgeTask, TaskResult, local_time
 from jobrunner.client.errors import OutcomeUnknown
 from jobrunner.db.notes import CANCEL, WORK
-from jobrunner.errors import DatabaseUnavailable, StateConflict
+from jobrunner.errors import DatabaseUnavailable, InvalidInput, StateConflict, TaskExists
 from jobrunner.handlers import find
 from jobrunner.queue import store, views
 from jobrunner.queue.task import Status
@@ -46,13 +46,16 @@ class Home:
         """Whether this process has the database open."""
         return self._embedded is not None
 
-    async def run(self, task: BridgeTask, until: float, *, cancel: bool = False) -> TaskResult:
+    async def run(
+        self, task: BridgeTask, until: float, handed_over: Callable[[], None], *, cancel: bool = False
+    ) -> TaskResult:
         """Run it, or wait for it where it is known already, until then (monotonic); ``cancel`` ends it then.
 
-        Raises InvalidInput, UnknownTaskType, TaskExists, OutcomeUnknown, and what opening the database raises.
+        ``handed_over`` is called once it may be in the queue. Raises InvalidInput, UnknownTaskType, TaskExists,
+        OutcomeUnknown, and what opening the database raises.
         """
         home = await asyncio.to_thread(self._open)
-        await self._patiently(home, task, until, lambda: self._submit(home, task))
+        await self._hand_in(home, task, until, handed_over)
         told = await self._followed(home, task, until)
         if cancel and not told.ended:
             await self._patiently(home, task, until, lambda: self._cancel(home, task.task_id))
@@ -85,6 +88,25 @@ class Home:
             if self._embedded is None:
                 self._embedded = Embedded(self._settings)
             return self._embedded
+
+    async def _hand_in(self, home: Embedded, task: BridgeTask, until: float, handed_over: Callable[[], None]) -> None:
+        def act() -> None:
+            try:
+                self._submit(home, task)
+            except (InvalidInput, TaskExists):  # refused before anything was stored
+                raise
+            except BaseException:
+                handed_over()
+                raise
+
+        try:
+            await self._patiently(home, task, until, act)
+        except (InvalidInput, TaskExists):
+            raise
+        except BaseException:  # also a caller that is cancelled: the thread goes on
+            handed_over()
+            raise
+        handed_over()
 
     async def _patiently(self, home: Embedded, task: BridgeTask, until: float, act: Callable[[], T]) -> T:
         """Do what may be done twice, again for as long as the database is away; raises OutcomeUnknown in the end."""

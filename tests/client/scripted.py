@@ -46,6 +46,8 @@ class Scripted:
         for start, answers in self.script.items():
             if line.startswith(start) and answers:
                 return answers.pop(0)
+        if line.endswith("/cancel"):
+            return 202, {}
         if line.startswith("POST"):
             self.taken.append(body["task_id"])
             return 202, {"task_id": body["task_id"], "status": "pending"}
@@ -84,11 +86,11 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _serve(self, body: dict[str, Any]) -> None:
         line = f"{self.command} {self.path}"
+        self.node.asked.append(line)
+        self.node.before(line)
         if self.node.down:
             self.close_connection = True
             return
-        self.node.asked.append(line)
-        self.node.before(line)
         status, told = self.node.answer(line, body)
         content = json.dumps(told).encode()
         self.send_response(status)
