@@ -68,7 +68,7 @@ def accepted(answer: httpx2.Response, *, by_jobrunner: bool | None = None) -> An
 
     ``by_jobrunner`` says what the node is known to be: jobrunner, the old system, or neither.
     """
-    told = _json(answer)
+    told = json_of(answer)
     if answer.is_success:
         if isinstance(told, dict):
             return told
@@ -96,7 +96,7 @@ def _proves_refusal(told: Any, by_jobrunner: bool | None) -> bool:
 
 def read(answer: httpx2.Response) -> Any:
     """The JSON of an answer to a question. Raises NotAccepted for 4xx and the like, Unsure where to ask again."""
-    told = _json(answer)
+    told = json_of(answer)
     if answer.is_success and told is not None:
         return told
     if answer.is_success or answer.is_server_error or answer.status_code == 429:
@@ -109,7 +109,8 @@ def said(error: BaseException) -> str:
     return str(error) or type(error).__name__
 
 
-def _json(answer: httpx2.Response) -> Any:
+def json_of(answer: httpx2.Response) -> Any:
+    """What an answer holds; None where it is no JSON."""
     try:
         return answer.json()
     except ValueError:

@@ -46,7 +46,7 @@ class Scripted:
         for start, answers in self.script.items():
             if line.startswith(start) and answers:
                 return answers.pop(0)
-        if line.endswith("/cancel"):
+        if line.endswith("/cancel "):
             return 202, {}
         if line.startswith("POST"):
             self.taken.append(body["task_id"])
@@ -85,7 +85,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._serve(json.loads(self.rfile.read(int(self.headers["content-length"]))))
 
     def _serve(self, body: dict[str, Any]) -> None:
-        line = f"{self.command} {self.path}"
+        line = f"{self.command} {self.path} "
         self.node.asked.append(line)
         self.node.before(line)
         if self.node.down:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import httpx2
@@ -9,7 +10,7 @@ import pytest
 
 from jobrunner.client import calls
 from jobrunner.client.blocking import run
-from jobrunner.client.bridge_calls import NotAccepted, Unsure, accepted
+from jobrunner.client.bridge_calls import NotAccepted, Unsure, accepted, open_client
 from jobrunner.client.bridge_nodes import Node, best_first, databases
 from jobrunner.client.bridge_values import AvailableNode, result_of
 from jobrunner.client.errors import Refused, Unreachable
@@ -36,6 +37,7 @@ def a_node(name: str, fleet: str = "", *, errands: int = 0, **figures: Any) -> N
     }
     node.health = AvailableNode(**plain | figures)
     node.fleet = frozenset(fleet)
+    node.is_jobrunner = bool(fleet)
     node.errands = errands
     return node
 
@@ -75,6 +77,46 @@ def test_nodes_are_grouped_by_the_database_that_they_share() -> None:
     grouped = [sorted(node.id for node in group) for group in databases(nodes)]
     assert sorted(grouped) == [["a", "b", "c", "z"], ["old"], ["older"]]
     assert [[node.id for node in group] for group in databases(nodes[:2])] == [["a"], ["b"]]
+
+
+def test_what_may_share_a_database_is_not_split() -> None:
+    nodes = [a_node("a", "1"), a_node("b", "2"), a_node("c"), a_node("old")]
+    assert len(databases(nodes)) == 4
+    nodes[2].is_jobrunner = True
+    assert [[node.id for node in group] for group in databases(nodes)] == [["a", "b", "c"], ["old"]]
+    nodes[2].is_jobrunner = None
+    assert [[node.id for node in group] for group in databases(nodes)] == [["a", "b", "c"], ["old"]]
+    assert not nodes[0].shares_with(nodes[2]), "for a task that has been sent, only what is known counts"
+
+
+WORDS = {"type": "urn:problem-type:jobrunner:too_many_requests", "detail": "slowly"}
+
+
+@pytest.mark.parametrize(
+    ("first", "then"),
+    [
+        ((200, {"service": "jobrunner"}), True),
+        ((200, {"service": "distributed node"}), False),
+        ((403, {"type": "urn:problem-type:jobrunner:forbidden", "detail": "a key of some queues"}), True),
+        ((429, {"detail": "slowly"}), None),
+        ((503, {"message": "no upstream"}), None),
+    ],
+)
+def test_what_a_node_is_is_decided_by_what_proves_it(first: tuple[int, Any], then: bool | None) -> None:
+    async def looked_at(node: Node) -> None:
+        async with open_client(verify=False) as http:
+            await node.look(http)
+
+    with Scripted("n") as there:
+        node = Node(NodeAddress("n", "127.0.0.1", there.port))
+        there.script = {"GET /api/v1/nodes": [(429, WORDS)]}
+        there.script["GET / "] = [first]
+        asyncio.run(looked_at(node))
+        assert (node.healthy, node.is_jobrunner, node.fleet) == (True, then, frozenset())
+        for _ in range(2):
+            asyncio.run(looked_at(node))
+        decided = then is not False
+        assert (node.healthy, node.is_jobrunner, bool(node.fleet)) == (True, decided, decided)
 
 
 @pytest.mark.parametrize(

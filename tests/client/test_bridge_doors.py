@@ -7,6 +7,7 @@ import json
 import sys
 from pathlib import Path
 
+import httpx2
 import pytest
 
 import jobrunner.bridge
@@ -17,6 +18,7 @@ from jobrunner.handlers import registry
 from jobrunner.handlers.declare import task
 from jobrunner.settings import load
 from jobrunner.settings.nodes import NodeAddress, parse_node
+from tests.client.cutting import Cutting
 from tests.client.world import World
 from tests.processes import Processes
 
@@ -50,6 +52,19 @@ def test_a_wrong_key_is_told_and_never_taken_for_no_node(world: World) -> None:
     bridge.add_node("other", "localhost", port, api_key="not-" + KEY)
     assert mark(bridge, world, "u") == ("completed", "locked"), "one that lets us in is enough"
     assert not (world.home / "own").exists()
+
+
+def test_a_key_of_named_queues_is_served_as_any_other(world: World) -> None:
+    node = world.node("Worker-1", JOBRUNNER_API_KEY=KEY)
+    wish = {"name": "of one queue", "scopes": ["read", "submit"], "queues": ["default"]}
+    made = httpx2.post(f"{node.url}/api/v1/keys", json=wish, headers={"X-API-Key": KEY}, timeout=10)
+    assert node.port is not None
+    with Cutting(node.port) as cut:
+        bridge = world.bridge()
+        bridge.add_node("node", "127.0.0.1", cut.port, api_key=made.json()["key"])
+        assert mark(bridge, world, "t") == ("completed", "node")
+        assert sum(line.startswith(b"POST") for line in cut.seen) == 2, "its lost answer is asked for again"
+    assert world.lines("t", "begin") == 1
 
 
 def test_nodes_that_are_not_healthy_get_nothing(world: World) -> None:

@@ -98,7 +98,7 @@ def test_a_cancel_after_which_nobody_answers_leaves_it_unknown(
 
     def die(line: str) -> None:
         asked = node.asked[-2:] if heard else [line]  # it dies at the look behind the cancel, or at the cancel
-        node.down = node.down or asked[0].endswith("/cancel")
+        node.down = node.down or asked[0].endswith("/cancel ")
 
     node.before = die
     with pytest.raises(OutcomeUnknown, match="'t' at node 'A' is not known"):
