@@ -32,6 +32,8 @@ HERE = "here"
 
 T = TypeVar("T")
 
+_of_parents: list[Embedded] = []  # kept in forked copies, lest their connections be closed, which the parent uses
+
 
 class Home:
     """Opens the database when it is first needed; on SQLite it then belongs to this process until ``close``."""
@@ -44,7 +46,7 @@ class Home:
     @property
     def is_open(self) -> bool:
         """Whether this process has the database open."""
-        return self._embedded is not None
+        return self._embedded is not None and not self._embedded.inherited
 
     async def run(
         self, task: BridgeTask, until: float, handed_over: Callable[[], None], *, cancel: bool = False
@@ -85,6 +87,9 @@ class Home:
 
     def _open(self) -> Embedded:
         with self._opening:
+            if self._embedded is not None and self._embedded.inherited:
+                _of_parents.append(self._embedded)
+                self._embedded = None
             if self._embedded is None:
                 self._embedded = Embedded(self._settings)
             return self._embedded

@@ -216,7 +216,7 @@ class Router:
     def _all(self) -> list[Node]:
         """Those to use, with the process that owns our SQLite file: it is a node, as nobody else can open the file."""
         nodes = [*self._nodes.values()] if self.distributed else []
-        if self._settings.is_sqlite and self._home is None:
+        if self._settings.is_sqlite and not (self._home and self._home.is_open):
             found = owner(self._settings.url.removeprefix("sqlite:///"))
             url = found.get("url") if found else None
             if url and all(node.url != url for node in nodes):

@@ -14,7 +14,7 @@ import pytest
 from jobrunner.client import bridge_errand, bridge_nodes
 from jobrunner.client.bridge import DistributedBridge
 from jobrunner.client.bridge_values import TaskResult
-from jobrunner.client.errors import OutcomeUnknown, Refused
+from jobrunner.client.errors import NotTaken, OutcomeUnknown, Refused
 from jobrunner.handlers import registry
 from jobrunner.handlers.declare import task
 from tests.client.scripted import Scripted
@@ -212,3 +212,29 @@ def test_what_is_refused_here_may_go_elsewhere(world: World) -> None:
             assert asyncio.run(execute(bridge)).node_id == "A"
         finally:
             bridge.close()
+
+
+def test_a_split_import_is_that_of_its_first_call(bridge: DistributedBridge) -> None:
+    one, two = ({"symbols": symbols} for symbols in (["000001.SZ", "000002.SZ"], ["600000.SH", "600001.SH"]))
+    with Scripted("A") as a, Scripted("B", status="running") as b:
+        for node in (a, b):
+            node.known_to(bridge)
+
+        def call(data: dict[str, Any], timeout: float = 5.0) -> TaskResult:
+            return asyncio.run(execute(bridge, timeout, task_type="data_import", task_data=data))
+
+        assert call(one, 0.3).status == "running"
+        with pytest.raises(Refused, match="task_id 't' is taken by a different request") as found:
+            call(two)
+        assert found.value.status == 409
+        one["symbols"][:] = two["symbols"]  # what a caller does to its own list is no other request
+        with pytest.raises(Refused):
+            call(one)
+        b.status = "completed"
+        assert call({"symbols": ["000001.SZ", "000002.SZ"]}).status == "completed"
+        assert call(two).status == "completed", "a plan is kept until all of it has ended"
+        for node in (a, b):
+            node.script["POST"] = [(422, {"detail": "no"})] * 2
+        with pytest.raises(NotTaken):
+            call(one)
+        assert call({"symbols": ["000001.SZ", "000004.SZ"]}).status == "completed", "what nobody took is kept by nobody"
