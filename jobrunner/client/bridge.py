@@ -14,6 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
+import httpx2
 from pydantic import SecretStr
 
 from jobrunner.client.bridge_calls import open_client
@@ -42,6 +43,7 @@ class DistributedBridge:
     def __init__(self, settings: Settings) -> None:
         self._router = Router(settings)
         self._plans: dict[str, Plan] = {}  # what was split, until all of it has ended
+        self._planning = threading.Lock()
 
     @property
     def distributed(self) -> bool:
@@ -116,32 +118,48 @@ class DistributedBridge:
             plan = self._plan(task, asked.request_hash, len(groups))
             if plan is None:
                 return await self._router.run(http, task, until, wish)
-            made = plan.parts
-            chosen = [groups[number % len(groups)] if groups else [] for number in range(len(made))]
-            errands = [
-                self._router.run(http, part.task, until, wish, first=first)
-                for part, first in zip(made, chosen, strict=True)
-            ]
-            plan.calls += 1
             try:
-                return _together(task, made, await asyncio.gather(*errands, return_exceptions=True))
+                return await self._in_parts(http, task, plan.parts, groups, until, wish)
             finally:
-                plan.calls -= 1
-                if not plan.calls and not any(self._router.has(part.task.task_id) for part in made):
-                    self._plans.pop(task_id, None)
+                self._done_with(task_id, plan)
+
+    async def _in_parts(
+        self,
+        http: httpx2.AsyncClient,
+        task: BridgeTask,
+        made: list[Part],
+        groups: list[list[Node]],
+        until: float,
+        wish: Wish,
+    ) -> TaskResult:
+        chosen = [groups[number % len(groups)] if groups else [] for number in range(len(made))]
+        errands = [
+            self._router.run(http, part.task, until, wish, first=first)
+            for part, first in zip(made, chosen, strict=True)
+        ]
+        return _together(task, made, await asyncio.gather(*errands, return_exceptions=True))
 
     def _plan(self, task: BridgeTask, request_hash: str, count: int) -> Plan | None:
         """How the task is split, as it was at first; None where it is not. Raises Refused where it was another task."""
-        plan = self._plans.get(task.task_id)
-        if plan is None:
-            made = parts(task, count)
-            if not made:
-                return None
-            plan = self._plans.setdefault(task.task_id, Plan(request_hash, made))
-        if plan.request_hash != request_hash:
-            told = f"task_id {task.task_id!r} is taken by a different request, which is on its way in parts"
-            raise Refused(409, told, {"code": "task_exists"}, task_id=task.task_id)
-        return plan
+        with self._planning:
+            plan = self._plans.get(task.task_id)
+            if plan is None:
+                made = parts(task, count)
+                if not made:
+                    return None
+                plan = self._plans[task.task_id] = Plan(request_hash, made)
+            if plan.request_hash != request_hash:
+                told = f"task_id {task.task_id!r} is taken by a different request, which is on its way in parts"
+                raise Refused(409, told, {"code": "task_exists"}, task_id=task.task_id)
+            plan.calls += 1
+            return plan
+
+    def _done_with(self, task_id: str, plan: Plan) -> None:
+        """One call less waits for it; it is forgotten where no part is on its way any more."""
+        with self._planning:
+            plan.calls -= 1
+            if not plan.calls and not any(self._router.has(part.task.task_id) for part in plan.parts):
+                del self._plans[task_id]
 
     def close(self) -> None:
         """End what runs in this process, in good order; the next :func:`get_distributed_bridge` makes a new bridge.
