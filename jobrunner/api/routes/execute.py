@@ -78,6 +78,7 @@ async def execute(call: Call) -> Content:
         headers["Idempotent-Replayed"] = "true"
     if wait.seconds and found.status not in ENDED:
         found = await waits.task(call.request, found.task_id, wait.seconds)
+        call.must_see(found.queue, found.task_id)  # meanwhile the id may have come to stand for another task
     if wait.preferred and isinstance(found, TaskView) and found.status in ENDED:
         return Answer(wire.task_status(found), 200, headers)
     if isinstance(found, TaskView):
