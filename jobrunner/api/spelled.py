@@ -15,7 +15,7 @@ from jobrunner.queue.task import PRIORITIES
 
 _UNFIT = "\\x00-\\x1f\\x7f-\\x9f"
 NAME = {"type": "string", "minLength": 1, "maxLength": NAME_MAX, "pattern": f"^[^{_UNFIT}]+$"}
-TASK_ID = {**NAME, "pattern": f"^(?!\\.{{1,2}}$)[^/{_UNFIT}]+$"}
+PART = {**NAME, "pattern": f"^(?!\\.{{1,2}}$)[^/{_UNFIT}]+$"}
 _VALUE = "#/components/schemas/JsonValue"
 JSON_VALUE: dict[str, Any] = {
     "description": "Any JSON without NUL, at most 32 deep, whose integers fit 64 bit.",
@@ -68,7 +68,8 @@ def whole(value: Any) -> Any:
 
 
 NameText = Annotated[str, WithJsonSchema(NAME)]
-TaskIdText = Annotated[str, WithJsonSchema(TASK_ID)]
+PartText = Annotated[str, WithJsonSchema(PART)]
+"""A name that stands in a path, as those of tasks and queues do."""
 TaskData = Annotated[dict[str, Any], WithJsonSchema(_DATA)]
 Priority = Annotated[
     int,

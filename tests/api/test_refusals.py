@@ -163,6 +163,7 @@ SCHEDULE = {"name": "nightly", "cron": "0 3 * * *", "task_type": "work"}
     [
         ({"name": ""}, "/name"),
         ({"name": "a/b"}, "/name"),
+        ({"name": ".."}, "/name"),
         ({"name": "a\nb"}, "/name"),
         ({"cron": "61 * * * *"}, "/cron"),
         ({"cron": None}, "/cron"),
