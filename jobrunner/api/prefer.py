@@ -69,6 +69,12 @@ def idempotency_key(request: Request, task_id: str | None) -> str | None:
     return key
 
 
+def no_idempotency_key(request: Request) -> None:
+    """Raise InvalidInput where a request for many tasks brings one: ignored, it would promise what it does not hold."""
+    if "idempotency-key" in request.headers:
+        raise _refused("is for one task: give each task of a batch a task_id of its own")
+
+
 def _refused(detail: str) -> InvalidInput:
     return InvalidInput("the request is refused", [Problem("Idempotency-Key", detail)])
 
