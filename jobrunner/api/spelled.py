@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, WithJsonSchema
+from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from jobrunner.queue.request import MAX_ATTEMPTS_MAX, NAME_MAX, SECONDS_MAX, TAGS_MAX
 from jobrunner.queue.task import PRIORITIES
@@ -81,4 +81,6 @@ Attempts = Annotated[
 ]
 Positive = Annotated[float, WithJsonSchema({"type": "number", "exclusiveMinimum": 0, "maximum": SECONDS_MAX})]
 Delay = Annotated[float, WithJsonSchema({"type": "number", "minimum": 0, "maximum": SECONDS_MAX})]
-Tags = Annotated[list[str], WithJsonSchema({"type": "array", "maxItems": TAGS_MAX, "items": NAME})]
+Tags = Annotated[
+    list[str], Field(fail_fast=True), WithJsonSchema({"type": "array", "maxItems": TAGS_MAX, "items": NAME})
+]

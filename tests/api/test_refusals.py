@@ -104,6 +104,20 @@ def test_everything_wrong_is_told_at_once(client: TestClient) -> None:
     assert {one["pointer"] for one in told["errors"]} == {"/priority", "/timeout", "/colour"}
 
 
+def test_of_endless_problems_the_first_are_told(client: TestClient) -> None:
+    for given in (
+        {f"f{n}": 1 for n in range(30_000)},
+        {"task_type": "sum", "task_data": dict.fromkeys(map(str, range(9_000)))},
+    ):
+        answer = client.post(EXECUTE, json={"task_type": "work", **given})
+        told = assert_problem(answer, 422, "invalid_input")["errors"]
+        assert len(told) == 21
+        assert told[-1]["detail"].startswith("and ")
+        assert len(answer.content) < 8_000
+    answer = client.post(EXECUTE, json={"task_type": "work", "tags": [1] * 30_000})
+    assert len(assert_problem(answer, 422, "invalid_input")["errors"]) == 1
+
+
 def test_an_unknown_type_names_the_nearest(client: TestClient) -> None:
     told = assert_problem(execute(client, task_type="wrk"), 422, "unknown_task_type")
     assert "'work'" in told["errors"][0]["detail"]
