@@ -165,4 +165,6 @@ def test_who_may_only_submit_gets_no_result_of_another_request(
     add(database, unique_key="k", task_id="theirs", payload={"secret": 1})
     answer = execute(writer, unique_key="k")
     assert (answer.status_code, set(answer.json()), answer.headers.get("preference-applied")) == (200, TASK, None)
+    equal = execute(writer, task_id="theirs", task_data={"secret": 1})
+    assert (equal.status_code, set(equal.json()), equal.headers.get("preference-applied")) == (200, TASK, None)
     assert execute(writer, task_id="own").headers["preference-applied"] == "wait=1"
