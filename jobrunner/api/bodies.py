@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from difflib import get_close_matches
 from typing import Any, TypeVar
+from urllib.parse import unquote_to_bytes
 
 from pydantic import BaseModel, ValidationError
 from starlette.concurrency import run_in_threadpool
@@ -25,6 +26,8 @@ Model = TypeVar("Model", bound=BaseModel)
 
 async def read(request: Request, limit: int = codec.BODY_MAX_BYTES) -> bytes:
     """The body, at most ``limit`` bytes; raises Refused with 413 or 408 before more is kept."""
+    if request.headers.get("content-encoding", "identity").lower() != "identity":
+        raise Refused(415, "encoding_unknown", "send the body as it is, without a Content-Encoding")
     told = request.headers.get("content-length", "")
     size = int(told) if told.isascii() and told.isdigit() else 0
     parts = []
@@ -104,6 +107,10 @@ def query(request: Request, model: type[Model]) -> Model:
     """The query string as ``model``; parameters of list type may be repeated or comma-separated."""
     told: dict[str, Any] = {}
     problems = []
+    try:
+        unquote_to_bytes(request.scope["query_string"]).decode()
+    except UnicodeDecodeError:
+        raise InvalidInput("the request is refused", [Problem("?", "must be UTF-8")]) from None
     for name in request.query_params:
         values = request.query_params.getlist(name)
         field = model.model_fields.get(name)

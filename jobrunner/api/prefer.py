@@ -15,7 +15,8 @@ _QUOTED = r'"(?:[^"\\]|\\.)*"'
 _PIECE = re.compile(r'(?:[^,"]|"(?:[^"\\]|\\.)*"?)+')  # between two commas that stand in no quotes
 _PREFERENCE = re.compile(rf"\s*({_NAME})\s*(?:=\s*({_NAME}|{_QUOTED})\s*)?(?:;|$)")
 _SECONDS = re.compile(r"[0-9]{1,9}")
-_KEY = re.compile(rf"{_QUOTED}|[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?")
+_STRING = r'"(?:[\x20\x21\x23-\x5b\x5d-\x7e]|\\["\\])*"'  # of RFC 8941
+_KEY = re.compile(rf"{_STRING}|[\x21\x23-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?")
 
 
 class Wait(NamedTuple):

@@ -146,9 +146,21 @@ def test_only_json_is_read(client: TestClient, kind: str | None) -> None:
     assert_problem(client.post(EXECUTE, content=b'{"task_type":"work"}', headers=headers), 415, "json_needed")
 
 
+def test_headers_that_two_readers_may_read_differently(client: TestClient) -> None:
+    body = b'{"task_type":"work"}'
+    kinds = [("content-type", "application/json"), ("content-type", "text/plain")]
+    assert_problem(client.post(EXECUTE, content=body, headers=kinds), 415, "json_needed")
+    packed = [("content-type", "application/json"), ("content-encoding", "gzip")]
+    assert_problem(client.post(EXECUTE, content=body, headers=packed), 415, "encoding_unknown")
+    for hosts in (["localhost", "evil.example"], ["evil.example", "localhost"]):
+        assert_problem(client.get("/api/v1/health", headers=[("host", one) for one in hosts]), 421, "wrong_host")
+
+
 @pytest.mark.parametrize(
     ("query", "pointer"),
     [
+        ("q=%ff%fe", "?"),
+        ("q=%ed%a0%80", "?"),
         ("limit=0", "?limit"),
         ("limit=201", "?limit"),
         ("limit=x", "?limit"),
