@@ -20,7 +20,6 @@ from jobrunner.api.schemas import EventsQuery
 from jobrunner.api.service import Service
 from jobrunner.api.waits import Waits
 from jobrunner.errors import DatabaseUnavailable, TaskNotFound
-from jobrunner.queue import views
 from jobrunner.queue.key import Scope
 from jobrunner.queue.task import ENDED
 from jobrunner.queue.views import TaskState
@@ -54,12 +53,17 @@ async def task_events(call: Call) -> Content:
     known = call.request.headers.get("last-event-id", "")
     if state.status in ENDED and known == _id(state):
         return Response(status_code=204)  # tells a browser that it need not come back
-    return _streamed(call, _task(call.service, looks, call.request.app.state.waits, state, known))
+    return _streamed(call, _task(call, looks, state, known))
 
 
 def _looks(call: Call) -> Looks:
     looks: Looks = call.request.app.state.looks
     return looks
+
+
+def _waits(call: Call) -> Waits:
+    waits: Waits = call.request.app.state.waits
+    return waits
 
 
 def _streamed(call: Call, told: AsyncIterator[ServerSentEvent]) -> Content:
@@ -96,23 +100,21 @@ async def _changes(
 
 
 def _first_look(call: Call, looks: Looks) -> TaskState:
-    with call.service.database.read() as conn:
-        call.must_see(views.queue_of(conn, call.task_id), call.task_id)
     state = looks.followed.look(call.task_id)
     if state is None:
         raise TaskNotFound(call.task_id)
+    call.must_see(state.queue, state.task_id)
     return state
 
 
-async def _task(
-    service: Service, looks: Looks, waits: Waits, state: TaskState | None, known: str
-) -> AsyncIterator[ServerSentEvent]:
-    assert state is not None, "found by the first look"
-    task_id = state.task_id
+async def _task(call: Call, looks: Looks, first: TaskState, known: str) -> AsyncIterator[ServerSentEvent]:
+    service, waits, task_id = call.service, _waits(call), first.task_id
+    state: TaskState | None = first
     looks.streams += 1
     try:
         with looks.followed.follow(task_id), waits.ended(task_id) as ended:
-            while state is not None and not service.stopping():
+            # The id may come to stand for a task of another queue, once this one is deleted.
+            while state is not None and call.caller.sees(state.queue) and not service.stopping():
                 if _id(state) != known:
                     known = _id(state)
                     yield ServerSentEvent(json.dumps(asdict(state)), event="state", id=known, retry=RETRY)
