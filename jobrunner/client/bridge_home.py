@@ -6,6 +6,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 from typing import TypeVar
@@ -42,6 +43,7 @@ class Home:
         self._settings = settings
         self._opening = threading.Lock()
         self._embedded: Embedded | None = None
+        self._nodes_at: dict[str, float] = {}  # when somebody last looked for a node that runs tasks of a type
 
     @property
     def is_open(self) -> bool:
@@ -64,8 +66,8 @@ class Home:
             told = await self._followed(home, task, time.monotonic() + CANCEL_WITHIN)
         if told.ended:
             return told
-        doing = "still waits" if told.status == Status.PENDING else "still runs"
-        return replace(told, error=f"{doing} here after the {task.timeout:g} s that its caller gave it")
+        doing = await asyncio.to_thread(self._doing, home, told)
+        return replace(told, error=f"{doing} after the {task.timeout:g} s that its caller gave it")
 
     def nodes(self) -> list[AvailableNode]:
         """The living nodes of a shared database, healthy ones only; none where each process has its own."""
@@ -134,17 +136,35 @@ class Home:
         home.hint(WORK)
 
     async def _followed(self, home: Embedded, task: BridgeTask, until: float) -> TaskResult:
-        pause, nodes_at = SOONEST, time.monotonic() + LOOK_AT_NODES
+        pause = SOONEST
         while True:
-            told = await self._patiently(home, task, until, lambda: _look(home, task.task_id))
+            told = await self._patiently(home, task, until, lambda: self._look(home, task.task_id))
             moment = time.monotonic()
             if told.ended or moment >= until:
                 return told
-            if moment >= nodes_at and told.status == Status.PENDING:  # the node that would have run it may have died
-                nodes_at = moment + LOOK_AT_NODES
+            # The node that runs it, or would have, may have died: then nobody takes it back.
+            if moment >= self._nodes_at.get(task.task_type, 0.0) + LOOK_AT_NODES:
+                self._nodes_at[task.task_type] = moment
                 await self._patiently(home, task, until, lambda: _work_where_nobody_does(home, task))
             await asyncio.sleep(min(pause, until - moment))
             pause = min(LATEST, 1.5 * pause)
+
+    def _look(self, home: Embedded, task_id: str) -> TaskResult:
+        with home.database.read(own=True) as conn:
+            view = views.task(conn, task_id)
+        theirs = not self._settings.is_sqlite and view.node_id != home.node_id
+        return _result(view, view.node_id if theirs else None)
+
+    @staticmethod
+    def _doing(home: Embedded, told: TaskResult) -> str:
+        if told.status == Status.PENDING:
+            return "still waits here"
+        if told.node_id is None:
+            return "still runs here"
+        with suppress(DatabaseUnavailable):  # then what it told last stands
+            if all(node.id != told.node_id for node in _alive(home)):
+                return f"its node {told.node_id!r} is silent, and nobody has taken it over"
+        return f"still runs at node {told.node_id!r}"
 
     @staticmethod
     def _cancel(home: Embedded, task_id: str) -> None:
@@ -157,9 +177,17 @@ class Home:
 
 
 def _work_where_nobody_does(home: Embedded, task: BridgeTask) -> None:
-    """Become a node where none that lives knows the task's type, and this process does."""
-    if find(task.task_type) is not None and not any(task.task_type in (node.types or ()) for node in _alive(home)):
+    """Become a node where none that lives takes such tasks, and this process knows their type."""
+    handler = find(task.task_type)
+    if handler is None or home.works:
+        return
+    if not any(_takes(node, handler.name, handler.queue) for node in _alive(home)):
         home.work()
+
+
+def _takes(node: NodeView, task_type: str, queue: str) -> bool:
+    of_queue = node.queues is None or queue in node.queues
+    return of_queue and task_type in (node.types or ()) and node.drain_requested_at is None
 
 
 def _alive(home: Embedded) -> list[NodeView]:
@@ -167,12 +195,7 @@ def _alive(home: Embedded) -> list[NodeView]:
         return views.all_nodes(conn, alive_only=True)
 
 
-def _look(home: Embedded, task_id: str) -> TaskResult:
-    with home.database.read(own=True) as conn:
-        return _result(views.task(conn, task_id))
-
-
-def _result(view: TaskView) -> TaskResult:
+def _result(view: TaskView, node_id: str | None) -> TaskResult:
     return TaskResult(
         task_id=view.task_id,
         status=view.status,
@@ -181,6 +204,7 @@ def _result(view: TaskView) -> TaskResult:
         execution_time=view.execution_time,
         started_at=local_time(view.started_at),
         completed_at=local_time(view.finished_at),
+        node_id=node_id,
     )
 
 

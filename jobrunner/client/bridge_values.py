@@ -36,7 +36,8 @@ class TaskResult:
     """How a task stands or ended. Times are local and carry no offset, as the guide's are; seconds.
 
     ``status`` compares equal to its word. One that is ``pending`` or ``running`` has outlasted the caller's timeout:
-    ``error`` says where it goes on. ``node_id`` is the node that told it, None where this process's own database did.
+    ``error`` says where it goes on. ``node_id`` is the node that told it, or that ran it where a shared database did;
+    None where this process did, or its own file.
     """
 
     task_id: str

@@ -65,6 +65,11 @@ class Embedded:
         """Whether a worker runs here."""
         return self._work is not None and self._work.alive()
 
+    @property
+    def node_id(self) -> str | None:
+        """The id of this process as a node; None where it is none."""
+        return self._work.identity.id if self._work is not None else None
+
     def work(self) -> None:
         """Become a node, and do its duties, where this process is none yet."""
         with self._starting:

@@ -11,11 +11,16 @@ import httpx2
 import pytest
 
 import jobrunner.bridge
+from jobrunner.client import bridge_home
 from jobrunner.client.bridge import DistributedBridge, get_distributed_bridge
+from jobrunner.client.bridge_values import TaskResult
 from jobrunner.client.errors import NotTaken
+from jobrunner.db.engine import open_database
 from jobrunner.errors import InvalidInput, SettingsError
 from jobrunner.handlers import registry
 from jobrunner.handlers.declare import task
+from jobrunner.node.state import Identity, State
+from jobrunner.queue import store
 from jobrunner.settings import load
 from jobrunner.settings.nodes import NodeAddress, parse_node
 from tests.client.cutting import Cutting
@@ -120,7 +125,7 @@ def test_nodes_of_a_shared_database_take_what_is_put_into_it(world: World, postg
         try:
             (found,) = bridge.get_available_nodes()
             assert (found.node_name, found.address, found.status) == ("Worker-1", None, "healthy")
-            assert mark(bridge, world, "t") == ("completed", None)
+            assert mark(bridge, world, "t") == ("completed", found.node_id)
             assert world.lines("t") == 1
             bridge.add_node("named", "127.0.0.1", node.port or 0)
             assert [one.node_id for one in bridge.get_available_nodes()] == ["named"], "it is one node, not two"
@@ -129,20 +134,48 @@ def test_nodes_of_a_shared_database_take_what_is_put_into_it(world: World, postg
             bridge.close()
 
 
-def test_a_database_whose_node_died_is_worked_off_here(world: World, postgres_url: str) -> None:
-    with registry.isolated():
+def test_what_a_killed_node_ran_is_taken_back_and_run_here(
+    world: World, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bridge_home, "LOOK_AT_NODES", 0.3)
+    fast = {"lease_seconds": 1.0, "heartbeat_interval": 0.2, "allow_unknown_types": True}
+    bridge = world.bridge(database_url=postgres_url, **fast)
+    database = open_database(postgres_url)
 
-        @task("mark")
-        async def here(ledger: str, name: str, seconds: float = 0.0) -> str:
-            return "here"
+    def node(name: str) -> None:
+        """One that was killed: its row says for three heartbeats that it lives."""
+        identity = Identity(name, 1, ("mark",), None, None, 0.2, id=name)
+        with database.begin() as conn:
+            store.register(conn, {**identity.columns(), **State().columns()})
 
-        node = world.node("Worker-1", url=postgres_url, JOBRUNNER_HEARTBEAT_INTERVAL="1")
-        node.kill()  # its row says for three heartbeats that it lives
-        bridge = world.bridge(database_url=postgres_url)
-        try:
-            assert mark(bridge, world, "t") == ("completed", None)
-        finally:
-            bridge.close()
+    def call(name: str, timeout: float) -> TaskResult:
+        return asyncio.run(bridge.execute_task(name, "mark", world.mark(name), timeout=timeout))
+
+    try:
+        with registry.isolated():
+            assert call("t", 0.1).status == "pending"
+            node("first")
+            with database.begin() as conn:
+                store.claim(conn, "first", types=["mark"], queues=None, limit=1, lease_seconds=1)
+            told = call("t", 0.1)
+            assert (told.status, told.node_id) == ("running", "first")
+            assert told.error == "still runs at node 'first' after the 0.1 s that its caller gave it"
+            told = call("t", 0.8)
+            assert told.error == (
+                "its node 'first' is silent, and nobody has taken it over after the 0.8 s that its caller gave it"
+            )
+
+            @task("mark")
+            async def here(ledger: str, name: str, seconds: float = 0.0) -> str:
+                return "here"
+
+            node("second")  # at the submission it seems to work
+            told = call("t", 20)
+            assert (told.status, told.result, told.node_id) == ("completed", {"value": "here"}, None)
+            assert call("u", 20).status == "completed"
+    finally:
+        bridge.close()
+        database.dispose()
 
 
 def test_the_process_that_owns_our_file_is_a_node(world: World) -> None:
