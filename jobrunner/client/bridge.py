@@ -18,11 +18,13 @@ import httpx2
 from pydantic import SecretStr
 
 from jobrunner.client.bridge_calls import open_client
+from jobrunner.client.bridge_memory import Memory
 from jobrunner.client.bridge_nodes import Node
+from jobrunner.client.bridge_placed import another
 from jobrunner.client.bridge_route import Router, Wish
 from jobrunner.client.bridge_split import Part, Plan, merged, parts
 from jobrunner.client.bridge_values import AvailableNode, BridgeTask, TaskResult
-from jobrunner.client.errors import NotTaken, OutcomeUnknown, Refused
+from jobrunner.client.errors import NotTaken, OutcomeUnknown
 from jobrunner.errors import InvalidInput, JobrunnerError, Problem
 from jobrunner.queue.request import new_task
 from jobrunner.queue.task import DEFAULT_PRIORITY, Status
@@ -42,8 +44,7 @@ class DistributedBridge:
 
     def __init__(self, settings: Settings) -> None:
         self._router = Router(settings)
-        self._plans: dict[str, Plan] = {}  # what was split, until all of it has ended
-        self._planning = threading.Lock()
+        self._plans: Memory[Plan] = Memory()  # what was split, and how
 
     @property
     def distributed(self) -> bool:
@@ -108,20 +109,24 @@ class DistributedBridge:
         every node refused it, Refused (409) where its id is another task's, InvalidInput for what no node would take;
         where it runs here also what the database raises.
         """
-        asked = new_task(task_type, task_data, task_id=task_id, priority=priority, timeout=timeout)
+        new_task(task_type, task_data, task_id=task_id, priority=priority, timeout=timeout)
         task = BridgeTask(task_id, task_type, dict(task_data), priority, timeout)
         until, wish = time.monotonic() + timeout, Wish(run_again, cancel_on_timeout)
+        with self._plans.calling(task_id):
+            return await self._execute(task, until, wish, split=split)
+
+    async def _execute(self, task: BridgeTask, until: float, wish: Wish, *, split: bool) -> TaskResult:
         async with open_client(self._tls) as http:
             groups: list[list[Node]] = []
-            if split and not self._router.has(task_id):
+            if split and not self._router.has(task.task_id):
                 groups = await self._router.databases(http)
-            plan = self._plan(task, asked.request_hash, len(groups))
+            plan = self._plan(task, len(groups))
             if plan is None:
                 return await self._router.run(http, task, until, wish)
             try:
                 return await self._in_parts(http, task, plan.parts, groups, until, wish)
             finally:
-                self._done_with(task_id, plan)
+                self._forget_if_nowhere(task.task_id, plan)
 
     async def _in_parts(
         self,
@@ -139,27 +144,25 @@ class DistributedBridge:
         ]
         return _together(task, made, await asyncio.gather(*errands, return_exceptions=True))
 
-    def _plan(self, task: BridgeTask, request_hash: str, count: int) -> Plan | None:
-        """How the task is split, as it was at first; None where it is not. Raises Refused where it was another task."""
-        with self._planning:
+    def _plan(self, task: BridgeTask, count: int) -> Plan | None:
+        """How the task is split, as it was at first; None where it is not. Raises TakenId where it was another task."""
+        with self._plans.lock:
             plan = self._plans.get(task.task_id)
             if plan is None:
                 made = parts(task, count)
-                if not made:
+                if not made or self._router.has(task.task_id):  # another call may have sent it whole meanwhile
                     return None
-                plan = self._plans[task.task_id] = Plan(request_hash, made)
-            if plan.request_hash != request_hash:
-                told = f"task_id {task.task_id!r} is taken by a different request, which is on its way in parts"
-                raise Refused(409, told, {"code": "task_exists"}, task_id=task.task_id)
-            plan.calls += 1
+                plan = Plan(task.request_hash, made)
+                self._plans.put(task.task_id, plan)
+            if plan.request_hash != task.request_hash:
+                raise another(task.task_id)
             return plan
 
-    def _done_with(self, task_id: str, plan: Plan) -> None:
-        """One call less waits for it; it is forgotten where no part is on its way any more."""
-        with self._planning:
-            plan.calls -= 1
-            if not plan.calls and not any(self._router.has(part.task.task_id) for part in plan.parts):
-                del self._plans[task_id]
+    def _forget_if_nowhere(self, task_id: str, plan: Plan) -> None:
+        """What no node took is nobody's plan, once its last call is over."""
+        with self._plans.lock:
+            if self._plans.calls(task_id) == 1 and not any(self._router.has(part.task.task_id) for part in plan.parts):
+                self._plans.drop(task_id)
 
     def close(self) -> None:
         """End what runs in this process, in good order; the next :func:`get_distributed_bridge` makes a new bridge.

@@ -37,6 +37,7 @@ class Errand:
     ``door`` finds, for a node that does not answer, the best that shares its database, else that node: whatever one of
     them accepted is asked of any of them.
     ``sent`` says that the node may have the task already, and is kept; ``handed_over`` is called once that is so.
+    ``told`` says that the node has told of its end before: then it is only asked how the task stands.
     ``gives_up`` says that Lost is wanted.
     """
 
@@ -50,6 +51,7 @@ class Errand:
         *,
         handed_over: Callable[[], None],
         sent: bool = False,
+        told: bool = False,
         gives_up: bool = False,
     ) -> None:
         self._http = http
@@ -59,6 +61,7 @@ class Errand:
         self._until = until
         self._handed_over = handed_over
         self.sent = sent
+        self._told = told
         self._gives_up = gives_up
         self._pause = SOONEST
         self._failing_since: float | None = None
@@ -70,7 +73,8 @@ class Errand:
         Raises NotAccepted where the node certainly did not take it, OutcomeUnknown, Lost, and Refused where another
         task has its id.
         """
-        await self._hand_in()
+        if not self._told:
+            await self._hand_in()
         return await self._follow()
 
     async def cancel(self) -> TaskResult | None:

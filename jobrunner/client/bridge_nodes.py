@@ -40,6 +40,7 @@ class Node:
         self.fleet: frozenset[str] = frozenset()
         self.is_jobrunner: bool | None = None
         self.refuses: str | None = None
+        self.owns_our_file = False  # the SQLite file of our settings, which is then home for both
         self.errands = 0  # our own tasks that it has now
         self._errands_then = 0
         self._asked_at = float("-inf")

@@ -15,7 +15,7 @@ from weakref import WeakKeyDictionary
 import httpx2
 
 from jobrunner.client.bridge_calls import LATER, NotAccepted
-from jobrunner.client.bridge_errand import Errand, Lost
+from jobrunner.client.bridge_errand import LOST_AFTER, Errand, Lost
 from jobrunner.client.bridge_nodes import Node, best_first, databases, look_at
 from jobrunner.client.bridge_placed import Placed, Placements
 from jobrunner.client.bridge_values import AvailableNode, BridgeTask, TaskResult
@@ -43,7 +43,7 @@ class Wish:
 
 
 class Router:
-    """Knows the nodes, and which of them has which task. A task is at one place until it has ended."""
+    """Knows the nodes, and which of them has which task. A task is at one place, also after its end."""
 
     def __init__(self, settings: Settings) -> None:
         self.distributed = settings.distributed
@@ -66,7 +66,7 @@ class Router:
         return self._nodes.pop(node_id, None) is not None
 
     def has(self, task_id: str) -> bool:
-        """Whether this task is on its way already."""
+        """Whether this task is on its way already, or was."""
         return task_id in self._placements
 
     def close(self) -> None:
@@ -105,6 +105,12 @@ class Router:
 
         It goes from one node to the next only where the one certainly did not accept it.
         """
+        with self._placements.calling(task.task_id):
+            return await self._run(http, task, until, wish, first)
+
+    async def _run(
+        self, http: httpx2.AsyncClient, task: BridgeTask, until: float, wish: Wish, first: Collection[Node]
+    ) -> TaskResult:
         refused: dict[Node, NotAccepted] = {}
         lost: set[Node] = set()
         while True:
@@ -114,7 +120,7 @@ class Router:
                 chosen = await self._choose(http, task, refused, lost, first)
                 if chosen is None and not self.has(task.task_id) and await self._wait(task, refused, until):
                     continue
-                placed = self._placements.claim(task.task_id, chosen)
+                placed = self._placements.claim(task, chosen)
                 if placed is None:
                     continue
             elif not placed.settled:
@@ -122,18 +128,21 @@ class Router:
                     at = placed.node.id if placed.node else None
                     raise OutcomeUnknown(task.task_id, "another call of this bridge hands it in", at)
                 continue  # with what came of it
-            if placed.node is None:
+            placed.check(task)
+            node = self._as_known_now(placed.node)
+            if node is None:
                 return await self._at_home(task, until, wish, placed, mine=mine)
-            node = placed.node
+            known = placed.last_word is not None
             errand = Errand(
                 http,
                 task,
                 node,
                 partial(self._door, http),
-                until,
+                min(until, time.monotonic() + LOST_AFTER) if known else until,
                 handed_over=placed.settle,
                 sent=not mine,
-                gives_up=wish.run_again,
+                told=placed.ended,
+                gives_up=wish.run_again and not known,
             )
             node.errands += 1
             try:
@@ -141,6 +150,10 @@ class Router:
             except NotAccepted as error:
                 refused[node] = error
                 log.info("a node did not take a task", node=node.id, task_id=task.task_id, reason=str(error))
+            except OutcomeUnknown:
+                if placed.last_word is None:
+                    raise
+                return placed.last_word  # nothing changes that, whatever became of the node since
             except Lost:
                 lost.add(node)
                 self._placements.forget(task.task_id, placed)
@@ -155,9 +168,7 @@ class Router:
         if not told.ended and wish.cancel:
             after = await errand.cancel()
             told = after or replace(told, error=f"{told.error}; it could not be cancelled")
-        if told.ended:
-            self._placements.forget(task.task_id, placed)
-        return told
+        return placed.heard(told)
 
     async def _at_home(self, task: BridgeTask, until: float, wish: Wish, placed: Placed, *, mine: bool) -> TaskResult:
         try:
@@ -165,9 +176,16 @@ class Router:
         finally:
             if mine and not placed.settled:  # nothing was put into the queue
                 self._placements.forget(task.task_id, placed)
-        if told.ended:
-            self._placements.forget(task.task_id, placed)
-        return told
+        return placed.heard(told)
+
+    def _as_known_now(self, node: Node | None) -> Node | None:
+        """A place under the key that it has by now; who owned our file, as who owns it now: home, where nobody does."""
+        if node is None:
+            return None
+        if node.owns_our_file:
+            return self._owner_among([*self._nodes.values()] if self.distributed else [])
+        now = self._nodes.get(node.id)
+        return now if now is not None and now.url == node.url else node
 
     def _open_home(self) -> Home:
         from jobrunner.client.bridge_home import Home  # brings SQLAlchemy, which a program with nodes has no use for
@@ -216,17 +234,24 @@ class Router:
     def _all(self) -> list[Node]:
         """Those to use, with the process that owns our SQLite file: it is a node, as nobody else can open the file."""
         nodes = [*self._nodes.values()] if self.distributed else []
-        if self._settings.is_sqlite and not (self._home and self._home.is_open):
-            found = owner(self._settings.url.removeprefix("sqlite:///"))
-            url = found.get("url") if found else None
-            if url and all(node.url != url for node in nodes):
-                if self._owner is None or self._owner.url != url:
-                    with suppress(ValueError):  # some other program's lock
-                        address = parse_node(f"{OWNER}={url}")
-                        self._owner = Node(replace(address, api_key=self._settings.api_key))
-                if self._owner is not None:
-                    nodes.append(self._owner)
-        return nodes
+        owning = self._owner_among(nodes)
+        return nodes if owning is None or owning in nodes else [*nodes, owning]
+
+    def _owner_among(self, nodes: Collection[Node]) -> Node | None:
+        """Who owns our SQLite file now, under the name that it has among these."""
+        if not self._settings.is_sqlite or (self._home and self._home.is_open):
+            return None
+        found = owner(self._settings.url.removeprefix("sqlite:///"))
+        url = found.get("url") if found else None
+        named = next((node for node in nodes if node.url == url), None)
+        if url is None or named is not None:
+            return named
+        if self._owner is None or self._owner.url != url:
+            with suppress(ValueError):  # some other program's lock
+                address = parse_node(f"{OWNER}={url}")
+                self._owner = Node(replace(address, api_key=self._settings.api_key))
+                self._owner.owns_our_file = True
+        return self._owner
 
     async def _door(self, http: httpx2.AsyncClient, node: Node) -> Node:
         """Another node that answers and shares this one's database, a healthy one if it can be; else this one."""

@@ -35,13 +35,12 @@ class Part:
     symbols: tuple[str, ...]
 
 
-@dataclass
+@dataclass(frozen=True)
 class Plan:
-    """A request that is on its way in parts; ``calls`` are those that wait for it now."""
+    """A request that went its way in parts."""
 
     request_hash: str
     parts: list[Part]
-    calls: int = 0
 
 
 def parts(task: BridgeTask, count: int) -> list[Part]:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from typing import Any
 
+from jobrunner.queue.request import new_task
 from jobrunner.queue.task import ENDED, Status
 
 
@@ -19,6 +21,11 @@ class BridgeTask:
     task_data: Mapping[str, Any]
     priority: int
     timeout: float
+
+    @cached_property
+    def request_hash(self) -> str:
+        """Equal for equal requests."""
+        return new_task(self.task_type, self.task_data).request_hash
 
     def body(self) -> dict[str, Any]:
         """The guide's task request, and nothing newer: old nodes read it as well."""

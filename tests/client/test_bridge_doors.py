@@ -185,6 +185,11 @@ def test_the_process_that_owns_our_file_is_a_node(world: World) -> None:
     assert (found.node_id, found.address) == ("owner", node.url)
     assert mark(bridge, world, "t") == ("completed", "owner")
     node.stop()
+    try:
+        assert mark(bridge, world, "t") == ("completed", None), "its file is at home here, and so is what it ran"
+    finally:
+        bridge.close()
+    assert world.lines("t", "begin") == 1
 
 
 SCRIPT = """
