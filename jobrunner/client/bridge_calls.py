@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
+from contextlib import suppress
 from typing import Any
 
 import httpx2
@@ -14,6 +16,7 @@ from jobrunner.client.unsent import NEVER_SENT
 CONNECT_WITHIN = 3.0  # seconds
 ANSWER_WITHIN = 10.0  # seconds, as old clients have it
 LATER = (429, 503)  # another time it may be taken
+CLOSED = "Server disconnected"  # what httpx2 says of a connection that was closed without a word
 LOCKED = (401, 403, 421)  # a wrong key, a wrong address, a wrong name
 
 
@@ -102,6 +105,35 @@ def read(answer: httpx2.Response) -> Any:
     if answer.is_success or answer.is_server_error or answer.status_code == 429:
         raise Unsure(_sentence(answer, told))
     raise NotAccepted(_sentence(answer, told), answer.status_code)
+
+
+async def stranger(url: str, error: Exception, within: float) -> str | None:
+    """Who is at an ``http://`` address, where a call failed so that it may be somebody who does not speak HTTP.
+
+    None where that is not known: a connection that is closed without a word is a node that dies, or TLS.
+    """
+    cause = error.__cause__
+    answered = isinstance(error, NotAccepted) and error.status == 400  # a TLS server that knows what went wrong
+    if not answered and not isinstance(cause, httpx2.RemoteProtocolError | httpx2.ReadError):
+        return None
+    if await _speaks_tls(httpx2.URL(url), within):
+        return "speaks TLS, and is asked in plain HTTP: add it with https=True, or in the setting as https://..."
+    told = said(cause) if isinstance(cause, httpx2.RemoteProtocolError) else CLOSED
+    return None if answered or told.startswith(CLOSED) else f"answers, but not in HTTP ({told})"
+
+
+async def _speaks_tls(url: httpx2.URL, within: float) -> bool:
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # nothing is told to it, nor believed
+    try:
+        async with asyncio.timeout(within):
+            _, writer = await asyncio.open_connection(url.host, url.port or 80, ssl=context)
+    except (OSError, TimeoutError):
+        return False
+    writer.close()
+    with suppress(OSError):
+        await writer.wait_closed()
+    return True
 
 
 def said(error: BaseException) -> str:

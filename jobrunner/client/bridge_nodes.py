@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx2
 
-from jobrunner.client.bridge_calls import NotAccepted, Unsure, call, json_of, read
+from jobrunner.client.bridge_calls import NotAccepted, Unsure, call, json_of, read, stranger
 from jobrunner.client.bridge_values import AvailableNode, local_time
 from jobrunner.logs import get_logger
 from jobrunner.settings.nodes import NodeAddress
@@ -93,15 +93,20 @@ class Node:
         refused, self.refuses = self.refuses, None
         try:
             self.health = await self._asked(http)
-        except NotAccepted as error:
+        except (NotAccepted, Unsure) as error:
             self.distrust()
-            if error.locked:
-                self.refuses = str(error)
-                if refused is None:
-                    log.warning("a node does not let us in", node=self.id, reason=str(error))
-        except (Unsure, ValueError, TypeError, KeyError):  # no answer in time, or none that is a node's
+            self.refuses = await self._why_not(error)
+            if self.refuses and refused is None:
+                log.warning("a node does not let us in", node=self.id, reason=self.refuses)
+        except (ValueError, TypeError, KeyError):  # no answer that is a node's
             self.distrust()
         self._asked_at = time.monotonic()  # also where it failed: a dead node must not hold up every task
+
+    async def _why_not(self, error: NotAccepted | Unsure) -> str | None:
+        """What keeps us out, where somebody is there; None where it is as if nobody were."""
+        if isinstance(error, NotAccepted) and error.locked:
+            return str(error)
+        return None if self.https else await stranger(self.url, error, HEALTH_WITHIN)
 
     async def _asked(self, http: httpx2.AsyncClient) -> AvailableNode:
         told = read(await self.call(http, "GET", "/api/v1/health", within=HEALTH_WITHIN))

@@ -106,13 +106,15 @@ def test_tls_by_the_flags_of_the_guide(
     monkeypatch.delenv("SSL_CERT_FILE", raising=False)
     with pytest.raises(NotTaken, match=r"node: cannot be reached .*CERTIFICATE_VERIFY_FAILED"):
         _by_bridge(port)
+    with pytest.raises(NotTaken, match=r"node: speaks TLS, and is asked in plain HTTP: add it with https=True"):
+        _by_bridge(port, https=False)
     monkeypatch.setenv("SSL_CERT_FILE", str(chain))
     told = _by_bridge(port)
     assert (told.status, told.node_id) == ("completed", "node")
 
 
-def _by_bridge(port: int) -> TaskResult:
-    """An import of one day by the bridge, over TLS."""
+def _by_bridge(port: int, *, https: bool = True) -> TaskResult:
+    """An import of one day by the bridge, over TLS unless it is told otherwise."""
     bridge = DistributedBridge(Settings(data_dir=Path("/nowhere")))
-    bridge.add_node("node", "127.0.0.1", port, https=True)
+    bridge.add_node("node", "127.0.0.1", port, https=https)
     return asyncio.run(bridge.execute_task("t", "data_import", {"symbols": ["000001.SZ"]}, timeout=20))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import socketserver
+import threading
 from typing import Any
 
 import httpx2
@@ -151,6 +153,31 @@ def test_what_an_answer_to_a_submission_proves(answer: httpx2.Response, means: t
     if answer.status_code == 429:
         assert isinstance(found.value, NotAccepted)
         assert found.value.after == 7.0
+
+
+@pytest.mark.parametrize(
+    ("says", "refuses"),
+    [
+        (b"500 what is this?\r\n\r\n", "answers, but not in HTTP (illegal status line"),
+        (b"", None),  # as a node that dies
+    ],
+)
+def test_who_answers_in_something_else_than_http_is_not_nobody(says: bytes, refuses: str | None) -> None:
+    class Stranger(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            self.request.recv(1000)
+            self.request.sendall(says)
+
+    async def looked_at(node: Node) -> None:
+        async with open_client(verify=False) as http:
+            await node.look(http)
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Stranger) as server:
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+        node = Node(NodeAddress("n", "127.0.0.1", server.server_address[1]))
+        asyncio.run(looked_at(node))
+        server.shutdown()
+    assert (node.healthy, (node.refuses or "")[: len(refuses or "")] or None) == (False, refuses)
 
 
 def test_jobrunner_does_not_refuse_as_the_old_system_does() -> None:
