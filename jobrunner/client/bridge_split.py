@@ -48,37 +48,66 @@ def parts(task: BridgeTask, count: int) -> list[Part]:
 
     The ids of parts tell which part of how many they are, so that the same call makes the same parts.
     """
+    if task.task_type != SPLITS or count < 2:
+        return []
     symbols = _symbols(task)
     count = min(count, len(symbols))
-    if task.task_type != SPLITS or count < 2 or len(f"{task.task_id}.{count}of{count}") > NAME_MAX:
+    if count < 2 or len(f"{task.task_id}.{count}of{count}") > NAME_MAX:
         return []
     size, more = divmod(len(symbols), count)
     found, start = [], 0
     for number in range(1, count + 1):
         end = start + size + (number <= more)
-        mine = tuple(symbols[start:end])
+        mine = tuple(name for names in symbols[start:end] for name in names)
         data = {**task.task_data, "symbols": list(mine)}
         found.append(Part(replace(task, task_id=f"{task.task_id}.{number}of{count}", task_data=data), mine))
         start = end
     return found
 
 
-def _symbols(task: BridgeTask) -> list[str]:
-    """Each symbol once; one that stood in two parts would be counted twice."""
+def _symbols(task: BridgeTask) -> list[tuple[str, ...]]:
+    """Each symbol once, under the first of its names; one that stood in two parts would be counted twice.
+
+    A bare code stays beside all symbols of this code: which of them it means, only the source knows.
+    """
     given = task.task_data.get("symbols")
     if not isinstance(given, Sequence) or isinstance(given, str) or not all(isinstance(one, str) for one in given):
         return []
-    return list(dict.fromkeys(given))
+    by_code: dict[str, dict[str | None, str]] = {}
+    for name in given:
+        market, code = _read(name)
+        by_code.setdefault(code, {}).setdefault(market, name)
+    found: list[tuple[str, ...]] = []
+    for names in by_code.values():
+        found += [tuple(names.values())] if None in names else [(name,) for name in names.values()]
+    return found
+
+
+def _read(name: str) -> tuple[str | None, str]:
+    """A symbol as the import reads it. What it cannot read fails there, under the name that was given."""
+    from jobrunner.data_import.errors import BadSymbol  # these bring SQLAlchemy, which few programs with nodes need
+    from jobrunner.data_import.symbols import split_symbol
+
+    try:
+        return split_symbol(name)
+    except BadSymbol:
+        return None, name
 
 
 def merged(task: BridgeTask, made: Sequence[Part], results: Sequence[TaskResult]) -> TaskResult:
-    """One result of all parts. ``completed`` only where every part is; counts are those that parts told, none invented.
+    """One result of all parts, as the whole import would have had it; counts are those that parts told, none invented.
 
-    A part that did not complete stays: its symbols are counted and named with its error.
+    A part that did not complete stays: its symbols are counted and named with its error. Where it came to its end and
+    only its symbols failed, the whole is ``completed`` as long as another's did not.
     """
     told = list(zip(made, results, strict=True))
-    bad = [(part, result) for part, result in told if result.status is not Status.COMPLETED]
-    statuses = [result.status for result in results]
+    some = any(result.status is Status.COMPLETED for result in results)
+    bad = [
+        (part, result)
+        for part, result in told
+        if result.status is not Status.COMPLETED and not (some and _only_symbols_failed(result))
+    ]
+    statuses = [result.status for _, result in bad]
     status = next((one for one in _WORST_FIRST if one in statuses), Status.COMPLETED)
     ended = all(result.ended for result in results)
     return TaskResult(
@@ -132,6 +161,12 @@ def _outcome(part: Part, result: TaskResult) -> Mapping[str, Any]:
         "failed_count": len(part.symbols) if result.ended else 0,
         "failures": [{"symbol": symbol, "reason": why} for symbol in part.symbols] if result.ended else [],
     }
+
+
+def _only_symbols_failed(result: TaskResult) -> bool:
+    from jobrunner.data_import.outcome import is_nothing_imported
+
+    return result.status is Status.FAILED and is_nothing_imported(result.error or "")
 
 
 def _named(part: Part) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -41,6 +42,17 @@ class SymbolOutcome:
     def as_json(self) -> dict[str, Any]:
         """All fields as JSON values."""
         return asdict(self)
+
+
+def nothing_imported(outcomes: Sequence[SymbolOutcome]) -> str:
+    """The error of a load of which every symbol failed."""
+    reasons = "; ".join(f"{each.symbol}: {each.error}" for each in outcomes[:3])
+    return f"all {len(outcomes)} symbols failed: {reasons}"
+
+
+def is_nothing_imported(error: str) -> bool:
+    """Whether an error is that of a load which ran to its end, and of which every symbol failed."""
+    return re.match(r"all [0-9]+ symbols failed: ", error) is not None
 
 
 def result(source: str, load_id: str, outcomes: Iterable[SymbolOutcome], seconds: float) -> dict[str, Any]:

@@ -63,8 +63,7 @@ def run(request: ImportRequest, ctx: Context, source: Source) -> dict[str, Any]:
     _apply(ctx, load.FINISH, {"load_id": load_id})
     ctx.progress(1.0, f"{len(symbols)} symbols")
     if all(each.status == "failed" for each in outcomes):
-        reasons = "; ".join(f"{each.symbol}: {each.error}" for each in outcomes[:3])
-        raise NothingImported(f"all {len(outcomes)} symbols failed: {reasons}")
+        raise NothingImported(outcome.nothing_imported(outcomes))
     return outcome.result(source.name, load_id, outcomes, time.monotonic() - started)
 
 

@@ -93,6 +93,38 @@ def test_a_part_that_did_not_complete_stays(ending: Status) -> None:
     assert found.result["failures"] == [{"symbol": symbol, "reason": "burnt"} for symbol in SYMBOLS[3:]]
 
 
+def test_symbols_that_fail_alone_in_a_part_fail_as_in_the_whole() -> None:
+    task = an_import(SYMBOLS)
+    nothing = "all 2 symbols failed: 000005.SZ: no file; 000006.SZ: no file"
+
+    def found(one: TaskResult, two: TaskResult) -> TaskResult:
+        return merged(task, parts(task, 2), [one, two])
+
+    good, bad = told(Status.COMPLETED, "a", **counts(3, 3, 9)), told(Status.FAILED, "b", nothing)
+    some = found(good, bad)
+    assert (some.status, some.error) == ("completed", None)
+    assert some.result is not None
+    assert some.result | counts(5, 3, 9, status="completed") == some.result
+    assert [one["symbol"] for one in some.result["failures"]] == SYMBOLS[3:]
+    assert [part["status"] for part in some.result["parts"]] == ["completed", "failed"]
+    none = found(told(Status.FAILED, "a", nothing), bad)
+    assert (none.status, (none.error or "").count(nothing)) == ("failed", 2)
+    assert found(told(Status.RUNNING, "a"), bad).status == "running"
+    assert found(good, told(Status.CANCELLED, "b", nothing)).status == "cancelled"
+    assert found(good, told(Status.FAILED, "b", "its child died: " + nothing)).status == "failed"
+
+
+def test_one_symbol_under_several_names_is_in_one_part() -> None:
+    def split(*names: str, count: int = 2) -> list[list[str]]:
+        return [list(part.symbols) for part in parts(an_import(list(names)), count)]
+
+    assert split("009999.SZ", "sz009999", "SZSE:009999") == []
+    assert split("009999.SZ", "600000.SH", "sz009999") == [["009999.SZ"], ["600000.SH"]]
+    assert split("000001.SZ", "000001.SH") == [["000001.SZ"], ["000001.SH"]], "a bank and an index"
+    assert split("000001.SZ", "600000.SH", "000001", "sh000001") == [["000001.SZ", "000001", "sh000001"], ["600000.SH"]]
+    assert split("nonsense", "000001.SZ", "nonsense") == [["nonsense"], ["000001.SZ"]]
+
+
 def test_a_part_that_is_not_over_keeps_the_whole_open() -> None:
     task = an_import(SYMBOLS)
     open_parts = [told(Status.FAILED, "a", "burnt"), told(Status.RUNNING, "b", "still runs")]
@@ -136,17 +168,16 @@ def test_two_databases_take_half_each_and_a_bad_half_is_told(world: World) -> No
     again = execute("good", SYMBOLS[:3])
     assert again.result == found.result, "the same parts at the same nodes: nothing runs twice"
 
-    bad = execute("bad", [SYMBOLS[0], SYMBOLS[3], SYMBOLS[4]])
-    assert bad.status == "failed"
-    assert "part bad.2of2 (000006.SZ)" in (bad.error or "")
+    symbols = [SYMBOLS[0], SYMBOLS[3], SYMBOLS[4], f"sz{SYMBOLS[0][:6]}"]
+    bad, whole = execute("bad", symbols), execute("whole", symbols, split=False)
     assert bad.result is not None
-    assert bad.result["failed_count"] == 2
-    assert [one["symbol"] for one in bad.result["failures"]] == ["000005.SZ", "000006.SZ"]
-    assert bad.result | counts(3, 1, 2) == bad.result
-
-    whole = execute("whole", SYMBOLS[:2], split=False)
     assert whole.result is not None
-    assert (whole.result["symbols_count"], "parts" in whole.result) == (2, False)
+    assert ("parts" in bad.result, "parts" in whole.result) == (True, False)
+    for one in (bad, whole):
+        assert (one.status, one.error) == ("completed", None)
+        assert one.result is not None
+        assert one.result | counts(3, 1, 2, failed_count=2) == one.result
+        assert {failure["symbol"] for failure in one.result["failures"]} == {"000005.SZ", "000006.SZ"}
 
 
 def bars(node: Any) -> int:
