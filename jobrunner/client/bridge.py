@@ -83,6 +83,7 @@ class DistributedBridge:
 
     async def available_nodes(self) -> list[AvailableNode]:
         """The same, for coroutines."""
+        self._router.check_open()
         async with open_client(self._tls) as http:
             return await self._router.available(http)
 
@@ -106,9 +107,14 @@ class DistributedBridge:
         answered for ten seconds, though it may run, or have run, there as well.
 
         Raises OutcomeUnknown where nobody can say what became of it, NotTaken where it certainly runs nowhere since
-        every node refused it, Refused (409) where its id is another task's, InvalidInput for what no node would take;
-        where it runs here also what the database raises.
+        every node refused it, Refused (409) where its id is another task's, InvalidInput (UnknownTaskType) for what
+        every node would refuse, or this process where it runs here; then also what the database raises. A bridge that
+        is closed raises RuntimeError.
         """
+        self._router.check_open()
+        given = {"task_id": task_id, "task_data": task_data, "timeout": timeout}
+        if missing := [Problem(f"/{name}", "must be given") for name, value in given.items() if value is None]:
+            raise InvalidInput("the request is refused", missing)
         new_task(task_type, task_data, task_id=task_id, priority=priority, timeout=timeout)
         task = BridgeTask(task_id, task_type, dict(task_data), priority, timeout)
         until, wish = time.monotonic() + timeout, Wish(run_again, cancel_on_timeout)
@@ -167,7 +173,7 @@ class DistributedBridge:
     def close(self) -> None:
         """End what runs in this process, in good order; the next :func:`get_distributed_bridge` makes a new bridge.
 
-        What nodes have goes on there.
+        What nodes have goes on there; calls that wait for it wait on. This bridge takes nothing more.
         """
         global _bridge
         with _making:

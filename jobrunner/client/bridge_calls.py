@@ -9,7 +9,8 @@ from typing import Any
 
 import httpx2
 
-from jobrunner.client.errors import Refused
+from jobrunner.client.answers import refused
+from jobrunner.client.errors import BadInput
 from jobrunner.client.tries import SURELY_NOT
 from jobrunner.client.unsent import NEVER_SENT
 
@@ -21,11 +22,15 @@ LOCKED = (401, 403, 421)  # a wrong key, a wrong address, a wrong name
 
 
 class NotAccepted(Exception):
-    """It was certainly not accepted. ``status`` is HTTP's, None where nothing was sent; ``after`` seconds to wait."""
+    """It was certainly not accepted. ``status`` is HTTP's, None where nothing was sent; ``after`` seconds to wait.
 
-    def __init__(self, told: str, status: int | None = None, after: float = 1.0) -> None:
+    ``fault`` is what jobrunner finds wrong with the request itself, with whatever node.
+    """
+
+    def __init__(self, told: str, status: int | None = None, after: float = 1.0, fault: BadInput | None = None) -> None:
         self.status = status
         self.after = after
+        self.fault = fault
         super().__init__(told)
 
     @property
@@ -66,8 +71,8 @@ async def call(
         raise Unsure(f"its answer was lost ({said(error)})") from error
 
 
-def accepted(answer: httpx2.Response, *, by_jobrunner: bool | None = None) -> Any:
-    """The JSON of an answer to a submission. Raises NotAccepted, Unsure, or Refused on a conflict.
+def accepted(answer: httpx2.Response, task_id: str = "", *, by_jobrunner: bool | None = None) -> Any:
+    """The JSON of an answer to a submission. Raises NotAccepted, Unsure, or Refused on a conflict (TakenId).
 
     ``by_jobrunner`` says what the node is known to be: jobrunner, the old system, or neither.
     """
@@ -77,13 +82,15 @@ def accepted(answer: httpx2.Response, *, by_jobrunner: bool | None = None) -> An
             return told
         raise Unsure("its answer is no JSON object")
     sentence = _sentence(answer, told)
+    problem = told if isinstance(told, dict) else {}
     if answer.status_code == 409:
-        raise Refused(409, sentence, told if isinstance(told, dict) else {})
+        raise refused(409, sentence, problem, task_id)
     if answer.status_code == 503 and _proves_refusal(told, by_jobrunner):
         raise NotAccepted(sentence, 503, _after(answer))
     if answer.is_server_error:
         raise Unsure(sentence)
-    raise NotAccepted(sentence, answer.status_code, _after(answer))
+    found = refused(answer.status_code, str(problem.get("detail")), problem, task_id)
+    raise NotAccepted(sentence, answer.status_code, _after(answer), found if isinstance(found, BadInput) else None)
 
 
 def _proves_refusal(told: Any, by_jobrunner: bool | None) -> bool:

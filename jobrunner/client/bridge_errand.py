@@ -114,7 +114,7 @@ class Errand:
     async def _ask_first(self) -> None:
         self.sent = True  # whoever is cancelled in the middle knows no better
         try:
-            self._heard(accepted(await self._submit(), by_jobrunner=self._node.is_jobrunner))
+            self._heard(self._accepted(await self._submit()))
         except (NotAccepted, Refused):  # what the node has under this id, if anything, is another task
             self.sent = False
             raise
@@ -125,9 +125,12 @@ class Errand:
     async def _ask_again(self) -> None:
         """Nobody knows whether it was delivered. For jobrunner the same request is the same task; others are asked."""
         if self._node.is_jobrunner:
-            self._heard(accepted(await self._submit(), by_jobrunner=True))
+            self._heard(self._accepted(await self._submit()))
         else:
             self._heard(read(await self._node.call(self._http, "GET", self._path, within=self._left())))
+
+    def _accepted(self, answer: httpx2.Response) -> Any:
+        return accepted(answer, self._task.task_id, by_jobrunner=self._node.is_jobrunner)
 
     async def _submit(self) -> httpx2.Response:
         body = self._task.body()

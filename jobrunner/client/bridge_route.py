@@ -19,9 +19,9 @@ from jobrunner.client.bridge_errand import LOST_AFTER, Errand, Lost
 from jobrunner.client.bridge_nodes import Node, best_first, databases, look_at
 from jobrunner.client.bridge_placed import Placed, Placements
 from jobrunner.client.bridge_values import AvailableNode, BridgeTask, TaskResult
-from jobrunner.client.errors import NotTaken, OutcomeUnknown
+from jobrunner.client.errors import NoSuchType, NotTaken, OutcomeUnknown, TakenId
 from jobrunner.db.lock import owner
-from jobrunner.errors import DatabaseUnavailable
+from jobrunner.errors import DatabaseUnavailable, TaskExists
 from jobrunner.logs import get_logger
 from jobrunner.settings import Settings
 from jobrunner.settings.nodes import parse_node
@@ -55,6 +55,7 @@ class Router:
         self._placements = Placements()
         self._opening = threading.Lock()
         self._home: Home | None = None
+        self._closed = False
         self._looking: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
 
     def add(self, node: Node) -> None:
@@ -70,11 +71,17 @@ class Router:
         return task_id in self._placements
 
     def close(self) -> None:
-        """End what runs here."""
+        """End what runs here, and begin no more."""
         with self._opening:
+            self._closed = True
             home, self._home = self._home, None
         if home is not None:
             home.close()
+
+    def check_open(self) -> None:
+        """Raises RuntimeError once it is closed."""
+        if self._closed:
+            raise RuntimeError("this bridge is closed; get_distributed_bridge() makes another")
 
     def leave(self) -> None:
         """The interpreter ends."""
@@ -173,6 +180,8 @@ class Router:
     async def _at_home(self, task: BridgeTask, until: float, wish: Wish, placed: Placed, *, mine: bool) -> TaskResult:
         try:
             told = await self._open_home().run(task, until, placed.settle, cancel=wish.cancel)
+        except TaskExists as error:  # as a node says it
+            raise TakenId(409, str(error), {"code": "task_exists"}, task_id=task.task_id) from error
         finally:
             if mine and not placed.settled:  # nothing was put into the queue
                 self._placements.forget(task.task_id, placed)
@@ -191,6 +200,7 @@ class Router:
         from jobrunner.client.bridge_home import Home  # brings SQLAlchemy, which a program with nodes has no use for
 
         with self._opening:
+            self.check_open()
             if self._home is None:
                 self._home = Home(self._settings)
             return self._home
@@ -210,7 +220,8 @@ class Router:
     async def _wait(self, task: BridgeTask, refused: dict[Node, NotAccepted], until: float) -> bool:
         """No node is left. False where the task may run here, True where it is worth to ask again after a wait.
 
-        Raises NotTaken where nodes are there and will not have it: a wrong key must not look like no node.
+        Raises NotTaken where nodes are there and will not have it: a wrong key must not look like no node. Where all of
+        them find the request itself wrong, raises what it would come to here: BadInput, or NoSuchType.
         """
         answered = {node: error for node, error in refused.items() if error.status is not None}
         locked = {node: node.refuses for node in self._all() if node.refuses and node not in answered}
@@ -218,6 +229,9 @@ class Router:
             return False
         later = [node for node, error in answered.items() if error.status in LATER]
         after = min((answered[node].after for node in later), default=0.0)
+        faults = [error.fault for error in answered.values() if error.fault is not None]
+        if len(faults) == len(answered) and not locked:
+            raise next((fault for fault in faults if not isinstance(fault, NoSuchType)), faults[0])
         if not later or time.monotonic() + after >= until:
             raise NotTaken(task.task_id, {node.id: str(error) for node, error in [*answered.items(), *locked.items()]})
         await asyncio.sleep(after)

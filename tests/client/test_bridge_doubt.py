@@ -11,7 +11,8 @@ import pytest
 from jobrunner.client import bridge_errand
 from jobrunner.client.bridge import DistributedBridge
 from jobrunner.client.bridge_values import TaskResult
-from jobrunner.client.errors import NotTaken, OutcomeUnknown, Refused
+from jobrunner.client.errors import NotTaken, OutcomeUnknown, TakenId
+from jobrunner.errors import InvalidInput, UnknownTaskType
 from tests.client.cutting import Cutting
 from tests.client.old_node import OldNode
 from tests.client.world import World
@@ -170,13 +171,16 @@ def test_who_certainly_did_not_take_it_is_passed_over(world: World) -> None:
     told = execute(bridge, "t", world.mark("t"))
     assert (told.status, told.node_id) == ("completed", "node")
     assert time.monotonic() - began < 8
-    with pytest.raises(Refused, match="is taken by a different request") as found:
-        execute(bridge, "t", world.mark("another"))
-    assert found.value.status == 409
-    with pytest.raises(NotTaken, match=r"node: answers 422 .*unknown task type 'marc'"):
+    with pytest.raises(TakenId, match="is taken by a different request") as found:
+        execute(world.bridge(node), "t", world.mark("another"))
+    assert (found.value.status, found.value.task_id) == (409, "t")
+    with pytest.raises(UnknownTaskType, match=r"^unknown task type 'marc'"):
         asyncio.run(bridge.execute_task(task_id="u", task_type="marc", task_data={}))
+    with pytest.raises(InvalidInput, match="/task_data/nam: ") as wrong:
+        execute(bridge, "u", {"nam": 1})
+    assert "/task_data/nam" in [problem.pointer for problem in wrong.value.problems]
     node.kill()
     home = bridge.execute_task(task_id="v", task_type="marc", task_data={}, timeout=5)
-    with pytest.raises(Exception, match="unknown task type"):  # no node is left, so it is refused at home
+    with pytest.raises(UnknownTaskType, match=r"^unknown task type 'marc'"):  # no node is left: it is refused at home
         asyncio.run(home)
     bridge.close()

@@ -11,8 +11,10 @@ import pytest
 from jobrunner.client import bridge_errand, bridge_memory, bridge_nodes, bridge_placed, bridge_route
 from jobrunner.client.bridge import DistributedBridge
 from jobrunner.client.bridge_memory import Memory
+from jobrunner.client.bridge_placed import Placements
 from jobrunner.client.bridge_values import TaskResult
-from jobrunner.client.errors import OutcomeUnknown, TakenId
+from jobrunner.client.errors import BadInput, NoSuchType, NotTaken, OutcomeUnknown, TakenId
+from jobrunner.errors import InvalidInput, UnknownTaskType
 from jobrunner.handlers import registry
 from jobrunner.handlers.declare import task
 from tests.client.scripted import Scripted
@@ -84,6 +86,43 @@ def test_what_ended_at_a_node_that_is_gone_does_not_run_again(
         with pytest.raises(OutcomeUnknown, match=f"'{name}' at node 'A' is not known"):
             execute(bridge, timeout=0.3, task_id=name)
     assert b.taken == []
+
+
+def test_what_is_wrong_is_refused_alike_everywhere(world: World) -> None:
+    unknown: dict[str, Any] = {"code": "unknown_task_type", "detail": "unknown task type 'mark'"}
+    wrong: dict[str, Any] = {"code": "invalid_input", "detail": "refused", "errors": []}
+    bridge = world.bridge()
+    with registry.isolated(), Scripted("A") as a, Scripted("B") as b:
+
+        @task("here")
+        async def here(x: int = 0) -> None: ...
+
+        try:
+            for name in ("task_id", "timeout", "task_data"):
+                missing: dict[str, Any] = {name: None}
+                with pytest.raises(InvalidInput, match=f"/{name}: must be given"):
+                    execute(bridge, **missing)
+            with pytest.raises(UnknownTaskType):
+                execute(bridge)
+            assert execute(bridge, task_type="here", task_id="u").status == "completed"
+            bridge._router._placements = Placements()  # as another program
+            with pytest.raises(TakenId) as taken:
+                execute(bridge, task_type="here", task_id="u", task_data={"x": 1})
+            assert (taken.value.status, taken.value.task_id) == (409, "u")
+            for node in (a, b):
+                node.known_to(bridge)
+            kinds: tuple[tuple[Any, Any, type[Exception]], ...]
+            kinds = ((unknown, unknown, NoSuchType), (unknown, wrong, BadInput), (wrong, {}, NotTaken))
+            for first, second, kind in kinds:
+                a.script["POST"], b.script["POST"] = [(422, first)], [(422, second)]
+                with pytest.raises(kind) as found:
+                    execute(bridge)
+                assert type(found.value) is kind
+        finally:
+            bridge.close()
+        for call in (lambda: execute(bridge), bridge.get_available_nodes):
+            with pytest.raises(RuntimeError, match="this bridge is closed"):
+                call()
 
 
 def test_what_ended_here_does_not_go_to_a_node(world: World) -> None:

@@ -10,11 +10,14 @@ from typing import Any
 import httpx2
 import pytest
 
+from jobrunner.client.bridge import DistributedBridge
 from jobrunner.client.bridge_split import merged, parts
 from jobrunner.client.bridge_values import BridgeTask, TaskResult
 from jobrunner.client.errors import NotTaken, OutcomeUnknown
+from jobrunner.errors import InvalidInput
 from jobrunner.queue.task import Status
 from tests.client.cutting import Cutting
+from tests.client.scripted import Scripted
 from tests.client.world import World
 from tests.data_import.support import put, records
 
@@ -206,7 +209,18 @@ def test_a_part_of_unknown_outcome_leaves_the_whole_unknown(world: World, tmp_pa
             asyncio.run(bridge.execute_task("t", "data_import", {"symbols": SYMBOLS[:2]}, timeout=3))
 
 
-def test_parts_that_no_node_takes_are_not_taken(world: World) -> None:
-    bridge = world.bridge(*(world.node(f"Worker-{n}") for n in (1, 2)))
-    with pytest.raises(NotTaken, match=r"u\.1of2: no node took .*u\.2of2: no node took .*node_001: answers 422"):
-        asyncio.run(bridge.execute_task("u", "data_import", {"symbols": SYMBOLS[:2], "freq": "weekly"}, timeout=20))
+def test_parts_that_no_node_takes_are_not_taken() -> None:
+    bridge = DistributedBridge(World.settings())
+    wrong = {"code": "invalid_input", "detail": "refused", "errors": [{"pointer": "/task_data/freq", "detail": "no"}]}
+    with Scripted("A") as a, Scripted("B") as b:
+        for node in (a, b):
+            node.known_to(bridge)
+
+        def refused(body: dict[str, Any]) -> Any:
+            a.script["POST"], b.script["POST"] = [(422, body)] * 2, [(422, body)] * 2
+            return asyncio.run(bridge.execute_task("u", "data_import", {"symbols": SYMBOLS[:2]}, timeout=20))
+
+        with pytest.raises(NotTaken, match=r"u\.1of2: no node took .*u\.2of2: no node took .*B: answers 422"):
+            refused({"detail": "an old node says so"})
+        with pytest.raises(InvalidInput, match="refused: /task_data/freq: no"):
+            refused(wrong)
