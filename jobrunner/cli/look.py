@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,7 +16,9 @@ from jobrunner.cli.forms import Form
 from jobrunner.cli.options import AsJson, Cursor, TaskId, Where
 from jobrunner.cli.output import document, facts, plain, shortened, table, talk
 from jobrunner.cli.output import line as print_line
+from jobrunner.cli.patience import Patience
 from jobrunner.cli.verdicts import VERDICTS
+from jobrunner.errors import JobrunnerError
 
 if TYPE_CHECKING:
     from jobrunner.client.desk import Desk
@@ -122,10 +124,16 @@ def logs(
     """Print what a task logged; with --follow and --json, one document per line."""
     opener = where.opener()
     after, lines = 0, []
+    patience = Patience()
     while True:
-        with opener() as asked:
-            ended = asked.task(task_id)["completed_at"] is not None  # looked at first: what it wrote last is then read
-            page = asked.logs(task_id, after=after)
+        try:
+            ended, page = _new_lines(opener, task_id, after)
+        except JobrunnerError as error:
+            if not follow:
+                raise
+            patience.rest(error)
+            continue
+        patience.heard()
         after = page["next_after"]
         for line in page["logs"]:
             if as_jsonl or (as_json and follow):
@@ -139,6 +147,13 @@ def logs(
             time.sleep(FOLLOW_PAUSE)
     if as_json and not (follow or as_jsonl):
         document({"logs": lines, "next_after": after})
+
+
+def _new_lines(opener: Callable[[], Desk], task_id: str, after: int) -> tuple[bool, dict[str, Any]]:
+    """Whether the task has ended, and a page of its lines."""
+    with opener() as asked:
+        ended = asked.task(task_id)["completed_at"] is not None  # looked at first: what it wrote last is then read
+        return ended, asked.logs(task_id, after=after)
 
 
 def _line(line: dict[str, Any]) -> str:
