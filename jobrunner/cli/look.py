@@ -13,6 +13,7 @@ from jobrunner.cli.bundles import bundled
 from jobrunner.cli.exits import Exit
 from jobrunner.cli.filters import Filter
 from jobrunner.cli.forms import Form
+from jobrunner.cli.live import Watch
 from jobrunner.cli.options import AsJson, Cursor, TaskId, Where
 from jobrunner.cli.output import document, facts, plain, shortened, table, talk
 from jobrunner.cli.output import line as print_line
@@ -87,22 +88,34 @@ def list_tasks(
     ] = None,
     cursor: Cursor = None,
     form: Form = Form(),
+    watch: Watch = Watch(),
     where: Where = Where(),
 ) -> None:
     """List tasks, newest first."""
     wanted = fits.wanted
-    with where.desk() as asked:
-        if form.streams:
+    opener = where.opener()
+
+    def first() -> dict[str, Any]:
+        with opener() as asked:
+            return _page(asked, wanted, min(limit or 50, PAGE), cursor)
+
+    watch.show(form, first, "tasks", _TASK, unseen=_UNSEEN)
+    if form.streams:
+        with opener() as asked:
             for task in islice(_pages(asked, wanted, cursor), limit):
                 form.one(task, "task_id")
-            return
-        most = min(limit or 50, PAGE)
-        page = asked.tasks(**wanted, limit=most, cursor=cursor)
-        while not page["tasks"] and page["next_cursor"]:  # a page looks at a part of the tasks, none of which did fit
-            page = asked.tasks(**wanted, limit=most, cursor=page["next_cursor"])
+        return
+    page = first()
     form.all(page, "tasks", "task_id", _TASK, unseen=_UNSEEN)
     if page["next_cursor"] and not form.as_json:
         talk(f"more with: --cursor {page['next_cursor']}")
+
+
+def _page(asked: Desk, wanted: dict[str, Any], most: int, cursor: str | None) -> dict[str, Any]:
+    page = asked.tasks(**wanted, limit=most, cursor=cursor)
+    while not page["tasks"] and page["next_cursor"]:  # a page looks at a part of the tasks, none of which did fit
+        page = asked.tasks(**wanted, limit=most, cursor=page["next_cursor"])
+    return page
 
 
 def _pages(asked: Desk, wanted: dict[str, Any], cursor: str | None) -> Iterator[dict[str, Any]]:
@@ -167,6 +180,7 @@ def add_to(app: typer.Typer) -> None:
     app.command(
         "list",
         rich_help_panel="Tasks",
-        epilog="Example: jobrunner list --status failed --since 1d --type report --json",
+        epilog="Examples:\n\njobrunner list --status failed --since 1d --type report --json\n\n"
+        "jobrunner list --status running --watch",
     )(bundled(list_tasks))
     app.command(rich_help_panel="Tasks", epilog="Example: jobrunner logs nightly-1 --follow")(bundled(logs))
