@@ -37,7 +37,7 @@ from jobrunner.cli import (
 from jobrunner.cli.exits import Exit, exit_of
 from jobrunner.cli.hints import hint
 from jobrunner.cli.options import traceback_wanted, want_traceback
-from jobrunner.cli.output import talk
+from jobrunner.cli.output import NobodyReads, talk
 from jobrunner.text import mask
 
 _Misuse = cast("type[Exception]", typer.BadParameter.__mro__[2])  # ClickException: typer exports only its child
@@ -105,7 +105,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         told: Any = app(argv, prog_name="jobrunner", standalone_mode=False)
         sys.stdout.flush()
-    except BrokenPipeError:  # the reader, such as head, had enough
+    except (NobodyReads, BrokenPipeError):  # the latter by the last flush
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return Exit.OK
     except (KeyboardInterrupt, typer.Abort):
