@@ -122,7 +122,8 @@ def _misused(error: Any) -> int:
         print(error.format_message())  # noqa: T201 - data of a command
         return Exit.USAGE
     command = error.ctx.command_path if getattr(error, "ctx", None) else "jobrunner"
-    talk(f"jobrunner: {error.format_message().rstrip('.')}. See: {command} --help")
+    told = error.format_message().rstrip(".").replace(": Value error, ", ": ", 1)  # so it has it from pydantic
+    talk(f"jobrunner: {told}. See: {command} --help")
     return Exit.USAGE
 
 

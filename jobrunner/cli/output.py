@@ -9,6 +9,9 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TextIO
 
+import typer
+
+from jobrunner.cli.exits import Exit
 from jobrunner.text import visible
 
 SHOWN = 500  # characters of an error on a terminal, where it would push all else out of sight
@@ -35,6 +38,13 @@ class NobodyReads(Exception):
 def talk(text: str) -> None:
     """Say something to the person, on standard error."""
     _print(visible(text), sys.stderr)
+
+
+def confirm() -> None:
+    """Ask the person whether to go on; ends the command where not."""
+    if not typer.confirm("Go on?", err=True):
+        talk("Nothing is changed.")
+        raise typer.Exit(Exit.INTERRUPTED)
 
 
 def document(data: Any) -> None:

@@ -62,6 +62,12 @@ def test_what_is_not_there_says_where_to_look(
     assert told.err.count("\n") == 1
 
 
+def test_a_choice_that_is_none_is_told_plainly(jr: Jr) -> None:
+    told = jr("list", "--status", "odd")
+    assert told.code == Exit.USAGE
+    assert "'--status': 'odd' is not one of 'pending', " in told.err
+
+
 def test_a_type_that_nobody_knows(jr: Jr, sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("JOBRUNNER_DATABASE_URL", sqlite_url)
     told = jr("submit", "ad")
