@@ -62,6 +62,22 @@ def test_what_is_not_there_says_where_to_look(
     assert told.err.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (("cancel", "one", "--url", ""), "--url"),
+        (("list", "--database-url", ""), "--database-url"),
+        (("health", "live", "--url="), "--url"),
+        (("db", "current", "--database-url", ""), "--database-url"),
+        (("worker", "--database-url", ""), "--database-url"),
+    ],
+)
+def test_an_address_that_is_empty_is_no_other_one(jr: Jr, words: tuple[str, ...], named: str) -> None:
+    told = jr(*words)
+    assert (told.code, told.out) == (Exit.USAGE, "")
+    assert f"{named} is empty" in told.err
+
+
 def test_a_choice_that_is_none_is_told_plainly(jr: Jr) -> None:
     told = jr("list", "--status", "odd")
     assert told.code == Exit.USAGE
