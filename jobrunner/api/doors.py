@@ -10,12 +10,13 @@ from starlette.requests import Request
 
 from jobrunner.api import callers, sessions
 from jobrunner.api.callers import Caller, Way
-from jobrunner.api.hosts import check_host, client_of, from_this_site, is_json, is_loopback
+from jobrunner.api.hosts import check_host, client_of, from_this_site, is_json
 from jobrunner.api.keyring import Keyring
 from jobrunner.api.problems import Refused
 from jobrunner.queue import key
 from jobrunner.queue.key import Scope
 from jobrunner.settings import Settings
+from jobrunner.settings.loopback import is_loopback
 
 _READING = frozenset({"GET", "HEAD", "OPTIONS"})
 _ASK_FOR_KEY = {"WWW-Authenticate": 'Bearer realm="jobrunner"'}

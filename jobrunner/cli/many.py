@@ -12,7 +12,7 @@ import typer
 from jobrunner.cli.bundles import bundled
 from jobrunner.cli.forms import Form
 from jobrunner.cli.options import AsJson, Where
-from jobrunner.cli.output import document, facts, plain, talk
+from jobrunner.cli.output import confirm, document, facts, plain, talk
 from jobrunner.cli.wait import task_bars
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def run(
             count = _carried(asked, begin(asked, True))
         more = "at least " if count["capped"] else ""
         talk(f"{what}: {more}{count['matched']} tasks.")
-        typer.confirm("Go on?", abort=True, err=True)
+        confirm()
     with opener() as asked:
         return _carried(asked, begin(asked, many.dry_run))
 

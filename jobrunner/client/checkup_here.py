@@ -8,12 +8,14 @@ import stat
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx2
 
 from jobrunner.client.checkup import Finding, fail, ok, warn
 from jobrunner.errors import SettingsError
 from jobrunner.settings import DEFAULT_PORT, Loaded, Settings, check_door, check_tls
+from jobrunner.settings.loopback import leads_here
 
 PROBE_WITHIN = 3.0  # seconds
 
@@ -38,8 +40,18 @@ def probe(url: str, path: str) -> httpx2.Response:
     """Ask an open path of a server; raises httpx2.TransportError where nobody answers.
 
     Nothing secret is sent, and a certificate is made for other names than this machine's loopback: it is not looked at.
+    The loopback is asked itself, not by way of the environment's proxy.
     """
-    return httpx2.get(f"{url}{path}", timeout=PROBE_WITHIN, verify=False)
+    return httpx2.get(f"{url}{path}", timeout=PROBE_WITHIN, verify=False, trust_env=not leads_here(url))
+
+
+def said(answer: httpx2.Response) -> dict[str, Any] | None:
+    """What a jobrunner says of itself when it is probed; None where something else answers."""
+    try:
+        told = answer.json()
+    except ValueError:
+        return None
+    return told if isinstance(told, dict) and told.get("status") in ("ok", "ready", "not ready") else None
 
 
 def _folder(folder: Path) -> Finding:
@@ -119,7 +131,7 @@ def _taken(settings: Settings, port: int, taken: OSError) -> Finding:
         answer = probe(url, "/healthz")
     except httpx2.HTTPError:
         answer = None
-    if answer is not None and answer.status_code == 200 and "status" in answer.text:
+    if answer is not None and said(answer) is not None:
         return ok("port", f"a jobrunner answers at {url}")
     return fail(
         "port",

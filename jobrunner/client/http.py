@@ -15,10 +15,15 @@ import httpx2
 
 from jobrunner.client.answers import refusal, unreachable
 from jobrunner.client.calls import Ask
+from jobrunner.settings.loopback import leads_here
 
 SILENCE = 40.0  # seconds after which a stream is dead: the server says something every 15
 _BROKEN = (httpx2.TransportError, httpx2.InvalidURL)
 _LIMITS = httpx2.Limits(max_connections=1_000, max_keepalive_connections=20)  # each task that is waited for has one
+_DIRECTLY = {
+    "http://": None,
+    "https://": None,
+}  # a proxy of the environment has another loopback, and no right to a key
 
 Verify = ssl.SSLContext | bool
 
@@ -129,6 +134,7 @@ def _options(url: str, api_key: str | None, verify: Verify) -> dict[str, Any]:
         "headers": {"X-API-Key": api_key} if api_key else {},
         "verify": verify if tls else False,
         "limits": _LIMITS,
+        "mounts": _DIRECTLY if leads_here(url) else None,
     }
 
 

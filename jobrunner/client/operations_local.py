@@ -10,6 +10,7 @@ from sqlalchemy import Connection
 
 from jobrunner.background.operations import Operations
 from jobrunner.client.desk import Answer
+from jobrunner.client.operations import REST_NAMES, given
 from jobrunner.client.who import whoever
 from jobrunner.errors import InvalidInput, Problem
 from jobrunner.queue import store, views
@@ -46,7 +47,7 @@ class LocalOperations:
         ids: Sequence[str] | None = None,
         dry_run: bool = False,
     ) -> Answer:
-        wish = Chosen(ids=list(ids)) if ids is not None else Chosen(filter=_filter(chosen or {}))
+        wish = Chosen(ids=list(ids)) if ids is not None else Chosen(filter=_filter(given(chosen)))
         with self.changing("POST /api/v1/operations", None, action=action, dry_run=dry_run) as conn:
             begun = store.begin_operation(conn, Action(action), wish, queues=None, dry_run=dry_run, by=whoever())
         return self.carry_on(begun)
@@ -74,9 +75,13 @@ class LocalOperations:
             return shapes.plain(views.one_operation(conn, operation_id))
 
 
-def _filter(chosen: Mapping[str, Any]) -> TaskFilter:
-    given = {name: value for name, value in chosen.items() if value}
-    if not given:
+def _filter(wish: dict[str, Any]) -> TaskFilter:
+    if not wish:
         raise InvalidInput("the request is refused", [Problem("/filter", "must say which tasks")])
-    statuses = tuple(Status(status) for status in given.pop("statuses", ()))
-    return TaskFilter(statuses=statuses, **given)
+    empty = [
+        Problem(f"/filter/{REST_NAMES.get(name, name)}", "is empty") for name, value in wish.items() if value == ""
+    ]
+    if empty:
+        raise InvalidInput("the request is refused", empty)
+    statuses = tuple(Status(status) for status in wish.pop("statuses", ()))
+    return TaskFilter(statuses=statuses, **wish)

@@ -65,6 +65,7 @@ def test_a_list_is_filtered(client: TestClient, database: Database) -> None:
     assert ids("status=completed,pending") == ids("status=completed&status=pending") == {"a", "b", "c"}
     assert ids("type=sum") == {"b"}
     assert ids("queue=q&status=pending") == set()
+    assert ids("queue=") == ids("type=&status=pending") == ids("tag=") == set()
     execute(client, task_id="d-1", tags=["red", "hot"])
     assert ids("tag=red") == ids("q=d-&tag=hot") == ids("q=d") == {"d-1"}
     assert ids("tag=red,hot") == set()
