@@ -82,9 +82,10 @@ def _by_key(given: str, ring: Keyring) -> Caller:
 
 
 def _without_key(request: Request, settings: Settings, ring: Keyring) -> Caller:
-    in_browser = sessions.caller(request, settings, ring)
+    in_browser = sessions.owner_of(request, settings, ring)
     if in_browser is not None:
-        return in_browser
+        found = ring.by_id(in_browser)
+        return callers.of_owner(found[1] if found else None, Way.COOKIE)
     client = client_of(request)
     if client is not None and any(client in network for network in settings.allow_from):
         check_host(request, settings)

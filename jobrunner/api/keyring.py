@@ -12,7 +12,7 @@ from types import MappingProxyType
 from jobrunner.db.engine import Database
 from jobrunner.errors import DatabaseUnavailable
 from jobrunner.queue import key, store, views
-from jobrunner.queue.key import Scope
+from jobrunner.queue.key import Kept, Scope
 from jobrunner.queue.views import KeyView
 
 FRESH = 2.0  # seconds: a key that is revoked opens nothing within five, on every node
@@ -20,7 +20,7 @@ WITHIN = 2.0  # seconds for a look: who asks waits for it
 BURST = 2.0  # seconds' worth of requests that may come at once
 _NOBODY = key.digest("")
 
-Found = Mapping[str, tuple[str, KeyView]]
+Found = Mapping[str, tuple[Kept, KeyView]]
 
 
 class Keyring:
@@ -68,13 +68,13 @@ class Keyring:
     def find(self, text: str) -> KeyView | None:
         """The key with this very text; takes as long whether there is one with its id or not."""
         known = self._found.get(key.id_of(text) or "")
-        right = hmac.compare_digest(key.digest(text), known[0] if known else _NOBODY)
+        right = hmac.compare_digest(key.digest(text), known[0].digest if known else _NOBODY)
         if known is None or not right:
             return None
         self._used.add(known[1].id)
         return known[1]
 
-    def by_id(self, key_id: str) -> tuple[str, KeyView] | None:
+    def by_id(self, key_id: str) -> tuple[Kept, KeyView] | None:
         """What the key with this id is checked by, and the key; None where it opens nothing any more."""
         return self._found.get(key_id)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import time
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 from sqlalchemy import select, update
 from starlette.testclient import TestClient
 
-from jobrunner.api import keyring
+from jobrunner.api import keyring, sessions
 from jobrunner.db.engine import Database
 from jobrunner.db.tables import api_keys, audit
 from jobrunner.db.types import db_now
@@ -204,6 +205,49 @@ def test_a_session_ends_with_the_key_that_began_it(api: Api, admin: TestClient) 
     assert_problem(browser.post("/api/v1/keys", json={"name": "x", "scopes": ["read"]}), 403, "forbidden")
     admin.delete(f"/api/v1/keys/{told['id']}")
     assert_problem(browser.get("/api/v1/tasks"), 401, "key_needed")
+
+
+def test_a_copy_of_the_keys_makes_no_session(api: Api, admin: TestClient) -> None:
+    told = made(admin, "admin")
+    with api.database.read() as conn:
+        row = conn.execute(select(api_keys).where(api_keys.c.id == told["id"])).one()
+    this_week, known = int(time.time()) // key.WEEK, key.Kept.of(row.digest)
+    thief = api.client(api_key=KEY, **FAR)
+    for week in (this_week, this_week + 1, this_week + sessions.LASTS):
+        for proof in (
+            known.digest,
+            known.anchor,
+            key.pass_of(known.digest, week, since=known.since),
+            key.pass_of(row.digest, week, since=known.since),
+            *(sessions._proof_of_configured(told, week) for told in (row.digest, known.digest, known.anchor)),
+        ):
+            thief.cookies = {"jobrunner_session": f"{week}.{row.id}.{proof}"}
+            assert_problem(thief.get("/api/v1/keys"), 401, "key_needed")
+
+
+def test_a_session_opens_every_node_and_cannot_be_prolonged(api: Api, admin: TestClient) -> None:
+    told = made(admin, "read")
+    browser, elsewhere = (api.client(api_key=KEY, **FAR) for _ in range(2))
+    browser.post("/login", data={"key": told["key"]})
+    name, value = next(iter(browser.cookies.items()))
+    week, owner, proof = value.split(".")
+    for cookie, opens in (
+        (value, True),
+        (f"{int(week) - 1}.{owner}.{hashlib.sha256(bytes.fromhex(proof)).hexdigest()}", True),
+        (f"{int(week) + 1}.{owner}.{proof}", False),
+        (f"{week}.{owner}.{proof[:-1]}", False),
+    ):
+        elsewhere.cookies = {name: cookie}
+        assert (elsewhere.get("/api/v1/tasks").status_code == 200) == opens, cookie
+
+
+def test_a_key_of_which_a_digest_alone_is_kept_begins_no_session() -> None:
+    text = key.make()[1]
+    assert str(key.Kept.of(str(key.kept(text, 7)))) == str(key.kept(text, 7))
+    assert key.kept(text, 7).fits(key.pass_of(text, 8, since=7), 8)
+    for week, since in ((7, 7), (8 + key.CHAIN, 7)):
+        assert not key.kept(text, since).fits(key.pass_of(text, week, since=since), week)
+    assert not key.Kept.of(key.digest(text)).fits(key.pass_of(text, 8, since=0), 8)
 
 
 def test_every_change_is_audited_and_what_was_refused_is_not(admin: TestClient) -> None:

@@ -13,6 +13,7 @@ from jobrunner.db.tables import api_keys, audit
 from jobrunner.db.types import db_now
 from jobrunner.errors import KeyNotFound
 from jobrunner.queue import codec
+from jobrunner.queue.key import Kept
 
 _k = api_keys.c
 KEYS_MOST = 10_000  # in one answer
@@ -35,8 +36,8 @@ class KeyView:
     usable: bool
 
 
-_USABLE = _k.revoked_at.is_(None) & or_(_k.expires_at.is_(None), _k.expires_at > db_now())
-_COLUMNS = [_USABLE.label("usable") if name == "usable" else _k[name] for name in KeyView.__dataclass_fields__]
+USABLE = _k.revoked_at.is_(None) & or_(_k.expires_at.is_(None), _k.expires_at > db_now())
+_COLUMNS = [USABLE.label("usable") if name == "usable" else _k[name] for name in KeyView.__dataclass_fields__]
 
 
 def all_keys(conn: Connection) -> list[KeyView]:
@@ -53,10 +54,10 @@ def one_key(conn: Connection, key_id: str) -> KeyView:
     return _key(row)
 
 
-def usable_keys(conn: Connection) -> dict[str, tuple[str, KeyView]]:
-    """By id, what each key that opens a door now is checked by, and the key."""
-    rows = conn.execute(select(_k.digest, *_COLUMNS).where(_USABLE).limit(KEYS_MOST))
-    return {row.id: (row.digest, _key(row)) for row in rows}
+def usable_keys(conn: Connection) -> dict[str, tuple[Kept, KeyView]]:
+    """By id, what each key that opens a door now is checked by, and the key: all of them, so that none is missed."""
+    rows = conn.execute(select(_k.digest, *_COLUMNS).where(USABLE))
+    return {row.id: (Kept.of(row.digest), _key(row)) for row in rows}
 
 
 def _key(row: Row[Any]) -> KeyView:
