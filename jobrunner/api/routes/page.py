@@ -78,6 +78,7 @@ async def login(call: Call) -> Content:
         found = ring.find(given)
         if found is None:
             return pages.login(request, status=401, wrong=True)
+        doors.charge(ring, found)
         owner = found.id
     response = RedirectResponse(_home(call), 303)
     sessions.start(response, request, settings, ring, given, owner)

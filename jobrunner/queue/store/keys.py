@@ -15,11 +15,12 @@ from jobrunner.errors import InvalidInput, KeyNotFound, Problem
 from jobrunner.queue import key
 from jobrunner.queue.key import GRANTED, Scope
 from jobrunner.queue.request import NAME_MAX, SECONDS_MAX, has_controls
+from jobrunner.queue.views.keys import USABLE
 
 _k = api_keys.c
 LASTS_MOST = 10 * SECONDS_MAX
 RATES = (0.01, 1_000_000)  # requests a second
-USED_WITHIN = 60.0  # seconds: the time of the last use is right to a minute, and costs one write in each
+USED_WITHIN = 50.0  # seconds: the time of the last use is right to a minute, and costs one write in each
 
 
 class Issued(NamedTuple):
@@ -70,8 +71,7 @@ def rotate_key(conn: Connection, key_id: str, overlap: float) -> Issued:
     """
     if not 0 <= overlap <= SECONDS_MAX:
         raise InvalidInput("the request is refused", [Problem("/overlap", f"must be 0 to {SECONDS_MAX:.0f} seconds")])
-    usable = _k.revoked_at.is_(None) & or_(_k.expires_at.is_(None), _k.expires_at > db_now())
-    found = conn.execute(select(api_keys).where(_k.id == key_id, usable).with_for_update()).one_or_none()
+    found = conn.execute(select(api_keys).where(_k.id == key_id, USABLE).with_for_update()).one_or_none()
     if found is None:
         raise KeyNotFound(key_id)
     queues = None if found.queues is None else json.loads(found.queues)
@@ -91,9 +91,10 @@ def revoke_key(conn: Connection, key_id: str) -> None:
 
 
 def note_used(conn: Connection, key_ids: Collection[str]) -> None:
-    """These were used just now; written where that was not known to the minute."""
+    """These were used just now; written where that was not known, and nobody is changing the key."""
     stale = or_(_k.used_at.is_(None), _k.used_at < db_now(-USED_WITHIN))
-    conn.execute(update(api_keys).where(_k.id.in_(sorted(key_ids)), stale).values(used_at=db_now()))
+    chosen = select(_k.id).where(_k.id.in_(sorted(key_ids)), stale).with_for_update(skip_locked=True).cte("chosen")
+    conn.execute(update(api_keys).where(_k.id.in_(select(chosen.c.id))).values(used_at=db_now()))
 
 
 def _problems(name: str, scopes: Sequence[str], queues: Sequence[str] | None) -> list[Problem]:

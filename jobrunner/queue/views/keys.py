@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, or_, select
+from sqlalchemy import Connection, Row, exists, or_, select
 
 from jobrunner.db.tables import api_keys, audit
 from jobrunner.db.types import db_now
@@ -58,6 +58,11 @@ def usable_keys(conn: Connection) -> dict[str, tuple[Kept, KeyView]]:
     """By id, what each key that opens a door now is checked by, and the key: all of them, so that none is missed."""
     rows = conn.execute(select(_k.digest, *_COLUMNS).where(USABLE))
     return {row.id: (Kept.of(row.digest), _key(row)) for row in rows}
+
+
+def is_any_key(conn: Connection) -> bool:
+    """Whether a key was ever made: one that has ended counts too, for rows of keys are never deleted."""
+    return bool(conn.execute(select(exists(select(_k.id)))).scalar_one())
 
 
 def _key(row: Row[Any]) -> KeyView:
