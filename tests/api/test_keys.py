@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import time
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from starlette.testclient import TestClient
 from jobrunner.api import keyring, sessions
 from jobrunner.db.tables import api_keys, audit
 from jobrunner.db.types import db_now
-from jobrunner.queue import key, store
+from jobrunner.queue import key, store, views
 from tests.api.asking import EXECUTE, assert_problem, execute
 from tests.api.conftest import KEY, Api
 
@@ -143,6 +144,26 @@ def test_two_keys_overlap_while_one_follows_the_other(api: Api, admin: TestClien
     at_once = admin.post(f"/api/v1/keys/{new['id']}/rotate", json={"overlap": 0}).json()
     assert_problem(bearer(api, new["key"]).get("/api/v1/tasks"), 401, "wrong_key")
     assert bearer(api, at_once["key"]).get("/api/v1/tasks").status_code == 200
+
+
+@pytest.mark.parametrize("lasts", [None, 7_200])
+def test_a_rotation_whose_answer_was_lost_is_asked_for_again(api: Api, admin: TestClient, lasts: float | None) -> None:
+    old = made(admin, "read", **({"expires_in": lasts} if lasts else {}))
+    path = f"/api/v1/keys/{old['id']}/rotate"
+    lost, second = (admin.post(path, json={"overlap": 60}).json() for _ in range(2))
+    assert admin.delete(f"/api/v1/keys/{second['id']}").status_code == 204
+    new = admin.post(path, json={"overlap": 3_600}).json()
+    assert (new["replaces"], new["expires_at"]) == (old["id"], old["expires_at"]), "not the end that the first one set"
+    assert_problem(bearer(api, lost["key"]).get("/api/v1/tasks"), 401, "wrong_key")
+    for text in (old["key"], new["key"]):
+        assert bearer(api, text).get("/api/v1/tasks").status_code == 200
+    with api.database.begin() as conn:
+        store.note_used(conn, [new["id"]])
+        ends = conn.execute(select(api_keys.c.expires_at).where(api_keys.c.id == old["id"])).scalar_one()
+        assert ends > views.now(conn) + timedelta(seconds=3_000), "the old one goes on as told last"
+    told = assert_problem(admin.post(path, json={}), 409, "key_replaced")
+    assert new["id"] in told["detail"]
+    assert bearer(api, new["key"]).get("/api/v1/tasks").status_code == 200
 
 
 def test_the_last_use_of_a_key_is_known(api: Api, admin: TestClient) -> None:

@@ -34,7 +34,8 @@ def add(call: Call) -> Content:
 
 
 def rotate(call: Call) -> Content:
-    """Make a key that may do the same; the old one goes on for ``overlap`` seconds."""
+    """Make a key that may do the same; the old one goes on for ``overlap`` seconds. Again, in place of a lost answer: a
+    successor that was never used ends, and the new one takes its place. 409 where it was."""
     wish: RotateRequest = call.body
     with call.change(_id(call), overlap=wish.overlap) as conn:
         issued = store.rotate_key(conn, _id(call), wish.overlap)
@@ -89,6 +90,7 @@ ROUTES = (
         request=RotateRequest,
         response=answers.IssuedKey,
         statuses=(201,),
+        refuses=(409,),
     ),
     Route(_ONE, revoke, ("DELETE",), Scope.ADMIN, "End a key", statuses=(204,)),
     Route(

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Collection, Sequence
+from datetime import datetime
 from typing import NamedTuple
 
-from sqlalchemy import Connection, func, insert, null, or_, select, update
+from sqlalchemy import Connection, exists, func, insert, null, or_, select, update
 
 from jobrunner.db.tables import api_keys
 from jobrunner.db.types import db_now
-from jobrunner.errors import InvalidInput, KeyNotFound, Problem
+from jobrunner.errors import InvalidInput, KeyNotFound, KeyReplaced, Problem
 from jobrunner.queue import key
 from jobrunner.queue.key import GRANTED, Scope
 from jobrunner.queue.request import NAME_MAX, SECONDS_MAX, has_controls
@@ -67,20 +68,36 @@ def issue_key(
 def rotate_key(conn: Connection, key_id: str, overlap: float) -> Issued:
     """Make a key that may do the same, and let the old one end after ``overlap`` seconds, if it does not sooner.
 
-    Raises KeyNotFound where there is no such key, or it has ended.
+    Successors that were never used, as where an answer was lost, end now, and the old one is as if it had none. Raises
+    KeyReplaced where one was used, and KeyNotFound where there is no such key, or it has ended.
     """
     if not 0 <= overlap <= SECONDS_MAX:
         raise InvalidInput("the request is refused", [Problem("/overlap", f"must be 0 to {SECONDS_MAX:.0f} seconds")])
     found = conn.execute(select(api_keys).where(_k.id == key_id, USABLE).with_for_update()).one_or_none()
     if found is None:
         raise KeyNotFound(key_id)
+    ends = _end_unused_successors(conn, key_id, found.expires_at)
     queues = None if found.queues is None else json.loads(found.queues)
     issued = issue_key(conn, found.name, json.loads(found.scopes), queues=queues, rate=found.rate, replaces=key_id)
     # The new one lives as long as the old one would have: a rotation prolongs nothing.
-    conn.execute(update(api_keys).where(_k.id == issued.id).values(expires_at=found.expires_at))
+    conn.execute(update(api_keys).where(_k.id.in_([issued.id, key_id])).values(expires_at=ends))
     sooner = or_(_k.expires_at.is_(None), _k.expires_at > db_now(overlap))
     conn.execute(update(api_keys).where(_k.id == key_id, sooner).values(expires_at=db_now(overlap)))
     return issued
+
+
+def _end_unused_successors(conn: Connection, key_id: str, ends: datetime | None) -> datetime | None:
+    """When the key would have ended without any: at its own end, ``ends``, until that was cut short for the first."""
+    again = api_keys.alias()
+    replaced = exists().where(again.c.replaces == _k.id)
+    known = select(_k.id, _k.expires_at, or_(_k.used_at.is_not(None), replaced).label("taken"))
+    successors = conn.execute(known.where(_k.replaces == key_id).order_by(_k.created_at).with_for_update(of=api_keys))
+    for one in successors.all():
+        if one.taken:
+            raise KeyReplaced(key_id, one.id)
+        revoke_key(conn, one.id)
+        ends = one.expires_at
+    return ends
 
 
 def revoke_key(conn: Connection, key_id: str) -> None:
