@@ -301,7 +301,7 @@ def test_every_change_is_audited_and_what_was_refused_is_not(admin: TestClient) 
     assert [(one["action"], one["target"]) for one in changes] == [
         ("DELETE /api/v1/keys/{key_id}", told["id"]),
         ("POST /api/v1/tasks/{task_id}/cancel", "one"),
-        ("POST /api/v1/keys", "test"),
+        ("POST /api/v1/keys", told["id"]),
     ]
     assert {one["actor"] for one in changes} == {"the configured key"}
     assert changes[1]["details"]["reason"] == "not today"
@@ -309,6 +309,29 @@ def test_every_change_is_audited_and_what_was_refused_is_not(admin: TestClient) 
     page = admin.get("/api/v1/audit?limit=2").json()
     rest = admin.get(f"/api/v1/audit?limit=2&cursor={page['next_cursor']}").json()
     assert [*page["changes"], *rest["changes"]] == changes
+
+
+def test_the_audit_names_what_was_made(api: Api, admin: TestClient) -> None:
+    old = made(admin, "submit", queues=["a"], rate=3, expires_in=60)
+    turn = f"/api/v1/keys/{old['id']}/rotate"
+    lost, new = (admin.post(turn, json={"overlap": 5}).json() for _ in range(2))
+    begun = admin.post("/api/v1/operations", json={"action": "cancel", "filter": {"queue": "a"}}).json()
+    ids = [f"t{number}" for number in range(101)]
+    named = admin.post("/api/v1/operations", json={"action": "retry", "ids": ids, "dry_run": True}).json()
+    execute(admin, queue="a", task_id="one")
+    purged = admin.post("/api/v1/queues/a/purge", json={}).json()
+    changes = admin.get("/api/v1/audit").json()["changes"]
+    assert all(one["details"].pop("request_id") for one in changes)
+    until = old["expires_at"]
+    purge, by_ids, by_filter, again, first, make = [(one["target"], one["details"]) for one in changes]
+    limits = {"name": "test", "scopes": ["submit"], "queues": ["a"], "rate": 3.0, "expires_at": until}
+    assert make == (old["id"], limits)
+    assert first == (old["id"], {"overlap": 5.0, "successor": lost["id"], "expires_at": until, "ended": []})
+    assert again == (old["id"], {"overlap": 5.0, "successor": new["id"], "expires_at": until, "ended": [lost["id"]]})
+    assert by_filter == (begun["id"], {"action": "cancel", "dry_run": False, "filter": {"queue": "a"}})
+    assert by_ids == (named["id"], {"action": "retry", "dry_run": True, "ids": ids[:100], "of": 101})
+    waiting = {"queue": "a", "statuses": ["pending"]}
+    assert purge == ("a", {"action": "cancel", "dry_run": False, "filter": waiting, "operation": purged["id"]})
 
 
 def test_the_wire_of_submissions_takes_no_name_of_another(admin: TestClient) -> None:

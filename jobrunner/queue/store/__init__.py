@@ -3,7 +3,7 @@
 Each takes a Connection and never opens, commits or sleeps: the caller owns the transaction.
 """
 
-from jobrunner.queue.store.audit import record
+from jobrunner.queue.store.audit import Change, record
 from jobrunner.queue.store.chosen import Chosen
 from jobrunner.queue.store.claim import LATE, Claimed, Place, Room, claim, claim_into
 from jobrunner.queue.store.control import cancel, expire, retry
@@ -30,6 +30,7 @@ from jobrunner.queue.store.settle import Settled, settle
 __all__ = [
     "LATE",
     "Beat",
+    "Change",
     "Chosen",
     "Claimed",
     "Issued",

@@ -25,10 +25,12 @@ USED_WITHIN = 50.0  # seconds: the time of the last use is right to a minute, an
 
 
 class Issued(NamedTuple):
-    """A new key. ``text`` is the key itself, which nobody can tell again."""
+    """A new key. ``text`` is the key itself, which nobody can tell again; ``ended`` are keys whose place it takes,
+    since nobody has them."""
 
     id: str
     text: str
+    ended: Sequence[str] = ()
 
 
 def issue_key(
@@ -76,28 +78,31 @@ def rotate_key(conn: Connection, key_id: str, overlap: float) -> Issued:
     found = conn.execute(select(api_keys).where(_k.id == key_id, USABLE).with_for_update()).one_or_none()
     if found is None:
         raise KeyNotFound(key_id)
-    ends = _end_unused_successors(conn, key_id, found.expires_at)
+    ends, unused = _end_unused_successors(conn, key_id, found.expires_at)
     queues = None if found.queues is None else json.loads(found.queues)
     issued = issue_key(conn, found.name, json.loads(found.scopes), queues=queues, rate=found.rate, replaces=key_id)
     # The new one lives as long as the old one would have: a rotation prolongs nothing.
     conn.execute(update(api_keys).where(_k.id.in_([issued.id, key_id])).values(expires_at=ends))
     sooner = or_(_k.expires_at.is_(None), _k.expires_at > db_now(overlap))
     conn.execute(update(api_keys).where(_k.id == key_id, sooner).values(expires_at=db_now(overlap)))
-    return issued
+    return issued._replace(ended=unused)
 
 
-def _end_unused_successors(conn: Connection, key_id: str, ends: datetime | None) -> datetime | None:
-    """When the key would have ended without any: at its own end, ``ends``, until that was cut short for the first."""
+def _end_unused_successors(conn: Connection, key_id: str, ends: datetime | None) -> tuple[datetime | None, list[str]]:
+    """When the key would have ended without any, which is ``ends`` until that was cut short for the first; and those
+    that were still usable."""
     again = api_keys.alias()
-    replaced = exists().where(again.c.replaces == _k.id)
-    known = select(_k.id, _k.expires_at, or_(_k.used_at.is_not(None), replaced).label("taken"))
-    successors = conn.execute(known.where(_k.replaces == key_id).order_by(_k.created_at).with_for_update(of=api_keys))
-    for one in successors.all():
+    taken = or_(_k.used_at.is_not(None), exists().where(again.c.replaces == _k.id))
+    known = select(_k.id, _k.expires_at, taken.label("taken"), USABLE.label("usable")).where(_k.replaces == key_id)
+    unused = []
+    for one in conn.execute(known.order_by(_k.created_at).with_for_update(of=api_keys)).all():
         if one.taken:
             raise KeyReplaced(key_id, one.id)
-        revoke_key(conn, one.id)
+        if one.usable:
+            revoke_key(conn, one.id)
+            unused.append(one.id)
         ends = one.expires_at
-    return ends
+    return ends, unused
 
 
 def revoke_key(conn: Connection, key_id: str) -> None:
