@@ -15,7 +15,7 @@ from jobrunner.queue.store.nodes import Beat, beat, drain_node, publish, publish
 from jobrunner.queue.store.operations import Step, abort_operation, begin_operation, step_operation
 from jobrunner.queue.store.queues import limit_queue, pause_queue, resume_queue
 from jobrunner.queue.store.report import logs, progress
-from jobrunner.queue.store.retention import prune_rest, prune_tasks
+from jobrunner.queue.store.retention import prune_audit, prune_rest, prune_tasks
 from jobrunner.queue.store.schedules import (
     advance,
     blame,
@@ -64,6 +64,7 @@ __all__ = [
     "note_used",
     "pause_queue",
     "progress",
+    "prune_audit",
     "prune_rest",
     "prune_tasks",
     "publish",
