@@ -11,8 +11,10 @@ import pytest
 from jobrunner.api import keyring
 from jobrunner.api.keyring import Keyring
 from jobrunner.db.engine import Database, open_database
-from jobrunner.errors import DatabaseUnavailable
+from jobrunner.errors import DatabaseUnavailable, SettingsError
 from jobrunner.queue import store, views
+from jobrunner.runtime.run import _check_door
+from jobrunner.settings import Settings
 
 
 @pytest.fixture
@@ -105,3 +107,12 @@ def test_all_usable_keys_are_known(database: Database, monkeypatch: pytest.Monke
     ring.look()
     assert all(ring.find(text) for text in texts)
     assert ring.closed
+
+
+def test_a_key_that_has_ended_keeps_no_server_from_starting(database: Database) -> None:
+    settings = Settings(host="0.0.0.0")
+    with pytest.raises(SettingsError):
+        _check_door(database, settings)
+    with database.begin() as conn:
+        store.revoke_key(conn, store.issue_key(conn, "probe", ["admin"]).id)
+    _check_door(database, settings)
