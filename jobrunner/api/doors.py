@@ -42,13 +42,13 @@ async def admit(request: Request, settings: Settings, wanted: Scope, *, every_qu
     return caller
 
 
-async def still_admits(request: Request, settings: Settings) -> bool:
-    """Whether who was let in once would be let in now: the key is still usable, the session has not ended."""
+async def still_admits(request: Request, settings: Settings, caller: Caller) -> bool:
+    """Whether who was let in as ``caller`` would be so now: the key is still usable, the session has not ended."""
     try:
-        await _known(request, settings)
+        found, _ = await _known(request, settings)
     except Refused:
         return False
-    return True
+    return found == caller
 
 
 async def _present(request: Request, settings: Settings) -> Caller:

@@ -82,7 +82,7 @@ class _Stay:
     async def is_granted(self) -> bool:
         service = self._call.service
         if not service.stopping() and time.monotonic() >= self._ask_at:
-            if not await doors.still_admits(self._call.request, service.settings):
+            if not await doors.still_admits(self._call.request, service.settings, self._call.caller):
                 return False
             self._ask_at = time.monotonic() + ASK_EVERY
         return not service.stopping()
