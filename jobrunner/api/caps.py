@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from sqlalchemy import Connection
@@ -30,8 +32,8 @@ class Caps:
     """The limits of queues, and how many tasks wait in those that have one. Safe in threads.
 
     A queue without a limit costs a look into a dictionary. Of one with a limit the waiting tasks are counted at most
-    twice a second, and what is taken here is added to that. So at most those are too many that other processes take
-    within that time, and those that two transactions of this one are about to store.
+    twice a second; to that are added those that this process has stored since and those that it is about to store. So
+    at most those are too many that other processes take within that time.
     """
 
     def __init__(self) -> None:
@@ -39,22 +41,34 @@ class Caps:
         self._caps: dict[str, int] = {}
         self._caps_until = -math.inf
         self._counts: dict[str, _Count] = {}
+        self._storing: Counter[str] = Counter()
 
-    def admitted(self, conn: Connection, asked: Sequence[NewTask | Exception]) -> list[NewTask | Exception]:
-        """The same, but Refused (429) for each that would be one more task in a full queue; for one transaction."""
+    @contextmanager
+    def room(self) -> Iterator[Room]:
+        """For one transaction: what it takes is given back at its end, but for what it did store."""
+        room = Room(self)
+        try:
+            yield room
+        except BaseException:
+            room.stored.clear()
+            raise
+        finally:
+            self._settle(room)
+
+    def _settle(self, room: Room) -> None:
+        with self._lock:
+            self._storing.subtract(room.taken)
+            for queue in room.taken:
+                if queue in self._counts:
+                    self._counts[queue].pending += room.stored[queue]
+                if not self._storing[queue]:
+                    del self._storing[queue]
+
+    def limits(self, conn: Connection) -> Mapping[str, int]:
+        """How many tasks may wait in each queue that has a limit, as it was a second ago or later."""
         if time.monotonic() > self._caps_until:
             self._look(conn)
-        if not self._caps:
-            return list(asked)
-        counted: set[str] = set()  # a second count here would miss what this transaction has yet to store
-        return [self._admitted(conn, new, counted) if isinstance(new, NewTask) else new for new in asked]
-
-    def _admitted(self, conn: Connection, new: NewTask, counted: set[str]) -> NewTask | Exception:
-        most = self._caps.get(new.queue)
-        if most is None or self._takes(conn, new.queue, most, counted) or views.meets(conn, new):
-            return new
-        told = f"the queue {new.queue!r} takes {most} waiting tasks, and has them"
-        return Refused(429, "queue_full", told, {"Retry-After": RETRY_AFTER})
+        return self._caps
 
     def _look(self, conn: Connection) -> None:
         with self._lock:
@@ -63,16 +77,42 @@ class Caps:
                 self._counts = {name: count for name, count in self._counts.items() if name in self._caps}
                 self._caps_until = time.monotonic() + CAPS_FOR
 
-    def _takes(self, conn: Connection, queue: str, most: int, counted: set[str]) -> bool:
+    def takes(self, conn: Connection, queue: str, most: int) -> bool:
+        """Take a place in a queue that takes so many, if there is one."""
         with self._lock:
             count = self._counts.get(queue)
             began = time.monotonic()
-            if count is None or (began > count.until and queue not in counted):
+            if count is None or began > count.until:
                 pending = views.pending_in(conn, queue, most)
                 ended = time.monotonic()
                 count = self._counts[queue] = _Count(pending, ended + max(COUNT_FOR, SHARE * (ended - began)))
-            counted.add(queue)
-            if count.pending >= most:
+            if count.pending + self._storing[queue] >= most:
                 return False
-            count.pending += 1
+            self._storing[queue] += 1
             return True
+
+
+class Room:
+    """What one transaction takes: ``stored`` is to count, by queue, the tasks that it made."""
+
+    def __init__(self, caps: Caps) -> None:
+        self._caps = caps
+        self.taken: Counter[str] = Counter()
+        self.stored: Counter[str] = Counter()
+
+    def admitted(self, conn: Connection, asked: Sequence[NewTask | Exception]) -> list[NewTask | Exception]:
+        """The same, but Refused (429) for each that would be one more task in a full queue."""
+        limits = self._caps.limits(conn)
+        return [self._admitted(conn, new, limits) if isinstance(new, NewTask) and limits else new for new in asked]
+
+    def _admitted(self, conn: Connection, new: NewTask, limits: Mapping[str, int]) -> NewTask | Exception:
+        most = limits.get(new.queue)
+        if most is None:
+            return new
+        if self._caps.takes(conn, new.queue, most):
+            self.taken[new.queue] += 1
+            return new
+        if views.meets(conn, new):
+            return new
+        told = f"the queue {new.queue!r} takes {most} waiting tasks, and has them"
+        return Refused(429, "queue_full", told, {"Retry-After": RETRY_AFTER})

@@ -47,7 +47,8 @@ def check_host(request: Request, settings: Settings) -> None:
 
     Raises Refused with 421.
     """
-    found = _HOST.fullmatch(request.headers.get("host", ""))
+    given = request.headers.getlist("host")  # of two, a proxy before us may have gone by the other
+    found = _HOST.fullmatch(given[0]) if len(given) == 1 else None
     name = found[1].lower() if found else ""
     if name and (is_loopback(name) or name in [host.lower() for host in settings.trusted_hosts]):
         return
@@ -76,5 +77,6 @@ def from_this_site(request: Request) -> bool:
 
 def is_json(request: Request) -> bool:
     """Whether the request says that its body is JSON."""
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    given = request.headers.getlist("content-type")
+    kind = given[0].partition(";")[0].strip().lower() if len(given) == 1 else ""
     return kind == "application/json" or (kind.startswith("application/") and kind.endswith("+json"))

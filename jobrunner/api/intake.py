@@ -94,10 +94,12 @@ class Intake:
 
     def _store(self, batch: list[_Asked]) -> list[Found | Exception]:
         keyed = batch[0].request.keyed
-        with self._transaction(keyed) as conn:
-            checked = self._caps.admitted(conn, [self._check(conn, one) for one in batch])
+        with self._caps.room() as room, self._transaction(keyed) as conn:
+            checked = room.admitted(conn, [self._check(conn, one) for one in batch])
             new = [found for found in checked if isinstance(found, NewTask)]
-            stored = iter(store.enqueue_many(conn, new, fresh=not keyed))
+            made = store.enqueue_many(conn, new, fresh=not keyed)
+            room.stored.update(one.queue for one, found in zip(new, made, strict=True) if found.created)
+            stored = iter(made)
             told: list[Found | Exception] = [
                 _as_it_stands(conn, next(stored), one.caller) if isinstance(found, NewTask) else found
                 for one, found in zip(batch, checked, strict=True)

@@ -22,6 +22,7 @@ from jobrunner.queue.views import Health, NodeView, QueueView, Times
 FRESH = 1.0  # seconds: several who scrape at once cost one look
 WITHIN = 5.0  # seconds for a look; Prometheus gives up after ten
 QUANTILES = (0.5, 0.95, 0.99)
+METHODS = frozenset({"GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"})  # others a caller may make up
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
 
@@ -53,7 +54,7 @@ class Metrics:
 
     def answered(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count one request; ``route`` is the table's path, never the caller's."""
-        self._requests.labels(method, route, status).observe(seconds)
+        self._requests.labels(method if method in METHODS else "other", route, status).observe(seconds)
 
     def text(self) -> bytes:
         """All of them in Prometheus's text format. The queue's are absent while the database does not answer."""

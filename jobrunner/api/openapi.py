@@ -15,7 +15,7 @@ from pydantic.json_schema import JsonSchemaMode
 from jobrunner.api.headers import AUTHENTICATE, RETRY_AFTER
 from jobrunner.api.problems import ProblemModel
 from jobrunner.api.route import Route
-from jobrunner.api.spelled import JSON_VALUE, TASK_ID
+from jobrunner.api.spelled import JSON_VALUE, PART
 from jobrunner.queue.key import Scope
 
 LINKS = {
@@ -164,7 +164,7 @@ def _refusals(row: Route, method: str) -> set[int]:
 
 def _path_parameters(path: str) -> Iterator[dict[str, Any]]:
     for name in _PARAMETER.findall(path):
-        yield {"name": name, "in": "path", "required": True, "description": NAMED[name], "schema": TASK_ID}
+        yield {"name": name, "in": "path", "required": True, "description": NAMED[name], "schema": PART}
 
 
 def _query_parameters(row: Route) -> Iterator[dict[str, Any]]:

@@ -23,11 +23,13 @@ _TAG = re.compile(r'(?:W/)?"[^"]*"')
 
 
 async def awaited(call: Call, wait: Wait) -> TaskView:
-    """The path's task, once it has ended or the wait is over."""
+    """The path's task, once it has ended or the wait is over; raises TaskNotFound where it is not the caller's."""
     if call.caller.queues is not None:  # before any wait: what is not there for this caller does not keep it waiting
         await run_in_threadpool(_look_for, call)
     waits: Waits = call.request.app.state.waits
-    return await waits.task(call.request, call.task_id, wait.seconds)
+    view = await waits.task(call.request, call.task_id, wait.seconds)
+    call.must_see(view.queue, view.task_id)  # again: meanwhile the id may have come to stand for another task
+    return view
 
 
 def _look_for(call: Call) -> None:

@@ -15,7 +15,8 @@ _QUOTED = r'"(?:[^"\\]|\\.)*"'
 _PIECE = re.compile(r'(?:[^,"]|"(?:[^"\\]|\\.)*"?)+')  # between two commas that stand in no quotes
 _PREFERENCE = re.compile(rf"\s*({_NAME})\s*(?:=\s*({_NAME}|{_QUOTED})\s*)?(?:;|$)")
 _SECONDS = re.compile(r"[0-9]{1,9}")
-_KEY = re.compile(rf"{_QUOTED}|[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?")
+_STRING = r'"(?:[\x20\x21\x23-\x5b\x5d-\x7e]|\\["\\])*"'  # of RFC 8941
+_KEY = re.compile(rf"{_STRING}|[\x21\x23-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?")
 
 
 class Wait(NamedTuple):
@@ -67,6 +68,12 @@ def idempotency_key(request: Request, task_id: str | None) -> str | None:
     if task_id not in (None, key):
         raise _refused("is another than the body's task_id: give one of them, or the same")
     return key
+
+
+def no_idempotency_key(request: Request) -> None:
+    """Raise InvalidInput where a request for many tasks brings one: ignored, it would promise what it does not hold."""
+    if "idempotency-key" in request.headers:
+        raise _refused("is for one task: give each task of a batch a task_id of its own")
 
 
 def _refused(detail: str) -> InvalidInput:

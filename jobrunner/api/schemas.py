@@ -14,11 +14,11 @@ from jobrunner.api.spelled import (
     Attempts,
     Delay,
     NameText,
+    PartText,
     Positive,
     Priority,
     Tags,
     TaskData,
-    TaskIdText,
     not_both,
 )
 from jobrunner.queue.request import NAME_MAX, has_controls
@@ -64,7 +64,7 @@ class ExecuteRequest(Strict):
 
     model_config = ConfigDict(json_schema_extra=not_both("run_at", "delay"))
 
-    task_id: TaskIdText | None = None
+    task_id: PartText | None = None
     """Its id, under which the same request can be sent again without a second task; one is made where it is absent."""
     task_type: NameText
     """What runs: the name of a handler."""
@@ -74,7 +74,7 @@ class ExecuteRequest(Strict):
     """1 is the most urgent."""
     timeout: Positive = None  # type: ignore[assignment]  # absent is the type's default, null is refused
     """Seconds that one attempt may run, from the handler's start."""
-    queue: NameText | None = None
+    queue: PartText | None = None
     """Where it waits."""
     run_at: Moment | None = None
     """When it may begin, at the earliest: now where neither this nor ``delay`` is given."""
@@ -109,11 +109,11 @@ class RerunRequest(Strict):
 
     task_data: TaskData | None = None
     """All of its arguments, not only those that change."""
-    queue: NameText | None = None
+    queue: PartText | None = None
     """Where the new one waits."""
     priority: Priority | None = None
     """1 is the most urgent."""
-    task_id: TaskIdText | None = None
+    task_id: PartText | None = None
     """The new one's id; one is made where it is absent."""
 
 
@@ -148,7 +148,7 @@ class ScheduleRequest(Strict):
     """What runs: the name of a handler."""
     task_data: TaskData = Field(default_factory=dict)
     """The handler's arguments by name."""
-    queue: NameText | None = None
+    queue: PartText | None = None
     """Where the tasks wait."""
     priority: Priority | None = None
     """1 is the most urgent."""

@@ -14,6 +14,7 @@ from jobrunner.queue.store import Chosen
 from jobrunner.queue.task import Status
 from jobrunner.queue.views import TaskFilter
 
+_Status = Literal["pending", "running", "completed", "failed", "cancelled"]
 Limit = Annotated[int, Field(ge=1, le=2**31 - 1), BeforeValidator(whole)]
 
 
@@ -45,7 +46,7 @@ class FilterRequest(Strict):
 
     model_config = ConfigDict(json_schema_extra=lambda schema: schema.update(any_of(schema["properties"])))
 
-    status: list[Literal["pending", "running", "completed", "failed", "cancelled"]] | None = Field(None, min_length=1)
+    status: Annotated[list[_Status], Field(fail_fast=True)] | None = Field(None, min_length=1)
     """Any of these."""
     type: Name | None = None
     """Their task_type."""
@@ -91,7 +92,7 @@ class OperationRequest(Strict):
     """Cancel what is pending or running, retry what failed or was cancelled, delete what has ended."""
     filter: FilterRequest | None = None
     """Those that fit; what is submitted after the operation began is not met."""
-    ids: list[Name] | None = Field(None, min_length=1, max_length=IDS_MOST)
+    ids: Annotated[list[Name], Field(fail_fast=True)] | None = Field(None, min_length=1, max_length=IDS_MOST)
     """Those with these task_ids, instead of ``filter``."""
     dry_run: bool = False
     """Count them, and change nothing."""

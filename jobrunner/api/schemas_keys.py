@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import ConfigDict, WithJsonSchema
+from pydantic import ConfigDict, Field, WithJsonSchema
 
 from jobrunner.api.schemas import Strict
 from jobrunner.api.spelled import NAME, Delay, NameText
@@ -13,6 +13,7 @@ from jobrunner.queue.store.keys import LASTS_MOST, RATES
 
 DAY = 86_400.0
 SCOPES = {"type": "array", "minItems": 1, "items": {"enum": [str(scope) for scope in GRANTED]}}
+QUEUES = {"type": "array", "minItems": 1, "items": NAME}
 LASTS = {"type": "number", "exclusiveMinimum": 0, "maximum": LASTS_MOST}
 RATE = {"type": "number", "minimum": RATES[0], "maximum": RATES[1]}
 
@@ -31,9 +32,9 @@ class KeyRequest(Strict):
 
     name: NameText
     """Whose it is; the audit tells it beside each change."""
-    scopes: Annotated[list[str], WithJsonSchema(SCOPES)]
+    scopes: Annotated[list[str], Field(fail_fast=True), WithJsonSchema(SCOPES)]
     """What it opens; ``admin`` opens all that the others do."""
-    queues: Annotated[list[str], WithJsonSchema({"type": "array", "minItems": 1, "items": NAME})] | None = None
+    queues: Annotated[list[str], Field(fail_fast=True), WithJsonSchema(QUEUES)] | None = None
     """The only queues that it sees; null means all."""
     expires_in: Annotated[float, WithJsonSchema(LASTS)] | None = None
     """Seconds until it ends; null means never."""

@@ -8,14 +8,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, WithJsonSchema
+from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from jobrunner.queue.request import MAX_ATTEMPTS_MAX, NAME_MAX, SECONDS_MAX, TAGS_MAX
 from jobrunner.queue.task import PRIORITIES
 
 _UNFIT = "\\x00-\\x1f\\x7f-\\x9f"
 NAME = {"type": "string", "minLength": 1, "maxLength": NAME_MAX, "pattern": f"^[^{_UNFIT}]+$"}
-TASK_ID = {**NAME, "pattern": f"^(?!\\.{{1,2}}$)[^/{_UNFIT}]+$"}
+PART = {**NAME, "pattern": f"^(?!\\.{{1,2}}$)[^/{_UNFIT}]+$"}
 _VALUE = "#/components/schemas/JsonValue"
 JSON_VALUE: dict[str, Any] = {
     "description": "Any JSON without NUL, at most 32 deep, whose integers fit 64 bit.",
@@ -68,7 +68,8 @@ def whole(value: Any) -> Any:
 
 
 NameText = Annotated[str, WithJsonSchema(NAME)]
-TaskIdText = Annotated[str, WithJsonSchema(TASK_ID)]
+PartText = Annotated[str, WithJsonSchema(PART)]
+"""A name that stands in a path, as those of tasks and queues do."""
 TaskData = Annotated[dict[str, Any], WithJsonSchema(_DATA)]
 Priority = Annotated[
     int,
@@ -80,4 +81,6 @@ Attempts = Annotated[
 ]
 Positive = Annotated[float, WithJsonSchema({"type": "number", "exclusiveMinimum": 0, "maximum": SECONDS_MAX})]
 Delay = Annotated[float, WithJsonSchema({"type": "number", "minimum": 0, "maximum": SECONDS_MAX})]
-Tags = Annotated[list[str], WithJsonSchema({"type": "array", "maxItems": TAGS_MAX, "items": NAME})]
+Tags = Annotated[
+    list[str], Field(fail_fast=True), WithJsonSchema({"type": "array", "maxItems": TAGS_MAX, "items": NAME})
+]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 from datetime import datetime
 from typing import Any
 
@@ -12,7 +13,7 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 from jobrunner.background.cron import Cron, Every
 from jobrunner.background.schedules import clock, task_options
 from jobrunner.db.engine import Database
-from jobrunner.errors import DatabaseUnavailable, JobrunnerError
+from jobrunner.errors import DatabaseUnavailable, JobrunnerError, TaskExists
 from jobrunner.logs import get_logger
 from jobrunner.queue import store, views
 from jobrunner.queue.codec import clean_text
@@ -73,7 +74,15 @@ def _fire(conn: Connection, row: Any, moment: datetime) -> bool:
     task_id = f"{row.name}@{latest:%Y-%m-%dT%H:%M:%SZ}"
     if not store.fire(conn, row.name, latest, task_id, skipped=skipped):
         return False
-    error = _submit(conn, row, task_id)
+    try:
+        error = _submit(conn, row, task_id)
+    except (
+        TaskExists
+    ):  # somebody's request was given this name, by mistake or not: the instant has its task all the same
+        log.warning("task_id of a firing is taken", schedule=row.name, task_id=task_id)
+        task_id = f"{task_id}.{secrets.token_hex(4)}"
+        store.rename_firing(conn, row.name, latest, task_id)
+        error = _submit(conn, row, task_id)
     if error is not None:
         store.blame(conn, row.name, error)
     log.info("schedule fired", schedule=row.name, task_id=task_id, skipped=skipped)
@@ -87,7 +96,10 @@ def _latest(ticking: Cron | Every, due: datetime, moment: datetime) -> tuple[dat
 
 
 def _submit(conn: Connection, row: Any, task_id: str) -> str | None:
-    """Submit in a savepoint: a task that is refused must not take the firing with it, or it would be tried for ever."""
+    """Submit in a savepoint: a task that is refused must not take the firing with it, or it would be tried for ever.
+
+    Raises TaskExists where the task_id belongs to a different request.
+    """
     try:
         with conn.begin_nested():
             submit(
@@ -98,7 +110,7 @@ def _submit(conn: Connection, row: Any, task_id: str) -> str | None:
                 task_id=task_id,
                 **task_options(row),
             )
-    except _DATABASE:
+    except (*_DATABASE, TaskExists):
         raise
     except JobrunnerError as error:
         log.error("schedule's task is refused", schedule=row.name, task_id=task_id, error=_told(error))

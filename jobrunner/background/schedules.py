@@ -51,8 +51,9 @@ def save(
 
     An unchanged clock keeps its next instant; an interval counts from the moment it was first stored.
     """
-    if not isinstance(name, str) or not 1 <= len(name) <= NAME_MAX - 40 or "/" in name or not name.isprintable():
-        detail = f"must have 1 to {NAME_MAX - 40} printable characters and no '/'"
+    fits = isinstance(name, str) and 1 <= len(name) <= NAME_MAX - 40 and name.isprintable()
+    if not fits or "/" in name or name in (".", ".."):
+        detail = f"must have 1 to {NAME_MAX - 40} printable characters and no '/', and be neither '.' nor '..'"
         raise InvalidInput("the schedule is refused", [Problem("/name", detail)])
     known = views.schedule(conn, name)
     moment = views.now(conn)

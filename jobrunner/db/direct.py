@@ -29,7 +29,7 @@ from jobrunner.db.types import Rows
 OWN = "jobrunner"  # the key in ``Connection.info`` under which one of our own has its :class:`Own`
 
 _FLOAT8 = 701  # its number among PostgreSQL's types; all others that are bound stand in a CAST
-_UNKNOWN_NAME = "26000"  # somebody deallocated what was prepared
+_UNKNOWN_NAME = "26000"  # somebody deallocated what was prepared: psycopg does, after each ROLLBACK
 _NAMES = count()
 _NAMED = re.compile(r"%\((\w+)\)s|%%")
 
@@ -102,14 +102,14 @@ def _carried_out(link: PGconn, own: Own, asked: _Asked, values: Any) -> PGresult
         return _checked(link, link.exec_params(asked.numbered, values, asked.types))
     known = asked.name in own.names
     if not known:
+        own.names.add(asked.name)  # first: what is not there is found out below, what is there unknown would never be
         _checked(link, link.prepare(asked.name, asked.numbered, asked.types))
-        own.names.add(asked.name)
     try:
         return _checked(link, link.exec_prepared(asked.name, values))
     except psycopg.Error as error:
         if error.sqlstate != _UNKNOWN_NAME or not known:
             raise
-        own.names.clear()
+        own.names.remove(asked.name)  # and no other: after psycopg's DEALLOCATE ALL some were prepared again
         return _carried_out(link, own, asked, values)
 
 

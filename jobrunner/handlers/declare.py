@@ -119,6 +119,8 @@ def _check(
     for what, text in (("name", name), ("queue", queue)):
         if not isinstance(text, str) or not text.isprintable() or not 1 <= len(text.strip()) <= MAX_NAME:
             raise HandlerError(f"handler {name!r}: its {what} takes 1 to {MAX_NAME} printable characters")
+    if "/" in queue or queue in (".", ".."):
+        raise HandlerError(f"handler {name!r}: its queue holds no '/' and is neither '.' nor '..', being part of URLs")
     if priority not in PRIORITIES or isinstance(priority, bool):
         raise HandlerError(f"handler {name!r}: priority takes 1 to 10, 1 first, not {priority!r}")
     if timeout is not None and not (math.isfinite(timeout) and timeout > 0):

@@ -19,6 +19,7 @@ from jobrunner.queue.request import has_controls
 if TYPE_CHECKING:
     from jsonschema import Draft202012Validator
 
+TOLD = 500  # characters of what jsonschema says of one value, which it quotes whole
 FRESH = 1.0  # seconds for which a type is not looked up again; one that is not known is looked up each time
 
 
@@ -35,7 +36,7 @@ class Published:
     def check(self, payload: dict[str, Any]) -> None:
         """Raises InvalidInput with pointers under ``/task_data`` where the payload does not fit."""
         problems = [
-            Problem("/".join(["/task_data", *(str(step) for step in error.absolute_path)]), error.message)
+            Problem("/".join(["/task_data", *(str(step) for step in error.absolute_path)]), error.message[:TOLD])
             for error in _validator(self.schema).iter_errors(payload)
         ]
         if problems:

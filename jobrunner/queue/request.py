@@ -30,6 +30,7 @@ SECONDS_MAX = 366 * 86_400.0
 
 _UNFIT = "\x00-\x1f\x7f-\x9f\ud800-\udfff"  # Unicode's categories Cc and Cs, both of which will never grow
 _NAME = re.compile(f"[^{_UNFIT}]{{1,{NAME_MAX}}}")
+_PART = re.compile(rf"(?!\.{{1,2}}\Z)[^/{_UNFIT}]{{1,{NAME_MAX}}}")
 _CONTROL = re.compile(f"[{_UNFIT}]")
 
 
@@ -63,6 +64,15 @@ class _Checks:
             self.refuse(field, f"must have 1 to {NAME_MAX} characters, not {len(value)}")
         elif has_controls(value):
             self.refuse(field, "must hold no control characters")
+        return value
+
+    def part(self, field: str, value: Any) -> Any:
+        """A name that stands in a path of the API."""
+        if type(value) is str and _PART.fullmatch(value):
+            return value
+        self.name(field, value)
+        if isinstance(value, str) and ("/" in value or value in (".", "..")):
+            self.refuse(field, "must hold no '/' and be neither '.' nor '..': it is a part of a URL's path")
         return value
 
     def whole(self, field: str, value: Any, default: int, low: int, high: int) -> int:
@@ -122,8 +132,8 @@ def new_task(
     checks = _Checks()
     checks.name("task_type", task_type)
     if task_id is not None:
-        _check_task_id(checks, task_id)
-    chosen_queue = DEFAULT_QUEUE if queue is None else checks.name("queue", queue)
+        checks.part("task_id", task_id)
+    chosen_queue = DEFAULT_QUEUE if queue is None else checks.part("queue", queue)
     if unique_key is not None:
         checks.name("unique_key", unique_key)
     if concurrency_key is not None:
@@ -187,12 +197,6 @@ def _problems_of(payload: Mapping[str, Any]) -> list[Problem]:
 def _under_task_data(error: InvalidInput) -> list[Problem]:
     found = [Problem(f"/task_data{p.pointer}", p.detail) for p in error.problems]
     return found or [Problem("/task_data", error.detail)]
-
-
-def _check_task_id(checks: _Checks, task_id: Any) -> None:
-    checks.name("task_id", task_id)
-    if isinstance(task_id, str) and ("/" in task_id or task_id in (".", "..")):
-        checks.refuse("task_id", "must hold no '/' and be neither '.' nor '..': it is a part of a URL's path")
 
 
 def _tags(checks: _Checks, tags: Any) -> str | None:

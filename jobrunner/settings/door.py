@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from ipaddress import ip_address
 
 from jobrunner.errors import SettingsError
@@ -25,7 +26,7 @@ def check_door(settings: Settings, *, has_key: bool) -> None:
 
 
 def check_tls(settings: Settings) -> None:
-    """Refuse TLS files that are not there; raises SettingsError."""
+    """Refuse TLS files that are not there, or no certificate and its key; raises SettingsError."""
     problems = []
     if settings.ssl_keyfile and not settings.ssl_certfile:
         problems.append("ssl_keyfile is set without ssl_certfile: set JOBRUNNER_SSL_CERTFILE to the certificate's file")
@@ -35,6 +36,14 @@ def check_tls(settings: Settings) -> None:
             problems.append(f"{key}: there is no file {path}")
     if problems:
         raise SettingsError("\n".join(problems))
+    if settings.ssl_certfile is not None:
+        try:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(settings.ssl_certfile, settings.ssl_keyfile)
+        except (ssl.SSLError, OSError) as error:
+            raise SettingsError(
+                f"ssl_certfile {settings.ssl_certfile} and ssl_keyfile {settings.ssl_keyfile or 'in it'} are no "
+                f"certificate (PEM, with the chain) and its key: {error}"
+            ) from None
 
 
 def _loopback(host: str) -> bool:

@@ -180,3 +180,10 @@ def test_a_task_that_is_called_batch_is_no_batch(client: TestClient) -> None:
 def test_a_wrong_method_is_told_what_the_batch_takes(client: TestClient) -> None:
     answer = client.options(BATCH)
     assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
+
+
+def test_a_key_for_one_request_is_refused_where_it_would_be_ignored(client: TestClient, database: Database) -> None:
+    told = {"tasks": [{"task_type": "work"}]}
+    refused = client.post("/api/v1/tasks/batch", json=told, headers={"idempotency-key": "k"})
+    assert assert_problem(refused, 422, "invalid_input")["errors"][0]["pointer"] == "Idempotency-Key"
+    assert stored(database) == 0

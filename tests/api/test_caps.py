@@ -69,6 +69,17 @@ def test_a_batch_fills_a_queue_to_its_limit_and_no_further(client: TestClient, d
     assert stored(database) == 220
 
 
+def test_what_was_not_stored_takes_no_room(client: TestClient, database: Database) -> None:
+    cap(database, "q", 10)
+    execute(client, task_id="elsewhere", queue="other")
+    for _ in range(30):
+        execute(client, task_id="again", queue="q")
+    asked = [{"task_type": "work", "queue": "q", "task_id": name} for name in ("a", "b", "elsewhere", "c", "d", "e")]
+    told = client.post("/api/v1/tasks/batch", json={"tasks": asked}).json()["results"]
+    assert [one["status"] for one in told] == [202, 202, 409, 202, 202, 202]
+    assert [execute(client, queue="q").status_code for _ in range(5)] == [202] * 4 + [429]
+
+
 def test_many_at_once_add_no_more_than_there_is_room_for(api: Api, database: Database) -> None:
     cap(database, "q", 10)
     clients = [api.client()] * 8

@@ -57,6 +57,14 @@ def test_calls_are_counted_by_route_and_not_by_what_callers_write(client: TestCl
     assert of(found, name, method="POST", route="/api/v1/task/execute", status="202") == 1
 
 
+def test_methods_that_callers_make_up_are_one_figure(client: TestClient) -> None:
+    for number in range(20):
+        assert client.request(f"MADEUP{number}", "/healthz").status_code == 405
+    found = figures(client)
+    assert of(found, "jobrunner_http_request_seconds_count", method="other", route="/healthz", status="405") == 20
+    assert "MADEUP" not in str(found)
+
+
 def test_without_its_database_it_says_so_and_goes_on() -> None:
     opened = open_database("postgresql+psycopg://nobody@127.0.0.1:1/none")
     try:

@@ -134,7 +134,9 @@ def test_progress_changes_the_tag_of_the_whole_task_alone(client: TestClient, da
 
 def test_a_key_in_the_header_is_the_task_id(client: TestClient, database: Database) -> None:
     def keyed(key: str, **told: Any) -> Any:
-        return client.post(EXECUTE, json={"task_type": "work", **told}, headers={"idempotency-key": key})
+        return client.post(
+            EXECUTE, json={"task_type": "work", **told}, headers={b"idempotency-key": key.encode("latin-1")}
+        )
 
     first, again = keyed('"8e03"'), keyed("8e03")
     assert (first.status_code, again.status_code) == (202, 200)
@@ -144,7 +146,8 @@ def test_a_key_in_the_header_is_the_task_id(client: TestClient, database: Databa
     assert keyed("8e03", task_id="8e03").status_code == 200
     told = assert_problem(keyed("8e03", task_id="other"), 422, "invalid_input")
     assert told["errors"][0]["pointer"] == "Idempotency-Key"
-    assert_problem(keyed("a/b"), 422, "invalid_input")
+    for bad in ("a/b", '"', '"a', '"\xc3\xa9"', "\xc3", '"a"b"'):
+        assert_problem(keyed(bad), 422, "invalid_input")
     assert_problem(keyed("8e03", task_data={"other": 1}), 409, "task_exists")
     assert stored(database) == 1
 
@@ -165,4 +168,6 @@ def test_who_may_only_submit_gets_no_result_of_another_request(
     add(database, unique_key="k", task_id="theirs", payload={"secret": 1})
     answer = execute(writer, unique_key="k")
     assert (answer.status_code, set(answer.json()), answer.headers.get("preference-applied")) == (200, TASK, None)
+    equal = execute(writer, task_id="theirs", task_data={"secret": 1})
+    assert (equal.status_code, set(equal.json()), equal.headers.get("preference-applied")) == (200, TASK, None)
     assert execute(writer, task_id="own").headers["preference-applied"] == "wait=1"

@@ -104,6 +104,20 @@ def test_everything_wrong_is_told_at_once(client: TestClient) -> None:
     assert {one["pointer"] for one in told["errors"]} == {"/priority", "/timeout", "/colour"}
 
 
+def test_of_endless_problems_the_first_are_told(client: TestClient) -> None:
+    for given in (
+        {f"f{n}": 1 for n in range(30_000)},
+        {"task_type": "sum", "task_data": dict.fromkeys(map(str, range(9_000)))},
+    ):
+        answer = client.post(EXECUTE, json={"task_type": "work", **given})
+        told = assert_problem(answer, 422, "invalid_input")["errors"]
+        assert len(told) == 21
+        assert told[-1]["detail"].startswith("and ")
+        assert len(answer.content) < 8_000
+    answer = client.post(EXECUTE, json={"task_type": "work", "tags": [1] * 30_000})
+    assert len(assert_problem(answer, 422, "invalid_input")["errors"]) == 1
+
+
 def test_an_unknown_type_names_the_nearest(client: TestClient) -> None:
     told = assert_problem(execute(client, task_type="wrk"), 422, "unknown_task_type")
     assert "'work'" in told["errors"][0]["detail"]
@@ -132,9 +146,21 @@ def test_only_json_is_read(client: TestClient, kind: str | None) -> None:
     assert_problem(client.post(EXECUTE, content=b'{"task_type":"work"}', headers=headers), 415, "json_needed")
 
 
+def test_headers_that_two_readers_may_read_differently(client: TestClient) -> None:
+    body = b'{"task_type":"work"}'
+    kinds = [("content-type", "application/json"), ("content-type", "text/plain")]
+    assert_problem(client.post(EXECUTE, content=body, headers=kinds), 415, "json_needed")
+    packed = [("content-type", "application/json"), ("content-encoding", "gzip")]
+    assert_problem(client.post(EXECUTE, content=body, headers=packed), 415, "encoding_unknown")
+    for hosts in (["localhost", "evil.example"], ["evil.example", "localhost"]):
+        assert_problem(client.get("/api/v1/health", headers=[("host", one) for one in hosts]), 421, "wrong_host")
+
+
 @pytest.mark.parametrize(
     ("query", "pointer"),
     [
+        ("q=%ff%fe", "?"),
+        ("q=%ed%a0%80", "?"),
         ("limit=0", "?limit"),
         ("limit=201", "?limit"),
         ("limit=x", "?limit"),
@@ -163,6 +189,7 @@ SCHEDULE = {"name": "nightly", "cron": "0 3 * * *", "task_type": "work"}
     [
         ({"name": ""}, "/name"),
         ({"name": "a/b"}, "/name"),
+        ({"name": ".."}, "/name"),
         ({"name": "a\nb"}, "/name"),
         ({"cron": "61 * * * *"}, "/cron"),
         ({"cron": None}, "/cron"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx2
 import pytest
@@ -31,7 +32,8 @@ def test_a_task_is_followed_to_its_end(api: Api, url: str, database: Database) -
     add(database, task_id="t", payload={"secret": 1})
     add(database, task_id="other")
     with streaming(api, url, PATH) as stream:
-        pending = {"task_id": "t", "status": "pending", "reason": "due", "attempt": 0, "progress": None, "message": ""}
+        pending = {"task_id": "t", "queue": "default", "status": "pending", "reason": "due", "attempt": 0}
+        pending |= {"progress": None, "message": ""}
         assert stream.wait_for(1) == [("state", pending)]
         task = next(task for task in take(database) if task.task_id == "t")
         running = {**pending, "status": "running", "reason": "running", "attempt": 1}
@@ -102,10 +104,45 @@ def test_a_task_that_is_removed_ends_its_stream(api: Api, url: str, database: Da
     assert_problem(httpx2.get(url + PATH), 404, "task_not_found")
 
 
-def test_another_queue_is_not_there(api: Api, database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def mine(database: Database, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A key that reads the queue ``mine`` alone."""
     monkeypatch.setattr(keyring, "FRESH", 0.0)
     with database.begin() as conn:
-        key = store.issue_key(conn, "mine", ["read"], queues=["mine"]).text
+        return store.issue_key(conn, "mine", ["read"], queues=["mine"]).text
+
+
+def replace(database: Database) -> None:
+    """Delete what there is, and let its id stand for a task of another queue."""
+    with database.begin() as conn:
+        conn.exec_driver_sql("DELETE FROM tasks")
+    add(database, task_id="t", queue="theirs", payload={"secret": 1})
+
+
+def test_another_queue_is_not_there(api: Api, database: Database, mine: str) -> None:
     add(database, task_id="t")
-    keyed = api.client(api_key=KEY, headers={"x-api-key": key})
+    keyed = api.client(api_key=KEY, headers={"x-api-key": mine})
     assert_problem(keyed.get(PATH), 404, "task_not_found")
+
+
+def test_an_id_that_comes_to_stand_for_a_task_of_another_queue_ends_the_stream(
+    api: Api, url: str, database: Database, mine: str
+) -> None:
+    add(database, task_id="t", queue="mine")
+    with streaming(api, url, PATH, x_api_key=mine) as stream:
+        stream.wait_for(1)
+        replace(database)
+        assert stream.ended.wait(5)
+    assert [seen[2]["queue"] for seen in stream.seen] == ["mine"]
+
+
+@pytest.mark.parametrize("path", ["/api/v1/tasks/t/result", "/api/v1/task/t/status"])
+def test_and_is_not_there_for_who_waits(api: Api, url: str, database: Database, mine: str, path: str) -> None:
+    add(database, task_id="t", queue="mine")
+    with ThreadPoolExecutor(1) as threads:
+        asked = threads.submit(httpx2.get, url + path, params={"wait": "0.7"}, headers={"x-api-key": mine}, timeout=30)
+        time.sleep(0.3)
+        replace(database)
+        answer = asked.result(30)
+    assert "secret" not in answer.text
+    assert_problem(answer, 404, "task_not_found")

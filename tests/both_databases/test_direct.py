@@ -8,9 +8,9 @@ from typing import Any
 
 import psycopg
 import pytest
-from sqlalchemy import Float, Text, bindparam, cast, insert, select, text
+from sqlalchemy import Float, MetaData, Text, bindparam, cast, insert, select, text
 from sqlalchemy.dialects.postgresql import ARRAY
-from sqlalchemy.exc import DataError, IntegrityError
+from sqlalchemy.exc import DataError, IntegrityError, ProgrammingError
 
 from jobrunner.db import direct
 from jobrunner.db.engine import Database, open_database
@@ -83,8 +83,35 @@ def test_what_somebody_deallocated_is_prepared_again(database: Database) -> None
     with database.single() as conn:
         direct.execute(conn, ADDED, {"name": "a"})
         conn.execute(text("DEALLOCATE ALL"))
+        given = {"words": "a", "list": [], "number": 0.0, "moment": MOMENT}
+        direct.fetch(conn, ASKED, given)
         direct.execute(conn, ADDED, {"name": "b"})
+        direct.fetch(conn, ASKED, given)
+        assert _prepared(conn) == 2
         assert conn.execute(select(queues.c.name).order_by(queues.c.name)).scalars().all() == ["a", "b"]
+
+
+def test_what_could_not_be_prepared_can_be_later(database: Database) -> None:
+    missing = insert(queues.to_metadata(MetaData(), name="missing")).values(name=bindparam("name"))
+    with database.single() as conn:
+        for _ in range(2):
+            with pytest.raises(ProgrammingError):
+                direct.execute(conn, missing, {"name": "a"})
+        conn.execute(text("CREATE TABLE missing (name text)"))
+        assert direct.execute(conn, missing, {"name": "a"}) == 1
+
+
+def test_a_rollback_on_its_connection_costs_no_later_statement(database: Database) -> None:
+    given = {"words": "a", "list": [], "number": 0.0, "moment": MOMENT}
+    with database.single() as conn:
+        direct.execute(conn, ADDED, {"name": "a"})
+    with pytest.raises(RuntimeError), database.begin() as conn:
+        direct.fetch(conn, ASKED, given)
+        raise RuntimeError("whereupon psycopg clears all that is prepared")
+    for name in ("b", "c"):
+        with database.single() as conn:
+            direct.fetch(conn, ASKED, given)
+            direct.execute(conn, ADDED, {"name": name})
 
 
 def test_inside_a_transaction_it_is_part_of_it(database: Database) -> None:

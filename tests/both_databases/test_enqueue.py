@@ -62,11 +62,12 @@ def test_ids_are_compared_bytewise(database: Database) -> None:
     assert add(database, task_id="A\u0308rger").created
 
 
-@pytest.mark.parametrize("task_id", ["", "a/b", ".", "..", "a\nb", "x" * 201, "a\ud800"])
-def test_ids_that_fit_no_url_are_refused(task_id: str) -> None:
+@pytest.mark.parametrize("field", ["task_id", "queue"])
+@pytest.mark.parametrize("name", ["", "a/b", ".", "..", "a\nb", "x" * 201, "a\ud800"])
+def test_names_that_fit_no_url_are_refused(field: str, name: str) -> None:
     with pytest.raises(InvalidInput) as refused:
-        new_task("work", task_id=task_id)
-    assert refused.value.problems[0].pointer == "/task_id"
+        new_task("work", None, **{field: name})  # type: ignore[arg-type]
+    assert [problem.pointer for problem in refused.value.problems] == [f"/{field}"]
 
 
 def test_every_problem_is_told_at_once() -> None:

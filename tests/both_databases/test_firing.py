@@ -14,6 +14,7 @@ from jobrunner.db.tables import firings, tasks
 from jobrunner.db.tables import schedules as table
 from jobrunner.db.types import db_now
 from jobrunner.queue import store
+from tests.both_databases.moves import add
 
 
 def _save(database: Database, **wish: Any) -> None:
@@ -46,6 +47,21 @@ def test_a_due_instant_makes_its_task_once(database: Database) -> None:
     [firing] = _fired(database)
     assert _made(database) == [firing.task_id]
     assert (firing.skipped, firing.manual) == (0, False)
+
+
+def test_an_instant_whose_task_id_somebody_took_has_its_task_all_the_same(database: Database) -> None:
+    _save(database)
+    _due(database, 1)
+    with database.read() as conn:
+        [due] = store.due_schedules(conn)
+    taken = f"s@{due.next_at:%Y-%m-%dT%H:%M:%SZ}"
+    add(database, task_id=taken, queue="theirs")
+    assert fire_due(database) == 1
+    [firing] = _fired(database)
+    assert firing.task_id.startswith(f"{taken}.")
+    assert sorted(_made(database)) == [taken, firing.task_id]
+    with database.read() as conn:
+        assert conn.execute(select(table.c.error)).scalar() is None
 
 
 def test_missed_instants_collapse_into_the_latest(database: Database) -> None:

@@ -72,6 +72,7 @@ def test_the_kind_follows_from_the_function() -> None:
         ({"memory_mb": 64, "isolation": "inline"}, "child processes"),
         ({"isolation": "fork"}, "'child' or 'inline'"),
         ({"queue": ""}, "printable"),
+        ({"queue": "a/b"}, "part of URLs"),
     ],
 )
 def test_contradictions_are_refused(wrong: dict[str, Any], told: str) -> None:

@@ -50,19 +50,30 @@ def test_no_character_is_judged_otherwise_than_by_its_category() -> None:
 @example("x" * (NAME_MAX + 1))
 @example("x" * NAME_MAX + "\n")
 @example("")
+@example(".")
+@example("..")
+@example("...")
+@example("a/\n")
 def test_names_are_judged_by_the_rule(name: str) -> None:
     told = []
     if not 1 <= len(name) <= NAME_MAX:
-        told = [Problem("/queue", f"must have 1 to {NAME_MAX} characters, not {len(name)}")]
+        told = [f"must have 1 to {NAME_MAX} characters, not {len(name)}"]
     elif any(map(is_control, name)):
-        told = [Problem("/queue", "must hold no control characters")]
+        told = ["must hold no control characters"]
     assert has_controls(name) == any(map(is_control, name))
+    _judged("unique_key", name, told)
+    if "/" in name or name in (".", ".."):
+        told.append("must hold no '/' and be neither '.' nor '..': it is a part of a URL's path")
+    _judged("queue", name, told)
+
+
+def _judged(field: str, name: str, told: list[str]) -> None:
     if told:
         with pytest.raises(InvalidInput) as refused:
-            new_task("work", queue=name)
-        assert list(refused.value.problems) == told
+            new_task("work", None, **{field: name})  # type: ignore[arg-type]
+        assert list(refused.value.problems) == [Problem(f"/{field}", detail) for detail in told]
     else:
-        assert new_task("work", queue=name).queue == name
+        assert getattr(new_task("work", None, **{field: name}), field) == name  # type: ignore[arg-type]
 
 
 @given(st.dictionaries(TEXT, JSON, max_size=4))

@@ -298,6 +298,13 @@ def test_the_network_needs_a_key_or_an_allow_list(host: str) -> None:
     check_door(load({"host": host}, environ={}).settings, has_key=True)
 
 
+def test_tls_files_that_are_no_certificate_and_its_key() -> None:
+    for name in ("key.pem", "cert.pem"):
+        Path(name).write_text("-----BEGIN CERTIFICATE-----\n")
+    with pytest.raises(SettingsError, match=r"cert\.pem and ssl_keyfile .*key\.pem are no certificate"):
+        check_tls(load({"ssl_keyfile": "key.pem", "ssl_certfile": "cert.pem"}, environ={}).settings)
+
+
 def test_tls_files_must_be_there() -> None:
     Path("key.pem").write_text("k")
     with pytest.raises(SettingsError, match="JOBRUNNER_SSL_CERTFILE"):

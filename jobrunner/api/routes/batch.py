@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from starlette.requests import Request as HttpRequest
 
-from jobrunner.api import bodies
+from jobrunner.api import bodies, prefer
 from jobrunner.api.answers_tasks import BatchAnswer, BatchRefused, BatchTaken
 from jobrunner.api.callers import Caller
 from jobrunner.api.headers import TRACEPARENT
@@ -31,6 +31,7 @@ async def batch(call: Call) -> Content:
 
     They are no transaction: where the database breaks off in between, some results tell 503.
     """
+    prefer.no_idempotency_key(call.request)
     wishes = await bodies.read_batch(call.request)
     told: dict[int, Found | Exception] = {n: one for n, one in enumerate(wishes) if not isinstance(one, ExecuteRequest)}
     asked = {n: request_of(call, one) for n, one in enumerate(wishes) if isinstance(one, ExecuteRequest)}

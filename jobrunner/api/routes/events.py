@@ -21,7 +21,6 @@ from jobrunner.api.route import Call, Content, Route
 from jobrunner.api.schemas import EventsQuery
 from jobrunner.api.waits import Waits
 from jobrunner.errors import DatabaseUnavailable, TaskNotFound
-from jobrunner.queue import views
 from jobrunner.queue.key import Scope
 from jobrunner.queue.task import ENDED
 from jobrunner.queue.views import TaskState
@@ -62,6 +61,11 @@ async def task_events(call: Call) -> Content:
 def _looks(call: Call) -> Looks:
     looks: Looks = call.request.app.state.looks
     return looks
+
+
+def _waits(call: Call) -> Waits:
+    waits: Waits = call.request.app.state.waits
+    return waits
 
 
 def _streamed(call: Call, told: AsyncIterator[ServerSentEvent]) -> Content:
@@ -113,23 +117,21 @@ async def _changes(call: Call, queues: frozenset[str] | None, known: str | None)
 
 
 def _first_look(call: Call, looks: Looks) -> TaskState:
-    with call.service.database.read() as conn:
-        call.must_see(views.queue_of(conn, call.task_id), call.task_id)
     state = looks.followed.look(call.task_id)
     if state is None:
         raise TaskNotFound(call.task_id)
+    call.must_see(state.queue, state.task_id)
     return state
 
 
 async def _task(call: Call, first: TaskState, known: str) -> AsyncIterator[ServerSentEvent]:
-    looks, stay = _looks(call), _Stay(call)
-    waits: Waits = call.request.app.state.waits
-    task_id = first.task_id
+    looks, stay, waits, task_id = _looks(call), _Stay(call), _waits(call), first.task_id
     state: TaskState | None = first
     looks.streams += 1
     try:
         with looks.followed.follow(task_id), waits.ended(task_id) as ended:
-            while state is not None and await stay.is_granted():
+            # The id may come to stand for a task of another queue, once this one is deleted.
+            while state is not None and call.caller.sees(state.queue) and await stay.is_granted():
                 if _id(state) != known:
                     known = _id(state)
                     yield ServerSentEvent(json.dumps(asdict(state)), event="state", id=known, retry=RETRY)

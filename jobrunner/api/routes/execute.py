@@ -68,8 +68,8 @@ async def execute(call: Call) -> Content:
     wait = prefer.wait(call.request)
     replayed = isinstance(found, TaskView) and found.task_id == wish.task_id
     if isinstance(found, TaskView):
-        if not replayed and Scope.READ not in call.caller.scopes:
-            wait = Wait()  # another request has this unique_key, and its result is for readers
+        if found.submitted_by != call.caller.who and Scope.READ not in call.caller.scopes:
+            wait = Wait()  # somebody else's request made it, and its result is for readers
     else:
         call.service.wake()
         waits.submitted(found.task_id)
@@ -78,6 +78,7 @@ async def execute(call: Call) -> Content:
         headers["Idempotent-Replayed"] = "true"
     if wait.seconds and found.status not in ENDED:
         found = await waits.task(call.request, found.task_id, wait.seconds)
+        call.must_see(found.queue, found.task_id)  # meanwhile the id may have come to stand for another task
     if wait.preferred and isinstance(found, TaskView) and found.status in ENDED:
         return Answer(wire.task_status(found), 200, headers)
     if isinstance(found, TaskView):

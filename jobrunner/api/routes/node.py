@@ -56,5 +56,7 @@ ROUTES = (
         Scope.ADMIN,
         "Drain and stop this process",
         response=wire.Enveloped,
+        statuses=(202,),
+        refuses=(409,),
     ),
 )

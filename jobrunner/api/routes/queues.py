@@ -94,11 +94,12 @@ ROUTES = (
         f"{_ONE}/purge",
         purge,
         ("POST",),
-        Scope.ADMIN,
+        Scope.OPERATE,
         "Cancel all that waits in it",
         request=PurgeRequest,
         response=OperationAnswer,
         statuses=(202,),
         tells=(LOCATION,),
+        by_queue=True,
     ),
 )

@@ -22,6 +22,7 @@ from jobrunner.queue.store.schedules import (
     due_schedules,
     fire,
     remove_schedule,
+    rename_firing,
     save_schedule,
     set_paused,
 )
@@ -74,6 +75,7 @@ __all__ = [
     "register",
     "release",
     "remove_schedule",
+    "rename_firing",
     "renew",
     "resume_node",
     "resume_queue",

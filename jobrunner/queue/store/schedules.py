@@ -59,6 +59,12 @@ def fire(
     return conn.execute(taken).first() is not None
 
 
+def rename_firing(conn: Connection, name: str, instant: datetime, task_id: str) -> None:
+    """Say which task an instant has."""
+    which = (firings.c.schedule == name, firings.c.fire_at == instant)
+    conn.execute(update(firings).where(*which).values(task_id=task_id))
+
+
 def advance(conn: Connection, name: str, *, seen: datetime, fired: datetime | None, next_at: datetime | None) -> bool:
     """Move a schedule on to its next instant, and hold its row until the transaction ends.
 

@@ -122,6 +122,7 @@ class TaskState:
     """How one task stands at this moment, for who follows it."""
 
     task_id: str
+    queue: str
     status: Status
     reason: str
     attempt: int
@@ -131,9 +132,9 @@ class TaskState:
 
 def states_among(conn: Connection, task_ids: Sequence[str]) -> dict[str, TaskState]:
     """The states of those of these that there are, by task_id."""
-    columns = (_t.task_id, _t.status, REASON.label("reason"), _t.attempt, _t.progress, _t.message)
+    columns = (_t.task_id, _t.queue, _t.status, REASON.label("reason"), _t.attempt, _t.progress, _t.message)
     rows = conn.execute(select(*columns).where(_among()), _wanted(task_ids))
-    return {row[0]: TaskState(row[0], Status(row[1]), *row[2:5], row[5] or "") for row in rows}
+    return {row[0]: TaskState(*row[:2], Status(row[2]), *row[3:6], row[6] or "") for row in rows}
 
 
 def _among() -> Any:
