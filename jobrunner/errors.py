@@ -11,6 +11,7 @@ JobrunnerError
 ├── TaskNotFound         no task has this task_id
 ├── ScheduleNotFound     no schedule has this name
 ├── KeyNotFound          no API key has this id
+├── KeyReplaced          the API key has a successor that is in use
 ├── QueueNotFound        no queue has this name
 ├── NodeNotFound         no node has this id
 ├── OperationNotFound    no operation has this id
@@ -130,6 +131,15 @@ class KeyNotFound(JobrunnerError):
     def __init__(self, key_id: str) -> None:
         self.key_id = key_id
         super().__init__(f"no key {key_id!r} that is still in use")
+
+
+class KeyReplaced(JobrunnerError):
+    """The API key has a successor that is in use: that one can be replaced."""
+
+    def __init__(self, key_id: str, successor: str) -> None:
+        self.key_id = key_id
+        self.successor = successor
+        super().__init__(f"key {key_id!r} was replaced by {successor!r}, which has been used: rotate that one")
 
 
 class QueueNotFound(JobrunnerError):

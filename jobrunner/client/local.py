@@ -37,7 +37,7 @@ from jobrunner.errors import (
 from jobrunner.handlers import load as load_handlers
 from jobrunner.queue import store, views
 from jobrunner.queue import task as tasks
-from jobrunner.queue.store import Submitted
+from jobrunner.queue.store import Change, Submitted
 from jobrunner.queue.task import NewTask, Status
 from jobrunner.queue.views import TaskFilter, TaskView, shapes
 from jobrunner.submission import Request, prepare
@@ -166,8 +166,8 @@ class Local(LocalFigures, LocalFleet, LocalKeys, LocalOperations):
             return shapes.logs_dict(views.task_logs_page(conn, task_id, after=after), after)
 
     def cancel(self, task_id: str, reason: str = "") -> Answer:
-        with self.changing("POST /api/v1/tasks/{task_id}/cancel", task_id, reason=reason) as conn:
-            now = store.cancel(conn, task_id, reason)
+        with self.changing("POST /api/v1/tasks/{task_id}/cancel", task_id, reason=reason) as change:
+            now = store.cancel(change.conn, task_id, reason)
         if now is Status.RUNNING:
             self._sender().tell(CANCEL)
         else:
@@ -175,8 +175,8 @@ class Local(LocalFigures, LocalFleet, LocalKeys, LocalOperations):
         return self.task(task_id)
 
     def retry(self, task_id: str) -> Answer:
-        with self.changing("POST /api/v1/tasks/{task_id}/retry", task_id) as conn:
-            store.retry(conn, task_id)
+        with self.changing("POST /api/v1/tasks/{task_id}/retry", task_id) as change:
+            store.retry(change.conn, task_id)
         self._sender().tell(WORK)
         return self.task(task_id)
 
@@ -206,26 +206,27 @@ class Local(LocalFigures, LocalFleet, LocalKeys, LocalOperations):
     def save_schedule(self, name: str, entry: Mapping[str, Any]) -> Answer:
         given = dict(entry)
         given["payload"] = given.pop("task_data", None)
-        with self.changing("POST /api/v1/schedules", name) as conn:
-            return shapes.schedule_dict(schedules.save(conn, name, allow_unknown=self._allow_unknown, **given))
+        with self.changing("POST /api/v1/schedules", name) as change:
+            return shapes.schedule_dict(schedules.save(change.conn, name, allow_unknown=self._allow_unknown, **given))
 
     def pause_schedule(self, name: str) -> Answer:
-        with self.changing("POST /api/v1/schedules/{name}/pause", name) as conn:
-            return shapes.schedule_dict(schedules.pause(conn, name))
+        with self.changing("POST /api/v1/schedules/{name}/pause", name) as change:
+            return shapes.schedule_dict(schedules.pause(change.conn, name))
 
     def resume_schedule(self, name: str) -> Answer:
-        with self.changing("POST /api/v1/schedules/{name}/resume", name) as conn:
-            return shapes.schedule_dict(schedules.resume(conn, name))
+        with self.changing("POST /api/v1/schedules/{name}/resume", name) as change:
+            return shapes.schedule_dict(schedules.resume(change.conn, name))
 
     def run_schedule(self, name: str) -> Answer:
-        with self.changing("POST /api/v1/schedules/{name}/run", name) as conn:
-            task_id = schedules.run_now(conn, name)
+        with self.changing("POST /api/v1/schedules/{name}/run", name) as change:
+            task_id = schedules.run_now(change.conn, name)
+            change.tell(task_id=task_id)
         self._sender().tell(WORK)
         return {"task_id": task_id, "status": str(Status.PENDING)}
 
     def remove_schedule(self, name: str) -> None:
-        with self.changing("DELETE /api/v1/schedules/{name}", name) as conn:
-            schedules.remove(conn, name)
+        with self.changing("DELETE /api/v1/schedules/{name}", name) as change:
+            schedules.remove(change.conn, name)
 
     def _load(self) -> None:
         if not self._loaded:
@@ -274,11 +275,12 @@ class Local(LocalFigures, LocalFleet, LocalKeys, LocalOperations):
             return [view for view in views.tasks_among(conn, task_ids) if view.status in tasks.ENDED]
 
     @contextmanager
-    def changing(self, action: str, target: str | None = None, /, **details: Any) -> Iterator[Connection]:
+    def changing(self, action: str, target: str | None = None, /, **details: Any) -> Iterator[Change]:
         """A transaction for a change that people ask for, and for what the audit tells of it."""
         with self._database.begin() as conn:
-            yield conn
-            store.record(conn, whoever(), action, target, details)
+            change = Change(conn, target, details)
+            yield change
+            store.record(conn, whoever(), action, change.target, change.details)
 
     def looking(self) -> AbstractContextManager[Connection]:
         """A connection for looking."""

@@ -271,7 +271,7 @@ api_keys = Table(
     METADATA,
     Column("id", Text, primary_key=True),
     Column("name", Text, nullable=False),
-    Column("digest", Text, nullable=False),
+    Column("digest", Text, nullable=False),  # with the anchor of its sessions: see queue.key
     Column("scopes", JsonText, nullable=False),
     Column("queues", JsonText),  # NULL: all of them
     Column("rate", Float),  # requests a second; NULL: as many as come

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator
 from dataclasses import asdict
 
@@ -11,13 +12,13 @@ from sse_starlette import EventSourceResponse, ServerSentEvent
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
+from jobrunner.api import doors
 from jobrunner.api.headers import LAST_EVENT_ID
 from jobrunner.api.looks import Looks
 from jobrunner.api.polls import tag_of
 from jobrunner.api.problems import RETRY_AFTER, Refused
 from jobrunner.api.route import Call, Content, Route
 from jobrunner.api.schemas import EventsQuery
-from jobrunner.api.service import Service
 from jobrunner.api.waits import Waits
 from jobrunner.errors import DatabaseUnavailable, TaskNotFound
 from jobrunner.queue.key import Scope
@@ -25,6 +26,7 @@ from jobrunner.queue.task import ENDED
 from jobrunner.queue.views import TaskState
 
 EVERY = 0.5  # seconds between two messages of a stream, at least
+ASK_EVERY = 2.0  # seconds between two questions whether a stream's caller would still be let in
 AWAY = 5.0  # seconds between two tries while the database is lost
 PING = 15  # seconds
 SEND_WITHIN = 20.0  # seconds: a client that never reads is cut
@@ -43,7 +45,7 @@ async def events(call: Call) -> Content:
     if wish.queue is not None:
         queues = frozenset({wish.queue}) if call.caller.sees(wish.queue) else frozenset()
     known = call.request.headers.get("last-event-id") or None
-    return _streamed(call, _changes(call.service, _looks(call), queues, known))
+    return _streamed(call, _changes(call, queues, known))
 
 
 async def task_events(call: Call) -> Content:
@@ -53,7 +55,7 @@ async def task_events(call: Call) -> Content:
     known = call.request.headers.get("last-event-id", "")
     if state.status in ENDED and known == _id(state):
         return Response(status_code=204)  # tells a browser that it need not come back
-    return _streamed(call, _task(call, looks, state, known))
+    return _streamed(call, _task(call, state, known))
 
 
 def _looks(call: Call) -> Looks:
@@ -74,13 +76,28 @@ def _streamed(call: Call, told: AsyncIterator[ServerSentEvent]) -> Content:
     return EventSourceResponse(told, ping=PING, send_timeout=SEND_WITHIN)
 
 
-async def _changes(
-    service: Service, looks: Looks, queues: frozenset[str] | None, known: str | None
-) -> AsyncIterator[ServerSentEvent]:
+class _Stay:
+    """Whether a stream may go on: its process does not drain, and its caller would still be let in."""
+
+    def __init__(self, call: Call) -> None:
+        self._call = call
+        self._ask_at = time.monotonic() + ASK_EVERY
+
+    async def is_granted(self) -> bool:
+        service = self._call.service
+        if not service.stopping() and time.monotonic() >= self._ask_at:
+            if not await doors.still_admits(self._call.request, service.settings, self._call.caller):
+                return False
+            self._ask_at = time.monotonic() + ASK_EVERY
+        return not service.stopping()
+
+
+async def _changes(call: Call, queues: frozenset[str] | None, known: str | None) -> AsyncIterator[ServerSentEvent]:
+    looks, stay = _looks(call), _Stay(call)
     looks.streams += 1
     moments = looks.moments(queues)
     try:
-        while not service.stopping():
+        while await stay.is_granted():
             try:
                 now = await run_in_threadpool(moments.get)
             except DatabaseUnavailable:
@@ -107,14 +124,14 @@ def _first_look(call: Call, looks: Looks) -> TaskState:
     return state
 
 
-async def _task(call: Call, looks: Looks, first: TaskState, known: str) -> AsyncIterator[ServerSentEvent]:
-    service, waits, task_id = call.service, _waits(call), first.task_id
+async def _task(call: Call, first: TaskState, known: str) -> AsyncIterator[ServerSentEvent]:
+    looks, stay, waits, task_id = _looks(call), _Stay(call), _waits(call), first.task_id
     state: TaskState | None = first
     looks.streams += 1
     try:
         with looks.followed.follow(task_id), waits.ended(task_id) as ended:
             # The id may come to stand for a task of another queue, once this one is deleted.
-            while state is not None and call.caller.sees(state.queue) and not service.stopping():
+            while state is not None and call.caller.sees(state.queue) and await stay.is_granted():
                 if _id(state) != known:
                     known = _id(state)
                     yield ServerSentEvent(json.dumps(asdict(state)), event="state", id=known, retry=RETRY)

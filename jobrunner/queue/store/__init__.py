@@ -3,7 +3,7 @@
 Each takes a Connection and never opens, commits or sleeps: the caller owns the transaction.
 """
 
-from jobrunner.queue.store.audit import record
+from jobrunner.queue.store.audit import Change, record
 from jobrunner.queue.store.chosen import Chosen
 from jobrunner.queue.store.claim import LATE, Claimed, Place, Room, claim, claim_into
 from jobrunner.queue.store.control import cancel, expire, retry
@@ -15,7 +15,7 @@ from jobrunner.queue.store.nodes import Beat, beat, drain_node, publish, publish
 from jobrunner.queue.store.operations import Step, abort_operation, begin_operation, step_operation
 from jobrunner.queue.store.queues import limit_queue, pause_queue, resume_queue
 from jobrunner.queue.store.report import logs, progress
-from jobrunner.queue.store.retention import prune_rest, prune_tasks
+from jobrunner.queue.store.retention import prune_audit, prune_rest, prune_tasks
 from jobrunner.queue.store.schedules import (
     advance,
     blame,
@@ -31,6 +31,7 @@ from jobrunner.queue.store.settle import Settled, settle
 __all__ = [
     "LATE",
     "Beat",
+    "Change",
     "Chosen",
     "Claimed",
     "Issued",
@@ -64,6 +65,7 @@ __all__ = [
     "note_used",
     "pause_queue",
     "progress",
+    "prune_audit",
     "prune_rest",
     "prune_tasks",
     "publish",
