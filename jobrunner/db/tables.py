@@ -299,7 +299,7 @@ operations = Table(
     METADATA,
     Column("id", Text, primary_key=True),
     Column("action", Text, nullable=False),
-    Column("chosen", JsonText, nullable=False),  # which tasks: a filter, or ids
+    Column("chosen", JsonText, nullable=False),  # which tasks: a filter, or ids; and what a step failed with
     Column("queues", JsonText),  # those that its caller may touch; NULL: all of them
     Column("dry_run", Boolean, nullable=False, server_default=text("false")),
     Column("state", Text, nullable=False, server_default="running"),

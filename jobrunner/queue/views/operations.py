@@ -23,7 +23,8 @@ class OperationView:
     """One operation. ``matched`` are the tasks met so far that it could change, which is ``changed`` and ``unchanged``.
 
     ``ids`` or ``filter`` says which tasks. ``progress`` is the share of its way that lies behind it; ``capped`` tells
-    that a dry run stopped counting, so that there are more than it says.
+    that a dry run stopped counting, so that there are more than it says. ``error`` is what its last step failed with,
+    where it did: the operation is tried again, behind the others.
     """
 
     id: str
@@ -37,6 +38,7 @@ class OperationView:
     unchanged: int
     capped: bool
     progress: float
+    error: str | None
     created_by: str
     created_at: datetime
     ended_at: datetime | None
@@ -75,6 +77,7 @@ def _view(row: Row[Any]) -> OperationView:
             "ids": chosen.get("ids"),
             "filter": wish,
             "capped": bool(row.dry_run) and row.matched >= COUNT_MOST,
+            "error": chosen.get("error"),
             "progress": 1.0 if row.state == "done" else min(1.0, share),
         }
     )
