@@ -16,7 +16,7 @@ from jobrunner.background.tending import Tending
 from jobrunner.db.engine import Database, open_database
 from jobrunner.db.tables import operations, tasks
 from jobrunner.db.types import db_now
-from jobrunner.errors import DatabaseUnavailable
+from jobrunner.errors import DatabaseUnavailable, OperationNotFound
 from jobrunner.queue import store, views
 from jobrunner.queue.operation import Action
 from jobrunner.queue.request import new_task
@@ -107,7 +107,7 @@ def test_what_comes_after_its_beginning_is_not_its_business(database: Database) 
     assert row(database, "later").status == "pending"
 
 
-def test_it_touches_no_queue_but_its_callers(database: Database) -> None:
+def test_it_touches_no_queue_but_its_callers(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("mine", "theirs"):
         add(database, task_id=name, queue=name)
     by_filter = begin(database, Action.CANCEL, queues=["mine", "none"])
@@ -117,10 +117,16 @@ def test_it_touches_no_queue_but_its_callers(database: Database) -> None:
     assert figures(database, by_filter) == ("done", 1, 1, 0)
     assert figures(database, by_ids) == ("done", 0, 0, 1), "as if it were not there"
     assert row(database, "theirs").status == "pending"
+    of_all = begin(database, Action.CANCEL)
     with database.read() as conn:
         assert views.all_operations(conn, ["theirs"]) == []
-        assert len(views.all_operations(conn, ["mine"])) == 1
-        assert len(views.all_operations(conn)) == 2
+        assert [view.id for view in views.all_operations(conn)] == [of_all, by_ids, by_filter]
+        monkeypatch.setattr("jobrunner.queue.views.operations.OPERATIONS_MOST", 1)
+        assert [view.id for view in views.all_operations(conn, ["mine"])] == [by_ids], "whatever others began since"
+        assert [view.id for view in views.all_operations(conn, ["mine", "none", "it's"])] == [by_ids]
+        for named in (by_filter, of_all):
+            with pytest.raises(OperationNotFound):
+                views.one_operation(conn, named, ["mine"])
 
 
 def test_by_ids_whatever_cannot_be_changed_is_counted(database: Database) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, select
 
 from jobrunner.db.tables import operations
+from jobrunner.db.types import within
 from jobrunner.errors import OperationNotFound
 from jobrunner.queue.operation import COUNT_MOST, Action
 
@@ -46,20 +47,21 @@ class OperationView:
 
 def all_operations(conn: Connection, queues: Collection[str] | None = None) -> list[OperationView]:
     """The latest operations, newest first; where ``queues`` are given, those that touch no other queue."""
-    rows = conn.execute(select(operations).order_by(_o.id.desc()).limit(OPERATIONS_MOST))
-    return [_view(row) for row in rows if _seen(row, queues)]
+    found = select(operations).order_by(_o.id.desc()).limit(OPERATIONS_MOST)
+    if queues is not None:
+        found = found.where(within(_o.queues, queues))
+    return [_view(row) for row in conn.execute(found)]
 
 
 def one_operation(conn: Connection, operation_id: str, queues: Collection[str] | None = None) -> OperationView:
     """One of these; raises OperationNotFound."""
-    row = conn.execute(select(operations).where(_o.id == operation_id)).one_or_none()
-    if row is None or not _seen(row, queues):
+    found = select(operations).where(_o.id == operation_id)
+    if queues is not None:
+        found = found.where(within(_o.queues, queues))
+    row = conn.execute(found).one_or_none()
+    if row is None:
         raise OperationNotFound(operation_id)
     return _view(row)
-
-
-def _seen(row: Row[Any], queues: Collection[str] | None) -> bool:
-    return queues is None or (row.queues is not None and set(json.loads(row.queues)) <= set(queues))
 
 
 def _view(row: Row[Any]) -> OperationView:
