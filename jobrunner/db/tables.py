@@ -203,7 +203,7 @@ nodes = Table(
     Column("heartbeat_at", UTCDateTime, nullable=False),
     Column("stopped_at", UTCDateTime),
     Column("drain_requested_at", UTCDateTime),
-    Column("pools", JsonText),  # of each pool how many slots, and for which types
+    Column("pools", JsonText),  # of each pool how many slots, how many of them stuck, and for which types
     CheckConstraint("state IN ('active', 'overloaded', 'draining', 'stuck', 'stopped')", name="state"),
     Index("ix_nodes_heartbeat", "heartbeat_at"),
 )
