@@ -8,7 +8,6 @@ import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
 from types import TracebackType
 from typing import Generic, TypeVar
 
@@ -73,7 +72,7 @@ class Looks:
         """What happens in these queues, None for everything; the same one for all who ask alike."""
         found = self._moments.get(queues)
         if found is None:
-            ring = Ring(partial(changes.look, self._database, queues))
+            ring = Ring(lambda before: changes.look(self._database, queues, before))
             found = self._moments[queues] = Shared(ring.look, STATES_FOR)
             if len(self._moments) > RINGS:
                 self._moments.popitem(last=False)

@@ -69,6 +69,7 @@ class Local(LocalFigures, LocalFleet, LocalKeys, LocalOperations):
         self._owned = database is None
         self._database = database or open_database(url, pool_size=2)
         self._hints: Hints | None = None
+        self._operations: Operations | None = None
         self._awaiting = Awaiting(self._ended)
         self._hinted_at = -math.inf
         self._loaded = False
@@ -287,12 +288,17 @@ class Local(LocalFigures, LocalFleet, LocalKeys, LocalOperations):
         return self._read()
 
     def carrying(self) -> Operations:
-        """What carries operations on, and hints of what came of them."""
+        """What carries operations on, and hints of what came of them; always the same one, as it learns."""
 
         def ended(task_ids: Collection[str]) -> None:
             self._sender().tell(ENDED, task_ids)
 
-        return Operations(self._database, ended=ended, cancel_hint=lambda: self._sender().tell(CANCEL), wake=self.wake)
+        def cancel_hint() -> None:
+            self._sender().tell(CANCEL)
+
+        if self._operations is None:
+            self._operations = Operations(self._database, ended=ended, cancel_hint=cancel_hint, wake=self.wake)
+        return self._operations
 
     def wake(self) -> None:
         """Hint to the workers that there is something to claim."""
