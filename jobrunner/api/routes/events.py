@@ -13,6 +13,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from jobrunner.api import doors
+from jobrunner.api.callers import Way
 from jobrunner.api.headers import LAST_EVENT_ID
 from jobrunner.api.looks import Looks
 from jobrunner.api.polls import tag_of
@@ -31,6 +32,7 @@ AWAY = 5.0  # seconds between two tries while the database is lost
 PING = 15  # seconds
 SEND_WITHIN = 20.0  # seconds: a client that never reads is cut
 STREAMS_MAX = 200
+STREAMS_OF_ONE = 100  # of them one key has: the others are for everybody else
 RETRY = 2_000  # milliseconds after which a client comes back
 
 
@@ -71,8 +73,11 @@ def _waits(call: Call) -> Waits:
 def _streamed(call: Call, told: AsyncIterator[ServerSentEvent]) -> Content:
     if call.service.stopping():
         raise Refused(503, "draining", "this process drains", {"Retry-After": RETRY_AFTER})
-    if _looks(call).streams >= STREAMS_MAX:
+    open_ones, who = _looks(call).streams, call.caller.who
+    if open_ones.total() >= STREAMS_MAX:
         raise Refused(503, "too_many_streams", f"at most {STREAMS_MAX} streams", {"Retry-After": RETRY_AFTER})
+    if call.caller.way is not Way.ADDRESS and open_ones[who] >= STREAMS_OF_ONE:
+        raise Refused(503, "too_many_streams", f"at most {STREAMS_OF_ONE} of {who}", {"Retry-After": RETRY_AFTER})
     return EventSourceResponse(told, ping=PING, send_timeout=SEND_WITHIN)
 
 
@@ -94,9 +99,8 @@ class _Stay:
 
 async def _changes(call: Call, queues: frozenset[str] | None, known: str | None) -> AsyncIterator[ServerSentEvent]:
     looks, stay = _looks(call), _Stay(call)
-    looks.streams += 1
     moments = looks.moments(queues)
-    try:
+    with looks.streaming(call.caller.who):
         while await stay.is_granted():
             try:
                 now = await run_in_threadpool(moments.get)
@@ -112,8 +116,6 @@ async def _changes(call: Call, queues: frozenset[str] | None, known: str | None)
                 yield ServerSentEvent(json.dumps(told), event="changed", id=now.id)
             known = now.id
             await asyncio.sleep(EVERY)
-    finally:
-        looks.streams -= 1
 
 
 def _first_look(call: Call, looks: Looks) -> TaskState:
@@ -127,25 +129,21 @@ def _first_look(call: Call, looks: Looks) -> TaskState:
 async def _task(call: Call, first: TaskState, known: str) -> AsyncIterator[ServerSentEvent]:
     looks, stay, waits, task_id = _looks(call), _Stay(call), _waits(call), first.task_id
     state: TaskState | None = first
-    looks.streams += 1
-    try:
-        with looks.followed.follow(task_id), waits.ended(task_id) as ended:
-            # The id may come to stand for a task of another queue, once this one is deleted.
-            while state is not None and call.caller.sees(state.queue) and await stay.is_granted():
-                if _id(state) != known:
-                    known = _id(state)
-                    yield ServerSentEvent(json.dumps(asdict(state)), event="state", id=known, retry=RETRY)
-                if state.status in ENDED:
-                    return
-                heard = ended.done()
-                await (asyncio.sleep(EVERY) if heard else asyncio.wait([ended], timeout=EVERY))
-                look = looks.followed.look if ended.done() and not heard else looks.followed.state
-                try:
-                    state = await run_in_threadpool(look, task_id)
-                except DatabaseUnavailable:
-                    await asyncio.sleep(AWAY)
-    finally:
-        looks.streams -= 1
+    with looks.streaming(call.caller.who), looks.followed.follow(task_id), waits.ended(task_id) as ended:
+        # The id may come to stand for a task of another queue, once this one is deleted.
+        while state is not None and call.caller.sees(state.queue) and await stay.is_granted():
+            if _id(state) != known:
+                known = _id(state)
+                yield ServerSentEvent(json.dumps(asdict(state)), event="state", id=known, retry=RETRY)
+            if state.status in ENDED:
+                return
+            heard = ended.done()
+            await (asyncio.sleep(EVERY) if heard else asyncio.wait([ended], timeout=EVERY))
+            look = looks.followed.look if ended.done() and not heard else looks.followed.state
+            try:
+                state = await run_in_threadpool(look, task_id)
+            except DatabaseUnavailable:
+                await asyncio.sleep(AWAY)
 
 
 def _id(state: TaskState) -> str:
