@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, Select, SelectBase, func, literal_column, select, union_all
@@ -25,6 +25,7 @@ _t = tasks.c
 WALK = 100_000  # row ids that one page looks through, where no index finds what is asked for
 FEW = 10_000  # rows that an index finds, among which all other conditions are looked for
 APART = timedelta(minutes=1)  # by which tasks may be created in another order than that of their row ids
+_FIRST, _LAST = datetime.min.replace(tzinfo=UTC) + APART, datetime.max.replace(tzinfo=UTC) - APART
 
 
 @dataclass(frozen=True)
@@ -152,9 +153,9 @@ def _row_ids(conn: Connection, wish: TaskFilter, before: int | None) -> tuple[in
     """The first row id that may fit, and the one after the last; None where all newer ones may."""
     low, high = 0, before
     if wish.created_after is not None:
-        low = _first_at(conn, wish.created_after - APART)
+        low = _first_at(conn, max(wish.created_after, _FIRST) - APART)
     if wish.created_before is not None:
-        end = _first_at(conn, wish.created_before + APART)
+        end = _first_at(conn, min(wish.created_before, _LAST) + APART)
         high = end if high is None else min(end, high)
     return low, high
 
