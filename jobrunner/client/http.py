@@ -37,8 +37,8 @@ class Http(Protocol):
         """The answer; ``seconds`` for each step of it: to connect, to send, to hear something."""
         ...
 
-    def stream(self, ask: Ask, last_id: str) -> AsyncGenerator[httpx2.ServerSentEvent, None]:
-        """The events after ``last_id``, until the server ends the stream."""
+    def stream(self, ask: Ask, last_id: str) -> AsyncGenerator[httpx2.ServerSentEvent | None, None]:
+        """None once there is a stream, then its events after ``last_id``, until the server ends it."""
         ...
 
     async def sleep(self, seconds: float) -> None:
@@ -63,11 +63,12 @@ class PlainHttp:
             response = self._http.request(**_request(ask), timeout=seconds)
         return _checked(response, ask)
 
-    async def stream(self, ask: Ask, last_id: str) -> AsyncGenerator[httpx2.ServerSentEvent, None]:
+    async def stream(self, ask: Ask, last_id: str) -> AsyncGenerator[httpx2.ServerSentEvent | None, None]:
         with _told(self.url), self._http.stream(**_streamed(ask, last_id)) as response:
             if response.is_error:
                 response.read()
-            _checked(response, ask)
+            if _is_stream(_checked(response, ask)):
+                yield None
             for event in httpx2.EventSource(response):
                 yield event
 
@@ -91,12 +92,13 @@ class AsyncHttp:
             response = await self._http.request(**_request(ask), timeout=seconds)
         return _checked(response, ask)
 
-    async def stream(self, ask: Ask, last_id: str) -> AsyncGenerator[httpx2.ServerSentEvent, None]:
+    async def stream(self, ask: Ask, last_id: str) -> AsyncGenerator[httpx2.ServerSentEvent | None, None]:
         with _told(self.url):
             async with self._http.stream(**_streamed(ask, last_id)) as response:
                 if response.is_error:
                     await response.aread()
-                _checked(response, ask)
+                if _is_stream(_checked(response, ask)):
+                    yield None
                 async for event in httpx2.EventSource(response):
                     yield event
 
@@ -157,6 +159,10 @@ def _checked(response: httpx2.Response, ask: Ask) -> httpx2.Response:
     if response.is_error:
         raise refusal(response, ask.task_id)
     return response
+
+
+def _is_stream(response: httpx2.Response) -> bool:
+    return bool(response.headers.get("Content-Type", "").startswith("text/event-stream"))
 
 
 def _sleep(seconds: float) -> None:

@@ -171,14 +171,23 @@ class Rest:
         last_id = ""
         while True:
             broken: JobrunnerError = Unreachable(self._http.url, "it ended the stream")
+            opened = told = False
             try:
                 async with aclosing(self._http.stream(ask, last_id)) as events:
                     async for event in events:
-                        tries.refresh()
+                        opened = True
+                        if event is None:
+                            continue
+                        told = True
                         last_id = event.id or last_id
                         yield event
             except JobrunnerError as error:
                 broken = error
+            # The patience begins at the break: a stream may be silent for hours, since pings are no events.
+            if told:
+                tries.refresh()
+            elif opened:
+                tries.extend()
             await self._http.sleep(tries.after(broken))
 
 

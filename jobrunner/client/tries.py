@@ -30,9 +30,13 @@ class Tries:
         self.refresh()
 
     def refresh(self) -> None:
-        """Something was answered: the time and the rests begin anew."""
-        self._until = time.monotonic() + self._patience
+        """Something was told: the time and the rests begin anew."""
+        self.extend()
         self._longest = BASE
+
+    def extend(self) -> None:
+        """Somebody was there until now: the time begins anew. The rests do not, since nothing was told."""
+        self._until = time.monotonic() + self._patience
 
     def left(self) -> float:
         """Seconds of the budget that are left."""

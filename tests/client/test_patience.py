@@ -182,6 +182,30 @@ def test_a_stream_goes_on_behind_the_last_event() -> None:
     assert came == [None, "a-1", "a-1"]
 
 
+def test_a_stream_may_be_silent_for_longer_than_the_patience() -> None:
+    came: list[str] = []
+
+    async def stream(scope: Any, receive: Any, send: Any) -> None:
+        came.append(scope["path"])
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/event-stream")]})
+        for _ in range(0 if len(came) == 3 else 5):
+            await send({"type": "http.response.body", "body": b": ping\n\n", "more_body": True})
+            await asyncio.sleep(0.08)
+        said = {1: b'data: {"status":"running"}\n\n', 3: b'data: {"status":"completed"}\n\n'}.get(len(came), b"")
+        await send({"type": "http.response.body", "body": said})
+
+    with serving(stream) as url, Client(url, patience=0.3) as client:
+        assert [state.status for state in client.handle("mine").events()] == ["running", "completed"]
+    assert len(came) == 3
+
+    async def page(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/html")]})
+        await send({"type": "http.response.body", "body": b"<html>"})
+
+    with serving(page) as url, Client(url, patience=0.1) as client, pytest.raises(Unreachable, match="event-stream"):
+        next(client.events())
+
+
 def test_rests_grow_have_jitter_and_end() -> None:
     error = DatabaseUnavailable("away")
     rests = [[Tries(1e9).after(error)] for _ in range(50)]
