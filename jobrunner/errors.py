@@ -27,12 +27,25 @@ JobrunnerError
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 
 class JobrunnerError(Exception):
-    """The base of all errors that jobrunner raises."""
+    """The base of all errors that jobrunner raises. Each can go to another process and be copied, whatever it takes."""
+
+    def __reduce__(self) -> tuple[Callable[..., JobrunnerError], tuple[Any, ...]]:
+        # Not by its class and its sentence, as other exceptions: a class here takes what its sentence is made of.
+        return _again, (type(self), self.args, self.__dict__)
+
+
+def _again(kind: type[JobrunnerError], args: tuple[Any, ...], facts: Mapping[str, Any]) -> JobrunnerError:
+    """An error that was made once, as it was: its attributes and notes too."""
+    error = kind.__new__(kind)
+    error.args = args
+    error.__dict__.update(facts)
+    return error
 
 
 class SettingsError(JobrunnerError):
