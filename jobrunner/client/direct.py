@@ -12,6 +12,7 @@ from typing import Any, Protocol, TypeVar
 
 from jobrunner.client.choose import open_desk
 from jobrunner.client.desk import Answer, Desk
+from jobrunner.client.errors import Unreachable, done
 from jobrunner.client.local import Local
 from jobrunner.client.place import Submitted
 from jobrunner.client.shapes import Request
@@ -123,22 +124,24 @@ class Direct:
         return await self._ask(self._asking(lambda desk: desk.logs(task_id, after=after)))
 
     async def cancel(self, task_id: str, reason: str) -> Answer:
-        def act() -> Answer:
+        def act() -> None:
             with self._open() as desk:
-                told = desk.cancel(task_id, reason)
+                desk.only_cancel(task_id, reason)
             self._hint(CANCEL)
-            return told
 
-        return await self._ask(act, task_id=task_id, changes=True)
+        await self._ask(act, task_id=task_id, changes=True)
+        with done(task_id, "cancel", again=True):
+            return await self.task(task_id)
 
     async def retry(self, task_id: str) -> Answer:
-        def act() -> Answer:
+        def act() -> None:
             with self._open() as desk:
-                told = desk.retry(task_id)
+                desk.only_retry(task_id)
             self._hint(WORK)
-            return told
 
-        return await self._ask(act, task_id=task_id, again=False, changes=True)
+        await self._ask(act, task_id=task_id, again=False, changes=True)
+        with done(task_id, "retry", again=False):  # each half is tried for itself: the second may cost no second retry
+            return await self.task(task_id)
 
     async def events(self, queue: str | None) -> AsyncGenerator[tuple[str, Answer, str], None]:
         seen: dict[str, Answer] | None = None
@@ -310,5 +313,7 @@ def _works(desk: Desk, task_type: str) -> bool:
 def _alone(desk: Desk, request: Prepared) -> Submitted:
     try:
         return desk.submit(request.task_type, request.payload, request.options)
+    except Unreachable:
+        raise  # perhaps it was added: all are asked for again, under their ids
     except JobrunnerError as error:
         return error

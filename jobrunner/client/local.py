@@ -17,6 +17,7 @@ from jobrunner.background import schedules
 from jobrunner.background.operations import Operations
 from jobrunner.client.awaiting import PART, Awaiting
 from jobrunner.client.desk import Answer
+from jobrunner.client.errors import done
 from jobrunner.client.figures_local import LocalFigures
 from jobrunner.client.fleet_local import LocalFleet
 from jobrunner.client.keys_local import LocalKeys, row_id
@@ -167,19 +168,27 @@ class Local(LocalFigures, LocalFleet, LocalKeys, LocalOperations):
             return shapes.logs_dict(views.task_logs_page(conn, task_id, after=after), after)
 
     def cancel(self, task_id: str, reason: str = "") -> Answer:
+        self.only_cancel(task_id, reason)
+        with done(task_id, "cancel", again=True):
+            return self.task(task_id)
+
+    def retry(self, task_id: str) -> Answer:
+        self.only_retry(task_id)
+        with done(task_id, "retry", again=False):
+            return self.task(task_id)
+
+    def only_cancel(self, task_id: str, reason: str = "") -> None:
         with self.changing("POST /api/v1/tasks/{task_id}/cancel", task_id, reason=reason) as change:
             now = store.cancel(change.conn, task_id, reason)
         if now is Status.RUNNING:
             self._sender().tell(CANCEL)
         else:
             self._sender().tell(ENDED, [task_id])
-        return self.task(task_id)
 
-    def retry(self, task_id: str) -> Answer:
+    def only_retry(self, task_id: str) -> None:
         with self.changing("POST /api/v1/tasks/{task_id}/retry", task_id) as change:
             store.retry(change.conn, task_id)
         self._sender().tell(WORK)
-        return self.task(task_id)
 
     def why(self, task_id: str) -> Answer:
         with self._read() as conn:

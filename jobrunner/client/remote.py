@@ -12,6 +12,7 @@ from jobrunner.client import answers, calls
 from jobrunner.client.blocking import run
 from jobrunner.client.calls import Ask, part
 from jobrunner.client.desk import Answer
+from jobrunner.client.errors import done
 from jobrunner.client.figures import RemoteFigures
 from jobrunner.client.fleet import RemoteFleet
 from jobrunner.client.http import PlainHttp
@@ -76,12 +77,20 @@ class Remote(RemoteFigures, RemoteFleet, RemoteKeys, RemoteOperations):
         return answers.object_of(self._ask(calls.logs(task_id, after)))
 
     def cancel(self, task_id: str, reason: str = "") -> Answer:
-        self._ask(calls.cancel(task_id, reason))
-        return self.task(task_id)
+        self.only_cancel(task_id, reason)
+        with done(task_id, "cancel", again=True):
+            return self.task(task_id)
 
     def retry(self, task_id: str) -> Answer:
+        self.only_retry(task_id)
+        with done(task_id, "retry", again=False):
+            return self.task(task_id)
+
+    def only_cancel(self, task_id: str, reason: str = "") -> None:
+        self._ask(calls.cancel(task_id, reason))
+
+    def only_retry(self, task_id: str) -> None:
         self._ask(calls.retry(task_id))
-        return self.task(task_id)
 
     def why(self, task_id: str) -> Answer:
         return self.call("GET", f"/api/v1/tasks/{part(task_id)}/why")

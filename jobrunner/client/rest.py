@@ -11,7 +11,7 @@ import httpx2
 from jobrunner.client import answers, calls
 from jobrunner.client.calls import Ask
 from jobrunner.client.desk import Answer
-from jobrunner.client.errors import OutcomeUnknown, Refused, Unreachable
+from jobrunner.client.errors import OutcomeUnknown, Refused, Unreachable, done
 from jobrunner.client.http import Http
 from jobrunner.client.place import Submitted
 from jobrunner.client.shapes import Request
@@ -108,11 +108,13 @@ class Rest:
 
     async def cancel(self, task_id: str, reason: str) -> Answer:
         await self._ask(calls.cancel(task_id, reason))
-        return await self.task(task_id)
+        with done(task_id, "cancel", again=True):
+            return await self.task(task_id)
 
     async def retry(self, task_id: str) -> Answer:
         await self._ask(calls.retry(task_id))
-        return await self.task(task_id)
+        with done(task_id, "retry", again=False):
+            return await self.task(task_id)
 
     async def events(self, queue: str | None) -> AsyncGenerator[tuple[str, Answer, str], None]:
         async with aclosing(self._stream(calls.events(queue))) as stream:

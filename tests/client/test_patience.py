@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from email.utils import formatdate
 from typing import Any
 
@@ -16,33 +14,11 @@ from jobrunner.client import Client, OutcomeUnknown, Refused, Request, Unreachab
 from jobrunner.client.tries import Tries
 from jobrunner.errors import DatabaseUnavailable
 from tests.api.serving import serving
+from tests.client.script import Script
 
 pytestmark = pytest.mark.ci
 
 ACCEPTED: tuple[int, dict[str, str], dict[str, Any]] = (202, {}, {"task_id": "mine", "status": "pending"})
-
-
-@dataclass
-class Script:
-    """An application that gives these answers in turn, the last again and again; ``asked`` has what came, and when."""
-
-    answers: list[tuple[int, dict[str, str], dict[str, Any]]] = field(default_factory=list)
-    asked: list[tuple[float, str, dict[str, Any]]] = field(default_factory=list)
-    rest: float = 0.0
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        body = b""
-        while True:
-            message = await receive()
-            body += message.get("body", b"")
-            if not message.get("more_body"):
-                break
-        self.asked.append((time.monotonic(), scope["path"], json.loads(body or b"{}")))
-        await asyncio.sleep(self.rest)
-        status, headers, told = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
-        given = [(name.encode(), value.encode()) for name, value in headers.items()]
-        await send({"type": "http.response.start", "status": status, "headers": given})
-        await send({"type": "http.response.body", "body": json.dumps(told).encode()})
 
 
 @pytest.fixture
