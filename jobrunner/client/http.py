@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import httpx2
 
 from jobrunner.client.answers import refusal, unreachable
-from jobrunner.client.calls import Ask
+from jobrunner.client.calls import Ask, header
 from jobrunner.settings.loopback import leads_here
 
 SILENCE = 40.0  # seconds after which a stream is dead: the server says something every 15
@@ -133,7 +133,7 @@ def _options(url: str, api_key: str | None, verify: Verify) -> dict[str, Any]:
     tls = url.startswith("https://")  # else no certificates are read, which took 25 ms of each start
     return {
         "base_url": url,
-        "headers": {"X-API-Key": api_key} if api_key else {},
+        "headers": {"X-API-Key": header("api_key", api_key)} if api_key else {},
         "verify": verify if tls else False,
         "limits": _LIMITS,
         "mounts": _DIRECTLY if leads_here(url) else None,

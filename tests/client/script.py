@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import socket
 import threading
@@ -86,5 +87,7 @@ class Leaving:
 
     def __exit__(self, *_: object) -> None:
         self._answers.clear()
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)  # a close alone leaves its thread in the accept
         self._listener.close()
-        self._thread.join(0.1)
+        self._thread.join(1)

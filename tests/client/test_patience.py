@@ -84,7 +84,7 @@ def test_a_batch_in_one_call(script: Script, client: Client) -> None:
         {"index": 1, "status": 422, "problem": problem},
     ]
     script.answers = [(503, {}, {}), (200, {}, {"results": results, "accepted": 1, "refused": 1})]
-    handle, refused = client.submit_many([Request("nap"), Request("nap", {}, {"priority": 11})])
+    handle, refused = client.submit_many([Request("nap"), Request("nap", {}, {"priority": 10})])
     assert getattr(handle, "task_id", None) == "a"
     assert isinstance(refused, Refused)
     assert "/priority: too high" in str(refused)
