@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from email.utils import parsedate_to_datetime
 from typing import Any
 
@@ -23,18 +23,37 @@ _BY_CODE: dict[str, type[Refused]] = {
 }
 
 
-def object_of(response: httpx2.Response) -> Answer:
-    """The JSON object of an answer; raises Unreachable where it has none."""
+ACCEPTED = ("task_id", "status")
+TASK = (*ACCEPTED, "task_type", "queue", "priority", "max_attempts")  # what every server tells of one
+ATTEMPTS = ("attempts",)
+LOGS = ("logs", "next_after")
+
+
+def object_of(response: httpx2.Response, needed: Collection[str] = ()) -> Answer:
+    """The JSON object of an answer.
+
+    Raises Unreachable where it is none, or lacks what is ``needed``: something else than jobrunner answers there, or in
+    its place. Nobody knows then what became of a change.
+    """
     told = _told(response)
-    if told is None:
-        raise Unreachable(str(response.request.url), "its answer is not jobrunner's")
+    if told is None or not told.keys() >= set(needed):
+        changes = response.request.method != "GET"
+        raise Unreachable(str(response.request.url), "its answer is not jobrunner's", arrived=changes)
     return told
 
 
 def submitted(response: httpx2.Response) -> Answer:
     """What a submission came to: ``task_id``, ``status`` and ``created``."""
-    told = object_of(response)
+    told = object_of(response, ACCEPTED)
     return {"task_id": told["task_id"], "status": told["status"], "created": response.status_code == 202}
+
+
+def results_of(response: httpx2.Response, count: int) -> list[Answer]:
+    """The results of so many tasks of a batch."""
+    results = object_of(response, ("results",))["results"]
+    if not isinstance(results, list) or len(results) != count or not all(map(_is_result, results)):
+        raise Unreachable(str(response.request.url), "its answer is not jobrunner's", arrived=True)
+    return results
 
 
 def refusal(response: httpx2.Response, task_id: str = "") -> Refused:
@@ -71,6 +90,13 @@ def _told(response: httpx2.Response) -> Answer | None:
     except ValueError:
         return None
     return told if isinstance(told, dict) else None
+
+
+def _is_result(one: Any) -> bool:
+    """Whether it tells a status, and where that is no refusal, the task."""
+    if not isinstance(one, dict) or not isinstance(one.get("status"), int):
+        return False
+    return one["status"] >= 400 or one.keys() >= {"task_id", "task_status"}
 
 
 def _seconds(told: str | None) -> float | None:

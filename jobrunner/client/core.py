@@ -12,6 +12,7 @@ from jobrunner.client import shapes
 from jobrunner.client.errors import TaskCancelled, TaskFailed, WaitTimeout
 from jobrunner.client.place import Place
 from jobrunner.client.shapes import Event, LogLine, Options, Request, Task, TaskState
+from jobrunner.client.tries import passes
 from jobrunner.errors import JobrunnerError
 from jobrunner.queue.request import new_id
 from jobrunner.queue.task import Status
@@ -43,7 +44,15 @@ class Core:
         while True:
             asked_at = time.monotonic()
             left = max(0.0, until - asked_at)
-            task = shapes.task(await self.place.wait(task_id, left, left))
+            try:
+                told = await self.place.wait(task_id, left, left)
+            except JobrunnerError as error:
+                if left > self.place.patience or not passes(error):
+                    raise
+                # It is the caller's time that is over, or will be before another try: so the end is as it was asked.
+                await self.place.sleep(max(0.0, until - time.monotonic()))
+                raise WaitTimeout(task_id, within or 0.0, "", str(error)) from error
+            task = shapes.task(told)
             if task.ended:
                 return task
             if time.monotonic() >= until:

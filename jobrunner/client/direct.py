@@ -80,7 +80,7 @@ class Direct:
     def __init__(self, settings: Settings, runner: Runner, *, patience: float, run_here: bool) -> None:
         self._settings = settings
         self._runner = runner
-        self._patience = patience
+        self.patience = patience
         self._run_here = run_here
         self._lock = threading.RLock()
         self._waiting = threading.Lock()
@@ -157,7 +157,7 @@ class Direct:
     async def task_events(self, task_id: str) -> AsyncGenerator[Answer, None]:
         last: Answer = {}
         while True:
-            told = await self.wait(task_id, LOOK, self._patience)
+            told = await self.wait(task_id, LOOK, self.patience)
             if told != last:
                 last = told
                 yield told
@@ -181,7 +181,7 @@ class Direct:
             here.close()
 
     async def _ask(self, act: Callable[[], Told], *, patience: float | None = None, **told: Any) -> Told:
-        tries = Tries(self._patience if patience is None else min(patience, self._patience), **told)
+        tries = Tries(self.patience if patience is None else min(patience, self.patience), **told)
         while True:
             try:
                 return await self._runner.run(act)
