@@ -19,7 +19,7 @@ JobrunnerError
 ├── TaskExists           the task_id is taken by a different request
 ├── StateConflict        the task's status does not allow the wish
 ├── LeaseLost            this attempt no longer owns its task (raised inside a handler)
-├── HandlerError         a handler module or declaration is wrong; raised at start only
+├── HandlerError         a handler module or declaration is wrong, or conn is in AUTOCOMMIT; no task ever ends by it
 └── Verdict              raised by handlers to say how the attempt ends
     ├── RetryLater       run again after some seconds; counts no failure
     └── Cancel           end as cancelled; never retried
@@ -211,7 +211,7 @@ class LeaseLost(JobrunnerError):
 
 
 class HandlerError(JobrunnerError):
-    """A handler module cannot be loaded, or a handler is declared wrongly."""
+    """A handler module cannot be loaded, a handler is declared wrongly, or ``conn`` could undo nothing that failed."""
 
 
 class Verdict(JobrunnerError):
