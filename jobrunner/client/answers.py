@@ -23,6 +23,9 @@ _BY_CODE: dict[str, type[Refused]] = {
 }
 
 
+OF_SETTINGS = "set its key as JOBRUNNER_API_KEY or as api_key in the config file"
+OF_ARGUMENTS = "give its key as api_key beside its url (JOBRUNNER_API_KEY is for the server of JOBRUNNER_URL)"
+
 ACCEPTED = ("task_id", "status")
 TASK = (*ACCEPTED, "task_type", "queue", "priority", "max_attempts")  # what every server tells of one
 ATTEMPTS = ("attempts",)
@@ -56,13 +59,16 @@ def results_of(response: httpx2.Response, count: int) -> list[Answer]:
     return results
 
 
-def refusal(response: httpx2.Response, task_id: str = "") -> Refused:
-    """What an error answer says, in one line: an RFC 9457 problem, or at least the status."""
+def refusal(response: httpx2.Response, task_id: str = "", advice: str = OF_SETTINGS) -> Refused:
+    """What an error answer says, in one line: an RFC 9457 problem, or at least the status.
+
+    ``advice`` is what to do where a key is missing or not taken.
+    """
     problem = _told(response) or {}
     told = problem.get("detail") or problem.get("title") or f"{response.status_code} {response.reason_phrase}"
     if response.status_code == 401:
         known = "this key" if "X-API-Key" in response.request.headers else "a call without a key"
-        told = f"the server does not take {known}: set its key as JOBRUNNER_API_KEY or as api_key in the config file"
+        told = f"the server does not take {known}: {advice}"
     return refused(response.status_code, str(told), problem, task_id, _seconds(response.headers.get("Retry-After")))
 
 

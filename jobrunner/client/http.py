@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import httpx2
 
-from jobrunner.client.answers import refusal, unreachable
+from jobrunner.client.answers import OF_SETTINGS, refusal, unreachable
 from jobrunner.client.calls import Ask, header
 from jobrunner.settings.loopback import leads_here
 
@@ -53,21 +53,22 @@ class Http(Protocol):
 class PlainHttp:
     """Does everything before it returns."""
 
-    def __init__(self, url: str, api_key: str | None, verify: Verify) -> None:
+    def __init__(self, url: str, api_key: str | None, verify: Verify, advice: str = OF_SETTINGS) -> None:
         self.url = full(url)
+        self._advice = advice
         with _told(self.url):
             self._http = httpx2.Client(**_options(self.url, api_key, verify))
 
     async def send(self, ask: Ask, seconds: float) -> httpx2.Response:
         with _told(self.url):
             response = self._http.request(**_request(ask), timeout=seconds)
-        return _checked(response, ask)
+        return _checked(response, ask, self._advice)
 
     async def stream(self, ask: Ask, last_id: str) -> AsyncGenerator[httpx2.ServerSentEvent | None, None]:
         with _told(self.url), self._http.stream(**_streamed(ask, last_id)) as response:
             if response.is_error:
                 response.read()
-            if _is_stream(_checked(response, ask)):
+            if _is_stream(_checked(response, ask, self._advice)):
                 yield None
             for event in httpx2.EventSource(response):
                 yield event
@@ -82,22 +83,23 @@ class PlainHttp:
 class AsyncHttp:
     """Waits in the running loop."""
 
-    def __init__(self, url: str, api_key: str | None, verify: Verify) -> None:
+    def __init__(self, url: str, api_key: str | None, verify: Verify, advice: str = OF_SETTINGS) -> None:
         self.url = full(url)
+        self._advice = advice
         with _told(self.url):
             self._http = httpx2.AsyncClient(**_options(self.url, api_key, verify))
 
     async def send(self, ask: Ask, seconds: float) -> httpx2.Response:
         with _told(self.url):
             response = await self._http.request(**_request(ask), timeout=seconds)
-        return _checked(response, ask)
+        return _checked(response, ask, self._advice)
 
     async def stream(self, ask: Ask, last_id: str) -> AsyncGenerator[httpx2.ServerSentEvent | None, None]:
         with _told(self.url):
             async with self._http.stream(**_streamed(ask, last_id)) as response:
                 if response.is_error:
                     await response.aread()
-                if _is_stream(_checked(response, ask)):
+                if _is_stream(_checked(response, ask, self._advice)):
                     yield None
                 async for event in httpx2.EventSource(response):
                     yield event
@@ -155,9 +157,9 @@ def _streamed(ask: Ask, last_id: str) -> dict[str, Any]:
     return _request(ask) | {"headers": headers, "timeout": httpx2.Timeout(SILENCE, connect=10.0)}
 
 
-def _checked(response: httpx2.Response, ask: Ask) -> httpx2.Response:
+def _checked(response: httpx2.Response, ask: Ask, advice: str) -> httpx2.Response:
     if response.is_error:
-        raise refusal(response, ask.task_id)
+        raise refusal(response, ask.task_id, advice)
     return response
 
 

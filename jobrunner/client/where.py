@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from jobrunner.client.answers import OF_ARGUMENTS, OF_SETTINGS
 from jobrunner.client.http import AsyncHttp, PlainHttp, Verify
 from jobrunner.client.place import Place
 from jobrunner.client.rest import Rest
@@ -39,6 +40,8 @@ class Where:
     def _place(self, http: type[PlainHttp] | type[AsyncHttp], runner: Callable[[], Any]) -> Place:
         if self.url is not None and self.database_url is not None:
             raise ValueError("give url or database_url: a server is asked, or its database")
+        if self.url is not None and self.config is not None:
+            raise ValueError("give url or config, which is about a database here; the key of url's server is api_key")
         settings: Settings | None = None
         url = self.url
         if url is None:
@@ -53,7 +56,9 @@ class Where:
         key = self.api_key
         if key is None and settings is not None and settings.api_key is not None:
             key = settings.api_key.get_secret_value()
-        return Rest(http(url, key, self.verify), timeout=self.timeout, patience=self.patience)
+        # A key of the environment goes to the server of the environment alone, and to none that a program names itself.
+        advice = OF_SETTINGS if self.url is None else OF_ARGUMENTS
+        return Rest(http(url, key, self.verify, advice), timeout=self.timeout, patience=self.patience)
 
     def _settings(self) -> Settings:
         from jobrunner.settings import load  # only now: pydantic comes with it
