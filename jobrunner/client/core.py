@@ -73,14 +73,30 @@ class Core:
         return task.result
 
     async def results(
-        self, told: Sequence[str | JobrunnerError], within: float | None
-    ) -> AsyncGenerator[dict[str, Any] | None, None]:
-        """The results of these in order; raises, at its place, what one of them came to instead."""
+        self, told: Sequence[str | JobrunnerError], within: float | None, return_exceptions: bool = False
+    ) -> AsyncGenerator[dict[str, Any] | JobrunnerError | None, None]:
+        """The results of these in order; raises or yields, at its place, what one of them came to instead."""
         until = math.inf if within is None else time.monotonic() + within
+        silent = ""  # why nobody answered, once the time was over: the others are not asked for, each for a moment
         for one in told:
-            if isinstance(one, JobrunnerError):
-                raise one
-            yield await self.result(one, None if within is None else max(0.0, until - time.monotonic()))
+            left = None if within is None else max(0.0, until - time.monotonic())
+            if silent and left == 0.0 and isinstance(one, str):
+                came: dict[str, Any] | JobrunnerError | None = WaitTimeout(one, left, "", silent)
+            else:
+                came = await self._came(one, left)
+            if isinstance(came, WaitTimeout):
+                silent = came.reason
+            if isinstance(came, JobrunnerError) and not return_exceptions:
+                raise came
+            yield came
+
+    async def _came(self, one: str | JobrunnerError, within: float | None) -> dict[str, Any] | JobrunnerError | None:
+        if isinstance(one, JobrunnerError):
+            return one
+        try:
+            return await self.result(one, within)
+        except JobrunnerError as error:
+            return error
 
     async def task(self, task_id: str) -> Task:
         """The task as it is now."""

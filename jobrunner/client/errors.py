@@ -136,12 +136,13 @@ class OutcomeUnknown(JobrunnerError):
 
 
 class WaitTimeout(JobrunnerError, TimeoutError):
-    """The task did not end in time. It goes on. ``status`` is empty where nobody said how it stands."""
+    """The task did not end in time. It goes on. Where nobody said how it stands ``status`` is empty: see ``reason``."""
 
     def __init__(self, task_id: str, seconds: float, status: str, reason: str = "") -> None:
         self.task_id = task_id
         self.seconds = seconds
         self.status = status
+        self.reason = reason
         how = f"it is {status} and goes on" if status else f"how it stands nobody says ({reason})"
         super().__init__(f"task {task_id!r} did not end in {seconds:g} s; {how}")
 

@@ -12,6 +12,7 @@ import pytest
 
 from jobrunner.client import AsyncClient, Client, OutcomeUnknown, Request, Unreachable, WaitTimeout
 from jobrunner.client import rest as resting
+from jobrunner.client.blocking import iterate
 from jobrunner.client.remote import Remote
 from jobrunner.errors import JobrunnerError
 from tests.api.serving import serving
@@ -81,6 +82,10 @@ def test_a_wait_ends_when_its_time_is_over(monkeypatch: pytest.MonkeyPatch) -> N
         with Client(url) as client, pytest.raises(WaitTimeout, match="how it stands nobody says") as over:
             client.handle("mine").wait(0.2)
         assert (over.value.status, isinstance(over.value.__cause__, JobrunnerError)) == ("", True)
+        with Client(url) as client:
+            core = client._core
+            many = list(iterate(core.results([f"{n}" for n in range(50)], 0.0, return_exceptions=True)))
+        assert [type(one) for one in many] == [WaitTimeout] * 50  # and not each a moment later
 
         async def work() -> None:
             async with AsyncClient(url) as client:
