@@ -61,7 +61,7 @@ class AsyncClient:
 
     Streams (``logs``, ``events``, ``map``) are ``async for``; whoever leaves one early closes it with
     ``contextlib.aclosing``, or leaves that to :meth:`close`. Of a wait that is cancelled nothing stays open; the task
-    goes on. At a database its calls run in threads, where a wait ends within a second of its cancellation.
+    goes on. At a database its calls run in threads of its own, few of them however many tasks are waited for.
     """
 
     def __init__(

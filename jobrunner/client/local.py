@@ -137,6 +137,10 @@ class Local(LocalFigures, LocalFleet, LocalKeys, LocalOperations):
             return []
         return [shapes.task_dict(view) for view in self._awaiting.wait(self._sender(), task_ids, seconds)]
 
+    def look_again(self) -> None:
+        """Let a ``wait`` in another thread come back after one look."""
+        self._awaiting.look_again()
+
     def tasks(
         self,
         *,

@@ -35,7 +35,7 @@ class Where:
 
     def looping(self) -> Place:
         """For code in a loop."""
-        return self._place(AsyncHttp, lambda: _runners().ThreadRunner())
+        return self._place(AsyncHttp, lambda: _runners().LoopRunner())
 
     def _place(self, http: type[PlainHttp] | type[AsyncHttp], runner: Callable[[], Any]) -> Place:
         if self.url is not None and self.database_url is not None:
@@ -51,7 +51,9 @@ class Where:
             settings = self._settings()
         if url is None:
             assert settings is not None
-            place: Place = _runners().Direct(settings, runner(), patience=self.patience, run_here=self.run_here)
+            from jobrunner.client.direct import Direct
+
+            place: Place = Direct(settings, runner(), patience=self.patience, run_here=self.run_here)
             return place
         key = self.api_key
         if key is None and settings is not None and settings.api_key is not None:
@@ -67,6 +69,6 @@ class Where:
 
 
 def _runners() -> Any:
-    from jobrunner.client import direct  # only now: SQLAlchemy comes with it
+    from jobrunner.client import runners  # only now: SQLAlchemy comes with it
 
-    return direct
+    return runners
