@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from jobrunner.client.choose import open_desk
 from jobrunner.client.desk import Answer, Desk
-from jobrunner.client.errors import Unreachable, done
+from jobrunner.client.errors import Refused, Unreachable, done
 from jobrunner.client.local import Local
 from jobrunner.client.place import Submitted
 from jobrunner.client.runners import LOOK, Runner
@@ -310,7 +310,7 @@ def _works(desk: Desk, task_type: str, queue: str) -> bool:
 def _alone(desk: Desk, request: Prepared) -> Submitted:
     try:
         return desk.submit(request.task_type, request.payload, request.options)
-    except Unreachable:
-        raise  # perhaps it was added: all are asked for again, under their ids
     except JobrunnerError as error:
+        if isinstance(error, Unreachable) or (isinstance(error, Refused) and error.status >= 500):
+            raise  # perhaps it was added: all are asked for again, under their ids
         return error

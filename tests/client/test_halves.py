@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from jobrunner.client import Client, OutcomeUnknown, Task
+from jobrunner.client import Client, OutcomeUnknown, Request, Task
 from jobrunner.client.remote import Remote
 from jobrunner.client.tries import Tries
 from jobrunner.db.lock import FileLock
@@ -53,6 +53,21 @@ def test_only_the_look_is_asked_again_at_a_file_that_a_server_has(leaving: Leavi
     finally:
         lock.drop()
     assert len(retries(leaving)) == 1
+
+
+def test_of_many_at_such_a_file_none_is_told_as_refused_that_may_be_there(sqlite_url: str) -> None:
+    script = Script([(503, {}, {"code": "database_unavailable"}), (202, {}, ACCEPTED)])
+    lock = FileLock(sqlite_url.removeprefix("sqlite:///"))
+    with serving(script) as url:
+        lock.take(url)
+        try:
+            with Client(database_url=sqlite_url, patience=2) as client:
+                told = client.submit_many([Request("nap"), Request("nap")])
+        finally:
+            lock.drop()
+    assert [getattr(one, "task_id", one) for one in told] == ["mine", "mine"]
+    assert len(script.asked) == 3
+    assert script.asked[0][2]["task_id"] == script.asked[1][2]["task_id"]
 
 
 CALLS: list[tuple[Callable[[Client], Task], Callable[[Remote], Any], str]] = [
