@@ -44,11 +44,11 @@ class Remote(RemoteFigures, RemoteFleet, RemoteKeys, RemoteOperations):
         return answers.submitted(self._ask(calls.execute(task_type, task_data, options)))
 
     def task(self, task_id: str) -> Answer:
-        return answers.object_of(self._ask(calls.task(task_id)), answers.TASK)
+        return answers.object_of(self._ask(calls.task(task_id)), answers.ACCEPTED)
 
     def wait(self, task_ids: Sequence[str], seconds: float) -> list[Answer]:
         # One after the other: all of them have ended once each has, in whatever order.
-        told = answers.object_of(self._ask(calls.task(task_ids[0], min(seconds, WAIT_MOST))), answers.TASK)
+        told = answers.object_of(self._ask(calls.task(task_ids[0], min(seconds, WAIT_MOST))), answers.ACCEPTED)
         return [told] if told["status"] in ENDED else []
 
     def tasks(

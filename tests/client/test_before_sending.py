@@ -10,7 +10,7 @@ import pytest
 from jobrunner.client import Client, Request
 from jobrunner.client.remote import Remote
 from jobrunner.errors import InvalidInput
-from tests.client.script import Leaving
+from tests.client.answering import Leaving
 
 WRONG: list[tuple[dict[str, Any], str]] = [
     ({"traceparent": "00-é"}, "/traceparent: must be printable ASCII"),

@@ -16,7 +16,7 @@ from jobrunner.client.blocking import iterate
 from jobrunner.client.remote import Remote
 from jobrunner.errors import JobrunnerError
 from tests.api.serving import serving
-from tests.client.script import Script
+from tests.client.answering import Script
 
 LOOKS: list[Callable[[Client], Any]] = [
     lambda client: client.task("mine"),

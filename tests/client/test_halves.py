@@ -21,7 +21,7 @@ from jobrunner.errors import (
     UnknownTaskType,
 )
 from tests.api.serving import serving
-from tests.client.script import TASK, Leaving, Script
+from tests.client.answering import TASK, Leaving, Script
 
 ACCEPTED = {"task_id": "mine", "status": "pending"}
 PENDING = {**TASK, "task_id": "mine", "status": "pending"}

@@ -14,7 +14,7 @@ from jobrunner.client import Client, OutcomeUnknown, Refused, Request, Unreachab
 from jobrunner.client.tries import Tries
 from jobrunner.errors import DatabaseUnavailable
 from tests.api.serving import serving
-from tests.client.script import Script
+from tests.client.answering import Script
 
 pytestmark = pytest.mark.ci
 

@@ -24,6 +24,7 @@ MADE: list[JobrunnerError] = [
     errors.TaskNotFound("t"),
     errors.ScheduleNotFound("s"),
     errors.KeyNotFound("k"),
+    errors.KeyReplaced("k", "l"),
     errors.QueueNotFound("q"),
     errors.NodeNotFound("n"),
     errors.OperationNotFound("o"),
