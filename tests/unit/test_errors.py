@@ -12,6 +12,7 @@ import pytest
 
 import jobrunner
 from jobrunner import errors
+from jobrunner.cli.again import MayBeStored
 from jobrunner.client import errors as of_clients
 from jobrunner.errors import JobrunnerError, Problem
 
@@ -45,6 +46,7 @@ MADE: list[JobrunnerError] = [
     of_clients.TaskFailed("t", "fell", [{"error_class": "ValueError", "traceback": "Traceback: here"}]),
     of_clients.TaskCancelled("t", "enough"),
     of_clients.NotTaken("t", {"node": "full"}),
+    MayBeStored("t", errors.DatabaseUnavailable("away"), "look"),
 ]
 
 
