@@ -10,6 +10,7 @@ from starlette.requests import Request
 
 from jobrunner.api.problems import Refused
 from jobrunner.settings import Settings
+from jobrunner.settings.loopback import is_loopback
 
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\[\]@/\\?#:\s]+)(?::\d{1,5})?")
 
@@ -29,17 +30,6 @@ def _address(host: str) -> IPv4Address | IPv6Address | None:
         return None
     mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
     return mapped or address
-
-
-@lru_cache(maxsize=256)
-def is_loopback(name: str) -> bool:
-    """Whether a host name or address stands for this machine alone."""
-    if name.lower() == "localhost":
-        return True
-    try:
-        return ip_address(name.strip("[]")).is_loopback
-    except ValueError:
-        return False
 
 
 def check_host(request: Request, settings: Settings) -> None:

@@ -14,7 +14,7 @@ KEYWORD = inspect.Parameter.KEYWORD_ONLY
 def bundled(command: Callable[..., Any]) -> Callable[..., Any]:
     """``command`` as typer wants it: each parameter whose type is such a dataclass gives way to its fields."""
     parameters: list[inspect.Parameter] = []
-    bundles: dict[str, tuple[Callable[..., Any], list[str]]] = {}
+    bundles: dict[str, tuple[Any, list[str]]] = {}  # each class, and the names of its fields
     for one in inspect.signature(command, eval_str=True).parameters.values():
         if not is_dataclass(one.annotation):
             parameters.append(one.replace(kind=KEYWORD))
@@ -24,7 +24,7 @@ def bundled(command: Callable[..., Any]) -> Callable[..., Any]:
             parameters.append(
                 inspect.Parameter(field.name, KEYWORD, default=field.default, annotation=hints[field.name])
             )
-        bundles[one.name] = (_maker(one.annotation), [field.name for field in fields(one.annotation)])
+        bundles[one.name] = (one.annotation, [field.name for field in fields(one.annotation)])
 
     @functools.wraps(command)
     def called(**given: Any) -> Any:
@@ -34,7 +34,3 @@ def bundled(command: Callable[..., Any]) -> Callable[..., Any]:
     called.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # which inspect looks at first
     called.__annotations__ = {one.name: one.annotation for one in parameters}
     return called
-
-
-def _maker(kind: Any) -> Callable[..., Any]:
-    return kind  # type: ignore[no-any-return]  # a class, which makes one of its own

@@ -9,7 +9,7 @@ import typer
 
 from jobrunner.cli.bundles import bundled
 from jobrunner.cli.options import AsJson, Base
-from jobrunner.cli.output import document, plain, talk
+from jobrunner.cli.output import confirm, document, plain, talk
 from jobrunner.errors import SchemaMismatch
 
 app = typer.Typer(help="The schema of the database.", no_args_is_help=True)
@@ -75,7 +75,7 @@ def _confirm(revision: str) -> None:
     if not sys.stdin.isatty():
         raise typer.BadParameter("what the tables hold is lost: say --yes to do it", param_hint="--yes")
     talk(f"Down to {revision}: what the tables of the later revisions hold is lost.")
-    typer.confirm("Go on?", abort=True, err=True)
+    confirm()
 
 
 def _refuse_missing(url: str) -> None:

@@ -76,16 +76,18 @@ def ready(url: ServerUrl = None, as_json: AsJson = False, config: ConfigFile = N
 def _probe(path: str, url: str | None, as_json: bool, config: Any) -> None:
     import httpx2
 
-    from jobrunner.client.checkup_here import own_url, probe
+    from jobrunner.client.checkup_here import own_url, probe, said
     from jobrunner.client.errors import Unreachable
 
     asked = Where(url=url).server or own_url(settings_of(config).settings)
     asked = asked.rstrip("/") if "://" in asked else f"http://{asked.rstrip('/')}"
     try:
         answer = probe(asked, path)
-        told = answer.json()
     except (httpx2.HTTPError, httpx2.InvalidURL, ValueError) as error:
         raise Unreachable(asked, str(error) or type(error).__name__) from error
+    told = said(answer)
+    if told is None:
+        raise Unreachable(asked, "something else does")
     if as_json:
         document(told)
     else:

@@ -5,15 +5,7 @@ from __future__ import annotations
 from enum import IntEnum
 
 from jobrunner import errors
-from jobrunner.client.errors import (
-    NotTaken,
-    OutcomeUnknown,
-    Refused,
-    TaskCancelled,
-    TaskFailed,
-    Unreachable,
-    WaitTimeout,
-)
+from jobrunner.client.errors import OutcomeUnknown, Refused, Unreachable
 
 
 class Exit(IntEnum):
@@ -29,7 +21,7 @@ class Exit(IntEnum):
     UNREACHABLE = 7  # server or database, or they say: later
     NOT_PERMITTED = 8
     CONFLICT = 9
-    INTERRUPTED = 130  # Ctrl-C
+    INTERRUPTED = 130  # Ctrl-C, or no where a command asked whether to go on
 
 
 _BY_ERROR: tuple[tuple[type[Exception], Exit], ...] = (
@@ -41,10 +33,6 @@ _BY_ERROR: tuple[tuple[type[Exception], Exit], ...] = (
     (errors.DatabaseUnavailable, Exit.UNREACHABLE),
     (Unreachable, Exit.UNREACHABLE),
     (OutcomeUnknown, Exit.UNREACHABLE),
-    (NotTaken, Exit.UNREACHABLE),
-    (WaitTimeout, Exit.TIMED_OUT),
-    (TaskFailed, Exit.TASK_FAILED),
-    (TaskCancelled, Exit.TASK_CANCELLED),
     (errors.TaskNotFound, Exit.NOT_FOUND),
     (errors.ScheduleNotFound, Exit.NOT_FOUND),
     (errors.KeyNotFound, Exit.NOT_FOUND),
@@ -52,6 +40,7 @@ _BY_ERROR: tuple[tuple[type[Exception], Exit], ...] = (
     (errors.NodeNotFound, Exit.NOT_FOUND),
     (errors.OperationNotFound, Exit.NOT_FOUND),
     (errors.GroupNotFound, Exit.NOT_FOUND),
+    (errors.KeyReplaced, Exit.CONFLICT),
     (errors.TaskExists, Exit.CONFLICT),
     (errors.StateConflict, Exit.CONFLICT),
 )

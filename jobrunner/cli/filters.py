@@ -53,11 +53,18 @@ class Filter:
     ] = None
     prefix: Annotated[str | None, typer.Option("--q", metavar="TEXT", help="Only if the task_id begins so.")] = None
 
+    def __post_init__(self) -> None:
+        """Refuse an empty text: a variable of the shell that is not set must not mean all there are."""
+        texts = {"type": self.task_type, "queue": self.of_queue, "tag": self.tag, "node": self.node, "q": self.prefix}
+        for option, text in texts.items():
+            if text == "":
+                raise typer.BadParameter("it is empty; leave the option out to mean all", param_hint=f"--{option}")
+
     @property
     def wanted(self) -> dict[str, Any]:
-        """As a desk takes it."""
-        return {
-            "statuses": [str(one) for one in self.statuses or []],
+        """What is asked for, as a desk takes it."""
+        told = {
+            "statuses": [str(one) for one in self.statuses] if self.statuses else None,
             "task_type": self.task_type,
             "queue": self.of_queue,
             "tag": self.tag,
@@ -66,8 +73,9 @@ class Filter:
             "created_before": self.until,
             "prefix": self.prefix,
         }
+        return {name: value for name, value in told.items() if value is not None}
 
     @property
     def says_something(self) -> bool:
         """Whether anything is asked for."""
-        return any(self.wanted.values())
+        return bool(self.wanted)

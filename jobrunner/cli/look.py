@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,10 +13,13 @@ from jobrunner.cli.bundles import bundled
 from jobrunner.cli.exits import Exit
 from jobrunner.cli.filters import Filter
 from jobrunner.cli.forms import Form
+from jobrunner.cli.live import Watch
 from jobrunner.cli.options import AsJson, Cursor, TaskId, Where
 from jobrunner.cli.output import document, facts, plain, shortened, table, talk
 from jobrunner.cli.output import line as print_line
+from jobrunner.cli.patience import Patience
 from jobrunner.cli.verdicts import VERDICTS
+from jobrunner.errors import JobrunnerError
 
 if TYPE_CHECKING:
     from jobrunner.client.desk import Desk
@@ -85,22 +88,34 @@ def list_tasks(
     ] = None,
     cursor: Cursor = None,
     form: Form = Form(),
+    watch: Watch = Watch(),
     where: Where = Where(),
 ) -> None:
     """List tasks, newest first."""
     wanted = fits.wanted
-    with where.desk() as asked:
-        if form.streams:
+    opener = where.opener()
+
+    def first() -> dict[str, Any]:
+        with opener() as asked:
+            return _page(asked, wanted, min(limit or 50, PAGE), cursor)
+
+    watch.show(form, first, "tasks", _TASK, unseen=_UNSEEN)
+    if form.streams:
+        with opener() as asked:
             for task in islice(_pages(asked, wanted, cursor), limit):
                 form.one(task, "task_id")
-            return
-        most = min(limit or 50, PAGE)
-        page = asked.tasks(**wanted, limit=most, cursor=cursor)
-        while not page["tasks"] and page["next_cursor"]:  # a page looks at a part of the tasks, none of which did fit
-            page = asked.tasks(**wanted, limit=most, cursor=page["next_cursor"])
+        return
+    page = first()
     form.all(page, "tasks", "task_id", _TASK, unseen=_UNSEEN)
     if page["next_cursor"] and not form.as_json:
         talk(f"more with: --cursor {page['next_cursor']}")
+
+
+def _page(asked: Desk, wanted: dict[str, Any], most: int, cursor: str | None) -> dict[str, Any]:
+    page = asked.tasks(**wanted, limit=most, cursor=cursor)
+    while not page["tasks"] and page["next_cursor"]:  # a page looks at a part of the tasks, none of which did fit
+        page = asked.tasks(**wanted, limit=most, cursor=page["next_cursor"])
+    return page
 
 
 def _pages(asked: Desk, wanted: dict[str, Any], cursor: str | None) -> Iterator[dict[str, Any]]:
@@ -122,10 +137,16 @@ def logs(
     """Print what a task logged; with --follow and --json, one document per line."""
     opener = where.opener()
     after, lines = 0, []
+    patience = Patience()
     while True:
-        with opener() as asked:
-            ended = asked.task(task_id)["completed_at"] is not None  # looked at first: what it wrote last is then read
-            page = asked.logs(task_id, after=after)
+        try:
+            ended, page = _new_lines(opener, task_id, after)
+        except JobrunnerError as error:
+            if not follow:
+                raise
+            patience.rest(error)
+            continue
+        patience.heard()
         after = page["next_after"]
         for line in page["logs"]:
             if as_jsonl or (as_json and follow):
@@ -141,6 +162,13 @@ def logs(
         document({"logs": lines, "next_after": after})
 
 
+def _new_lines(opener: Callable[[], Desk], task_id: str, after: int) -> tuple[bool, dict[str, Any]]:
+    """Whether the task has ended, and a page of its lines."""
+    with opener() as asked:
+        ended = asked.task(task_id)["completed_at"] is not None  # looked at first: what it wrote last is then read
+        return ended, asked.logs(task_id, after=after)
+
+
 def _line(line: dict[str, Any]) -> str:
     fields = " ".join(f"{name}={value}" for name, value in (line["fields"] or {}).items())
     return f"{line['at']} #{line['attempt']} {line['level']:<7} {line['message']} {fields}".rstrip()
@@ -152,6 +180,7 @@ def add_to(app: typer.Typer) -> None:
     app.command(
         "list",
         rich_help_panel="Tasks",
-        epilog="Example: jobrunner list --status failed --since 1d --type report --json",
+        epilog="Examples:\n\njobrunner list --status failed --since 1d --type report --json\n\n"
+        "jobrunner list --status running --watch",
     )(bundled(list_tasks))
     app.command(rich_help_panel="Tasks", epilog="Example: jobrunner logs nightly-1 --follow")(bundled(logs))

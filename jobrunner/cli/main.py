@@ -37,7 +37,7 @@ from jobrunner.cli import (
 from jobrunner.cli.exits import Exit, exit_of
 from jobrunner.cli.hints import hint
 from jobrunner.cli.options import traceback_wanted, want_traceback
-from jobrunner.cli.output import talk
+from jobrunner.cli.output import NobodyReads, talk
 from jobrunner.text import mask
 
 _Misuse = cast("type[Exception]", typer.BadParameter.__mro__[2])  # ClickException: typer exports only its child
@@ -105,7 +105,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         told: Any = app(argv, prog_name="jobrunner", standalone_mode=False)
         sys.stdout.flush()
-    except BrokenPipeError:  # the reader, such as head, had enough
+    except (NobodyReads, BrokenPipeError):  # the latter by the last flush
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return Exit.OK
     except (KeyboardInterrupt, typer.Abort):
@@ -122,7 +122,8 @@ def _misused(error: Any) -> int:
         print(error.format_message())  # noqa: T201 - data of a command
         return Exit.USAGE
     command = error.ctx.command_path if getattr(error, "ctx", None) else "jobrunner"
-    talk(f"jobrunner: {error.format_message().rstrip('.')}. See: {command} --help")
+    told = error.format_message().rstrip(".").replace(": Value error, ", ": ", 1)  # so it has it from pydantic
+    talk(f"jobrunner: {told}. See: {command} --help")
     return Exit.USAGE
 
 

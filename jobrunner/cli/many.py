@@ -12,7 +12,7 @@ import typer
 from jobrunner.cli.bundles import bundled
 from jobrunner.cli.forms import Form
 from jobrunner.cli.options import AsJson, Where
-from jobrunner.cli.output import document, facts, plain, talk
+from jobrunner.cli.output import confirm, document, facts, plain, talk
 from jobrunner.cli.wait import task_bars
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def run(
             count = _carried(asked, begin(asked, True))
         more = "at least " if count["capped"] else ""
         talk(f"{what}: {more}{count['matched']} tasks.")
-        typer.confirm("Go on?", abort=True, err=True)
+        confirm()
     with opener() as asked:
         return _carried(asked, begin(asked, many.dry_run))
 
@@ -81,7 +81,7 @@ def _carried(asked: Desk, operation: dict[str, Any]) -> dict[str, Any]:
     try:
         with task_bars() as bars:
             bar = bars.add_task(operation["action"], total=1.0)
-            while operation["state"] == "running":
+            while operation["state"] == "running" and not operation.get("error"):
                 if not asked.exclusive:
                     time.sleep(LOOK)
                 operation = asked.carry_on(operation["id"])
@@ -103,6 +103,8 @@ def tell(operation: dict[str, Any], as_json: bool) -> None:
         left = f", {operation['unchanged']} unchanged" if operation["unchanged"] else ""
         state = "" if operation["state"] == "done" else f" ({operation['state']})"
         plain(f"{operation['action']}: {operation['changed']} tasks changed{left}{state}")
+    if operation.get("error"):
+        talk(f"Its last step failed, and is tried again: {operation['error']}")
 
 
 @app.command("list")

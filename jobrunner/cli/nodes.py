@@ -9,6 +9,7 @@ import typer
 from jobrunner.cli.bundles import bundled
 from jobrunner.cli.complete import node_names
 from jobrunner.cli.forms import Form, alone
+from jobrunner.cli.live import Watch
 from jobrunner.cli.options import AsJson, Where
 from jobrunner.cli.output import document, facts, plain
 from jobrunner.errors import NodeNotFound
@@ -27,30 +28,41 @@ _NODE = (
     *("name", "host", "pid", "alive", "state", "running", "slots", "completed", "failed", "cpu_percent"),
     *("memory_percent", "heartbeat_at", "address", "id"),
 )
+_UNSEEN = ("host", "id")
 _TYPE = ("name", "nodes", "queue", "priority", "max_attempts", "timeout", "description", "published_at")
 
 
 @app.callback()
 @bundled
-def nodes(ctx: typer.Context, everyone: Everyone = False, form: Form = Form(), where: Where = Where()) -> None:
+def nodes(
+    ctx: typer.Context,
+    everyone: Everyone = False,
+    form: Form = Form(),
+    watch: Watch = Watch(),
+    where: Where = Where(),
+) -> None:
     """The processes that work: without a command, a list of those that live."""
-    if alone(ctx, everyone, form, where):
-        _list(everyone, form, where)
+    if alone(ctx, everyone, form, watch, where):
+        _list(everyone, form, watch, where)
 
 
-@app.command("list", epilog="Example: jobrunner nodes list --all --json")
+@app.command("list", epilog="Examples:\n\njobrunner nodes list --all --json\n\njobrunner nodes list --watch")
 @bundled
-def list_nodes(everyone: Everyone = False, form: Form = Form(), where: Where = Where()) -> None:
+def list_nodes(everyone: Everyone = False, form: Form = Form(), watch: Watch = Watch(), where: Where = Where()) -> None:
     """List the nodes that live."""
-    _list(everyone, form, where)
+    _list(everyone, form, watch, where)
 
 
-def _list(everyone: bool, form: Form, where: Where) -> None:
-    with where.desk() as asked:
-        told = asked.nodes()
-    if not everyone:
-        told["nodes"] = [node for node in told["nodes"] if node["alive"]]
-    form.all(told, "nodes", "id", _NODE, unseen=("host", "id"))
+def _list(everyone: bool, form: Form, watch: Watch, where: Where) -> None:
+    opener = where.opener()
+
+    def look() -> dict[str, Any]:
+        with opener() as asked:
+            told = asked.nodes()
+        return told if everyone else {**told, "nodes": [node for node in told["nodes"] if node["alive"]]}
+
+    watch.show(form, look, "nodes", _NODE, unseen=_UNSEEN)
+    form.all(look(), "nodes", "id", _NODE, unseen=_UNSEEN)
 
 
 @app.command()

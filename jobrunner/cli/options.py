@@ -109,12 +109,18 @@ class Where:
 
 
 def _no_database(url: str | None, named: str) -> None:
+    _not_empty(url, named)
     scheme, found, _ = (url or "").partition("://")
     if found and scheme.lower() not in ("http", "https"):
         raise typer.BadParameter(
             f"{named} takes the address of a running jobrunner, such as http://127.0.0.1:8900; "
             f"a database ({scheme}://...) is named by --database-url or JOBRUNNER_DATABASE_URL"
         )
+
+
+def _not_empty(url: str | None, named: str) -> None:
+    if url == "":  # of a variable that is not set, say: another place would be asked than was meant
+        raise typer.BadParameter(f"{named} is empty; leave it out to ask where the settings say")
 
 
 _traceback_wanted = False
@@ -135,7 +141,9 @@ def settings_of(config: Path | None, flags: Mapping[str, Any] | None = None) -> 
     """Load the settings; tells their warnings."""
     from jobrunner.settings import load
 
-    database = (flags or {}).get("database_url") or ""
+    given = (flags or {}).get("database_url")
+    _not_empty(given, "--database-url")
+    database = given or ""
     if database.lower().startswith(("http://", "https://")):
         raise typer.BadParameter(f"--database-url names a database; a running jobrunner ({database}) is named by --url")
     loaded = load(flags, config)

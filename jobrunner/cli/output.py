@@ -7,8 +7,11 @@ import re
 import sys
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
+import typer
+
+from jobrunner.cli.exits import Exit
 from jobrunner.text import visible
 
 SHOWN = 500  # characters of an error on a terminal, where it would push all else out of sight
@@ -28,20 +31,31 @@ _STATUS_STYLE = {
 }
 
 
+class NobodyReads(Exception):
+    """Who read the output, such as head, had enough. Told apart here, since typer ends on a broken pipe by itself."""
+
+
 def talk(text: str) -> None:
     """Say something to the person, on standard error."""
-    print(visible(text), file=sys.stderr, flush=True)  # noqa: T201 - data of a command
+    _print(visible(text), sys.stderr)
+
+
+def confirm() -> None:
+    """Ask the person whether to go on; ends the command where not."""
+    if not typer.confirm("Go on?", err=True):
+        talk("Nothing is changed.")
+        raise typer.Exit(Exit.INTERRUPTED)
 
 
 def document(data: Any) -> None:
     """One JSON document on standard output; indented on a terminal, in ASCII elsewhere whatever its encoding is."""
     seen = sys.stdout.isatty()
-    print(_no_controls(json.dumps(data, indent=2 if seen else None, ensure_ascii=not seen)), flush=True)  # noqa: T201 - data of a command
+    _print(_no_controls(json.dumps(data, indent=2 if seen else None, ensure_ascii=not seen)))
 
 
 def line(data: Any) -> None:
     """One JSON document on one line of standard output, in ASCII."""
-    print(json.dumps(data), flush=True)  # noqa: T201 - data of a command
+    _print(json.dumps(data))
 
 
 def _no_controls(text: str) -> str:
@@ -51,7 +65,14 @@ def _no_controls(text: str) -> str:
 
 def plain(text: str) -> None:
     """One text on standard output."""
-    print(visible(text), flush=True)  # noqa: T201 - data of a command
+    _print(visible(text))
+
+
+def _print(text: str, stream: TextIO | None = None) -> None:
+    try:
+        print(text, file=stream or sys.stdout, flush=True)
+    except BrokenPipeError:
+        raise NobodyReads from None
 
 
 def table(headers: Sequence[str], rows: Iterable[Sequence[Any]], *, unseen: Sequence[str] = ()) -> None:
@@ -69,8 +90,8 @@ def table(headers: Sequence[str], rows: Iterable[Sequence[Any]], *, unseen: Sequ
 
 
 def _tabbed(headers: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    for row in [headers, *rows]:
-        print("\t".join(visible(_cell(value), one_line=True) for value in row))  # noqa: T201 - data of a command
+    lines = ("\t".join(visible(_cell(value), one_line=True) for value in row) for row in [headers, *rows])
+    _print("\n".join(lines))
 
 
 def drawn(headers: Sequence[str], rows: Iterable[Sequence[Any]], *, unseen: Sequence[str] = ()) -> Table:
@@ -97,8 +118,8 @@ def facts(pairs: Iterable[tuple[str, Any]]) -> None:
     console = Console()
     told = [(name, value) for name, value in pairs if value not in (None, "", [], {})]
     if not console.is_terminal:
-        for name, value in told:
-            print(f"{name}\t{visible(_cell(value), one_line=True)}")  # noqa: T201 - data of a command
+        if told:
+            _print("\n".join(f"{name}\t{visible(_cell(value), one_line=True)}" for name, value in told))
         return
     width = max((len(name) for name, _ in told), default=0)
     for name, value in told:

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from jobrunner.cli import complete, values
+from jobrunner.cli.again import stored
 from jobrunner.cli.bundles import bundled
 from jobrunner.cli.options import AsJson, TaskId, Where
 from jobrunner.cli.output import document, plain, talk
@@ -34,11 +35,11 @@ def rerun(
 ) -> None:
     """Put a new task like this one into the queue, with what is said otherwise; prints its task_id."""
     given = values.arguments(items or [])
-    changes: dict[str, Any] = {"task_id": task_id, "queue": queue, "priority": priority}
+    changes: dict[str, Any] = {"queue": queue, "priority": priority}
     with where.desk() as asked:
         if given:
             changes["task_data"] = {**(asked.task(like)["task_data"] or {}), **given}
-        told = asked.rerun(like, changes)
+        told = stored(lambda known: asked.rerun(like, {**changes, "task_id": known}), task_id)
     if not told["created"]:
         talk(f"task {told['task_id']} was there before; it is {told['status']}")
     document(told) if as_json else plain(told["task_id"])

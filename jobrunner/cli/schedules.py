@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from datetime import UTC, datetime
 from itertools import takewhile
 from typing import Annotated, Any
@@ -9,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from jobrunner.cli import complete, values
+from jobrunner.cli.again import once
 from jobrunner.cli.bundles import bundled
 from jobrunner.cli.forms import Form
 from jobrunner.cli.options import AsJson, TaskType, Where
@@ -100,7 +102,8 @@ def resume(name: Name, as_json: AsJson = False, where: Where = Where()) -> None:
 def run(name: Name, as_json: AsJson = False, where: Where = Where()) -> None:
     """Submit a schedule's task now, besides its instants; prints the task_id."""
     with where.desk() as asked:
-        told = asked.run_schedule(name)
+        look = f"before you run it again, look with: jobrunner list --q {shlex.quote(f'{name}@')}"
+        told = once(lambda: asked.run_schedule(name), look)
     document(told) if as_json else plain(told["task_id"])
 
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from jobrunner.cli import complete, values
+from jobrunner.cli.again import stored
 from jobrunner.cli.bundles import bundled
 from jobrunner.cli.options import AsJson, TaskType, Where
 from jobrunner.cli.output import document, plain, talk
@@ -55,7 +56,6 @@ def submit(
 ) -> None:
     """Put a task into the queue; prints its task_id."""
     options: dict[str, Any] = {
-        "task_id": task_id,
         "queue": queue,
         "priority": priority,
         "run_at": at,
@@ -69,15 +69,14 @@ def submit(
     task_data = values.arguments(items or [])
     opener = where.opener()
     with opener() as desk:
-        told = desk.submit(task_type, task_data, options)
+        told = stored(lambda known: desk.submit(task_type, task_data, {**options, "task_id": known}), task_id)
     if not told["created"]:
         talk(f"task {told['task_id']} was there before; it is {told['status']}")
     if not (wait or wait_timeout is not None):
         document(told) if as_json else plain(told["task_id"])
         return
-    if not as_json:
-        talk(f"task {told['task_id']}")
-    (ended,) = await_tasks(opener, [told["task_id"]], wait_timeout)
+    talk(f"task {told['task_id']}")  # at once: whatever becomes of the waiting, the task is there
+    (ended,) = await_tasks(opener, [told["task_id"]], wait_timeout, answered=True)
     document(ended) if as_json else tell_result(ended)
     raise typer.Exit(exit_for([ended]))
 

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from jobrunner.cli.bundles import bundled
+from jobrunner.cli.live import Interval, live
 from jobrunner.cli.options import AsJson, Where
 from jobrunner.cli.output import document, drawn, plain, table
 from jobrunner.cli.verdicts import VERDICTS
-from jobrunner.errors import DatabaseUnavailable
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -32,7 +31,7 @@ _SECTIONS = (("nodes", _NODES), ("queues", _QUEUES), ("running", _RUNNING), ("fa
 
 def top(
     once: Annotated[bool, typer.Option("--once", help="One frame, then end; so it is where no terminal is.")] = False,
-    interval: Annotated[float, typer.Option(min=0.2, max=3_600, help="Seconds between two looks.")] = 2.0,
+    interval: Interval = 2.0,
     as_json: AsJson = False,
     where: Where = Where(),
 ) -> None:
@@ -43,7 +42,7 @@ def top(
     elif once or not sys.stdout.isatty():
         _print(_look(opener))
     else:
-        _live(opener, interval)
+        live(lambda: _frame(_look(opener)), interval)
 
 
 def _look(opener: Callable[[], Desk]) -> dict[str, Any]:
@@ -76,25 +75,6 @@ def _print(told: dict[str, Any]) -> None:
 
 def _rows(found: list[dict[str, Any]], columns: tuple[str, ...]) -> list[list[Any]]:
     return [[one[column] for column in columns] for one in found]
-
-
-def _live(opener: Callable[[], Desk], interval: float) -> None:
-    from rich.console import Console, Group
-    from rich.live import Live
-    from rich.text import Text
-
-    from jobrunner.client.errors import Unreachable
-
-    console = Console()
-    with Live(console=console, screen=True, auto_refresh=False) as live:
-        while True:
-            try:
-                shown: RenderableType = _frame(_look(opener))
-            except (DatabaseUnavailable, Unreachable) as error:  # it comes back, and whoever looks wants to see it
-                shown = Text(f"Nothing can be seen now: {error}", "red")
-            moment = Text(f"{time.strftime('%H:%M:%S')}  every {interval:g} s, Ctrl-C ends it", "dim")
-            live.update(Group(shown, moment), refresh=True)
-            time.sleep(interval)
 
 
 def _frame(told: dict[str, Any]) -> RenderableType:

@@ -23,7 +23,7 @@ def arguments(items: Sequence[str]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for item in items:
         if item == "-":
-            found |= _object(sys.stdin.read(), "standard input")
+            found |= _object(_standard_input(), "standard input")
         elif item.startswith("@"):
             found |= _object(_file(item[1:]), item)
         else:
@@ -53,7 +53,10 @@ def moment(text: str) -> datetime:
 def since(text: str) -> datetime:
     """A moment, or how long ago it was: ``2h``, ``1d``."""
     if _DURATION.fullmatch(text.strip().lower()):
-        return datetime.now(UTC) - timedelta(seconds=duration(text))
+        try:
+            return datetime.now(UTC) - timedelta(seconds=duration(text))
+        except OverflowError:
+            raise typer.BadParameter(f"{text!r} ago was before the year 1") from None
     return moment(text)
 
 
@@ -77,6 +80,13 @@ def _file(name: str) -> str:
         raise typer.BadParameter(f"{name} cannot be read: {error.strerror or error}") from None
     except UnicodeDecodeError:
         raise typer.BadParameter(f"{name} is not UTF-8") from None
+
+
+def _standard_input() -> str:
+    try:
+        return sys.stdin.read().removeprefix("\ufeff")  # with which Windows likes to begin, as in a file
+    except UnicodeDecodeError as error:
+        raise typer.BadParameter(f"standard input is not {error.encoding.upper()}") from None
 
 
 def _object(text: str, where: str) -> dict[str, Any]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -12,6 +13,9 @@ from jobrunner.cli.bundles import bundled
 from jobrunner.cli.exits import Exit
 from jobrunner.cli.options import AsJson, Where
 from jobrunner.cli.output import document, talk
+from jobrunner.cli.patience import Patience
+from jobrunner.errors import JobrunnerError
+from jobrunner.queue.task import ENDED
 from jobrunner.text import visible
 
 if TYPE_CHECKING:
@@ -39,23 +43,27 @@ def wait(
 
 
 def await_tasks(
-    opener: Callable[[], Desk], task_ids: Sequence[str], timeout: float | None = None, *, lines: bool = False
+    opener: Callable[[], Desk],
+    task_ids: Sequence[str],
+    timeout: float | None = None,
+    *,
+    lines: bool = False,
+    answered: bool = False,
 ) -> list[dict[str, Any]]:
     """Wait with a progress bar on a terminal; the tasks as they ended, in the order of their ids.
 
-    Elsewhere ``lines`` tells each change of progress in a plain line.
+    Elsewhere ``lines`` tells each change of progress in a plain line. An outage is waited out once somebody
+    ``answered``, as in the restart of a server.
 
     Exits with 6 when ``timeout`` (seconds) passes first.
     """
-    from jobrunner.client.watch import watch
-
     found: dict[str, dict[str, Any]] = {}
     bars = task_bars()
     shown: dict[str, Any] = {}
     said: dict[str, str] = {}
     try:
         with bars:
-            for task in watch(opener, task_ids, timeout):
+            for task in _watched(opener, task_ids, timeout, Patience(answered=answered)):
                 found[task["task_id"]] = task
                 if not shown and task["completed_at"] is None:
                     _tell_if_nobody_works(opener)
@@ -66,10 +74,31 @@ def await_tasks(
                     talk(_line(task))
                 bars.update(shown[task["task_id"]], completed=_fraction(task), description=_label(task))
     except TimeoutError:
-        late = [task["task_id"] for task in found.values() if task["completed_at"] is None]
+        late = [name for name in dict.fromkeys(task_ids) if name not in found or found[name]["completed_at"] is None]
         talk(f"jobrunner: {', '.join(late)} did not end in {timeout:g} s and goes on; look with: jobrunner status ID")
         raise typer.Exit(Exit.TIMED_OUT) from None
     return [found[task_id] for task_id in dict.fromkeys(task_ids)]
+
+
+def _watched(
+    opener: Callable[[], Desk], task_ids: Sequence[str], timeout: float | None, patience: Patience
+) -> Iterator[dict[str, Any]]:
+    """Yield the tasks as ``watch`` does, across outages."""
+    from jobrunner.client.watch import watch
+
+    until = None if timeout is None else time.monotonic() + timeout
+    left = dict.fromkeys(task_ids)
+    while left:
+        try:
+            for task in watch(opener, [*left], None if until is None else until - time.monotonic()):
+                patience.heard()
+                yield task
+                if task["status"] in ENDED:
+                    left.pop(task["task_id"], None)
+        except JobrunnerError as error:
+            if patience.answered and until is not None and time.monotonic() >= until:
+                raise TimeoutError from error
+            patience.rest(error)
 
 
 def exit_for(ended: Sequence[dict[str, Any]]) -> Exit:
@@ -106,9 +135,13 @@ def task_bars() -> Progress:
 
 
 def _tell_if_nobody_works(opener: Callable[[], Desk]) -> None:
-    with opener() as desk:
-        if not desk.overview()["nodes_alive"]:
-            talk("No worker is alive, so nothing runs now; start one with: jobrunner up (or: jobrunner worker)")
+    try:
+        with opener() as desk:
+            alive = desk.overview()["nodes_alive"]
+    except JobrunnerError:  # who waits looks again, and is told whatever it is
+        return
+    if not alive:
+        talk("No worker is alive, so nothing runs now; start one with: jobrunner up (or: jobrunner worker)")
 
 
 def _label(task: dict[str, Any]) -> str:

@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Any
 
 from jobrunner.client.desk import Desk
+from jobrunner.errors import JobrunnerError
 
 
 class Level(StrEnum):
@@ -46,12 +47,19 @@ def fail(check: str, detail: str, fix: str) -> Finding:
 
 def fleet(desk: Desk) -> Iterator[Finding]:
     """Nodes, types and queues, as anybody can ask for them."""
-    nodes = desk.nodes()["nodes"]
+    nodes = _list(desk.nodes(), "nodes")
     alive = [node for node in nodes if node["alive"]]
     waiting = Counter(_waiting_types(desk))
     yield from _nodes(nodes, alive)
-    yield from _types(desk.types()["types"], alive, waiting)
-    yield from _queues(desk.queues()["queues"])
+    yield from _types(_list(desk.types(), "types"), alive, waiting)
+    yield from _queues(_list(desk.queues(), "queues"))
+
+
+def _list(told: dict[str, Any], name: str) -> list[dict[str, Any]]:
+    found = told.get(name)
+    if not isinstance(found, list):
+        raise JobrunnerError(f"what answers there is no jobrunner: its answer has no {name}")
+    return found
 
 
 def _nodes(nodes: list[dict[str, Any]], alive: list[dict[str, Any]]) -> Iterator[Finding]:

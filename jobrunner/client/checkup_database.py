@@ -66,7 +66,7 @@ def _opened(opened: Database, settings: Settings) -> Iterator[Finding]:
             yield _schema(wrong, schema.current(conn))
             if wrong is not None:
                 return
-            yield door(settings, has_key=bool(views.usable_keys(conn)))
+            yield door(settings, has_key=views.is_any_key(conn), opens=bool(views.usable_keys(conn)))
             yield _clock(datetime.now(UTC), views.now(conn), datetime.now(UTC))
         if not opened.is_sqlite:
             yield _wire(probe.is_pooled(opened), probe.is_heard(opened))

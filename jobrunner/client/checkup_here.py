@@ -8,12 +8,14 @@ import stat
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx2
 
 from jobrunner.client.checkup import Finding, fail, ok, warn
 from jobrunner.errors import SettingsError
 from jobrunner.settings import DEFAULT_PORT, Loaded, Settings, check_door, check_tls
+from jobrunner.settings.loopback import leads_here
 
 PROBE_WITHIN = 3.0  # seconds
 
@@ -38,8 +40,18 @@ def probe(url: str, path: str) -> httpx2.Response:
     """Ask an open path of a server; raises httpx2.TransportError where nobody answers.
 
     Nothing secret is sent, and a certificate is made for other names than this machine's loopback: it is not looked at.
+    The loopback is asked itself, not by way of the environment's proxy.
     """
-    return httpx2.get(f"{url}{path}", timeout=PROBE_WITHIN, verify=False)
+    return httpx2.get(f"{url}{path}", timeout=PROBE_WITHIN, verify=False, trust_env=not leads_here(url))
+
+
+def said(answer: httpx2.Response) -> dict[str, Any] | None:
+    """What a jobrunner says of itself when it is probed; None where something else answers."""
+    try:
+        told = answer.json()
+    except ValueError:
+        return None
+    return told if isinstance(told, dict) and told.get("status") in ("ok", "ready", "not ready") else None
 
 
 def _folder(folder: Path) -> Finding:
@@ -87,19 +99,21 @@ def _tls(settings: Settings) -> Iterator[Finding]:
         yield fail("TLS", str(error), "name both files, or neither")
 
 
-def door(settings: Settings, *, has_key: bool) -> Finding:
-    """Whether the port may open; ``has_key`` tells that the database knows one."""
+def door(settings: Settings, *, has_key: bool, opens: bool) -> Finding:
+    """Whether the port may open; ``has_key`` tells that the database knows a key, ``opens`` that one has not ended."""
     try:
         check_door(settings, has_key=has_key)
     except SettingsError as error:
         told, _, mend = str(error).partition(". Mend it with one of: ")
         return fail("door", told, mend)
     if settings.api_key is not None:
-        return ok("door", "the configured key opens it" + (", and those of: jobrunner keys list" if has_key else ""))
-    if has_key:
+        return ok("door", "the configured key opens it" + (", and those of: jobrunner keys list" if opens else ""))
+    if opens:
         return ok("door", "keys open it: jobrunner keys list")
     if settings.allow_from:
         return ok("door", f"open to {', '.join(map(str, settings.allow_from))}")
+    if has_key:
+        return warn("door", "all keys have ended, so it opens to nobody", "jobrunner keys create NAME --scope admin")
     return ok("door", f"open to this machine alone, on {settings.host}")
 
 
@@ -119,7 +133,7 @@ def _taken(settings: Settings, port: int, taken: OSError) -> Finding:
         answer = probe(url, "/healthz")
     except httpx2.HTTPError:
         answer = None
-    if answer is not None and answer.status_code == 200 and "status" in answer.text:
+    if answer is not None and said(answer) is not None:
         return ok("port", f"a jobrunner answers at {url}")
     return fail(
         "port",

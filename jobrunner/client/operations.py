@@ -63,8 +63,7 @@ class RemoteOperations:
         if ids is not None:
             body["ids"] = list(ids)
         else:
-            given = {REST_NAMES.get(name, name): value for name, value in (chosen or {}).items()}
-            body["filter"] = {name: _plain(value) for name, value in given.items() if value}
+            body["filter"] = {REST_NAMES.get(name, name): _plain(value) for name, value in given(chosen).items()}
         return self.call("POST", "/api/v1/operations", body=body)
 
     def purge_queue(self: OverRest, name: str, *, dry_run: bool = False) -> Answer:
@@ -78,6 +77,11 @@ class RemoteOperations:
 
     def abort_operation(self: OverRest, operation_id: str) -> Answer:
         return self.call("DELETE", f"/api/v1/operations/{part(operation_id)}")
+
+
+def given(chosen: Mapping[str, Any] | None) -> dict[str, Any]:
+    """What a filter says. An empty text says something too, which is refused: it must never fit all there are."""
+    return {name: value for name, value in (chosen or {}).items() if value is not None and value not in ([], ())}
 
 
 def _plain(value: Any) -> Any:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import ssl
-from ipaddress import ip_address
 
 from jobrunner.errors import SettingsError
 from jobrunner.settings.keys import Settings
+from jobrunner.settings.loopback import is_loopback
 
 
 def check_door(settings: Settings, *, has_key: bool) -> None:
@@ -15,7 +15,7 @@ def check_door(settings: Settings, *, has_key: bool) -> None:
     ``has_key`` tells that the database knows one. Call it before a port answers. Raises SettingsError naming the lines
     that mend it.
     """
-    if _loopback(settings.host) or settings.api_key is not None or settings.allow_from or has_key:
+    if is_loopback(settings.host) or settings.api_key is not None or settings.allow_from or has_key:
         return
     raise SettingsError(
         f"host {settings.host} opens the API to the network, and neither a key nor allow_from closes it. Mend it with "
@@ -44,12 +44,3 @@ def check_tls(settings: Settings) -> None:
                 f"ssl_certfile {settings.ssl_certfile} and ssl_keyfile {settings.ssl_keyfile or 'in it'} are no "
                 f"certificate (PEM, with the chain) and its key: {error}"
             ) from None
-
-
-def _loopback(host: str) -> bool:
-    if host.lower() == "localhost":
-        return True
-    try:
-        return ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False  # some name: nobody knows where it leads

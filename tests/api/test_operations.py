@@ -99,6 +99,7 @@ def test_a_queue_is_emptied_of_what_waits(client: TestClient, database: Database
         {"action": "cancel", "ids": ["t"] * 1_001},
         {"action": "drop", "ids": ["t"]},
         {"action": "cancel", "filter": {"status": ["done"]}},
+        *({"action": "cancel", "filter": {"status": ["pending"], name: ""}} for name in ("queue", "type", "tag", "q")),
         {"action": "cancel", "filter": {"status": []}},
         {"action": "cancel", "filter": {"created_after": "2026-01-01T00:00:00"}},
         {"action": "cancel", "ids": ["t"], "dry_run": "yes"},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -10,8 +11,10 @@ from pathlib import Path
 import pytest
 
 from jobrunner.cli.exits import Exit
+from jobrunner.cli.look import _TASK
 from jobrunner.db.lock import FileLock
 from tests.cli.conftest import Jr
+from tests.cli.scripted import scripted
 
 
 class _Stranger(BaseHTTPRequestHandler):
@@ -59,6 +62,28 @@ def test_what_is_not_there_says_where_to_look(
     assert told.err.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (("cancel", "one", "--url", ""), "--url"),
+        (("list", "--database-url", ""), "--database-url"),
+        (("health", "live", "--url="), "--url"),
+        (("db", "current", "--database-url", ""), "--database-url"),
+        (("worker", "--database-url", ""), "--database-url"),
+    ],
+)
+def test_an_address_that_is_empty_is_no_other_one(jr: Jr, words: tuple[str, ...], named: str) -> None:
+    told = jr(*words)
+    assert (told.code, told.out) == (Exit.USAGE, "")
+    assert f"{named} is empty" in told.err
+
+
+def test_a_choice_that_is_none_is_told_plainly(jr: Jr) -> None:
+    told = jr("list", "--status", "odd")
+    assert told.code == Exit.USAGE
+    assert "'--status': 'odd' is not one of 'pending', " in told.err
+
+
 def test_a_type_that_nobody_knows(jr: Jr, sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("JOBRUNNER_DATABASE_URL", sqlite_url)
     told = jr("submit", "ad")
@@ -72,6 +97,35 @@ def test_a_server_that_is_no_jobrunner(jr: Jr, stranger: str) -> None:
     assert stranger in told.err
     assert "not jobrunner's" in told.err
     assert jr("health", "live", "--url", stranger).code == Exit.UNREACHABLE
+
+
+@pytest.mark.parametrize("said", [["a", "list"], {"status": 404, "title": "no"}, {"hello": "world"}, "ok", None])
+def test_a_server_that_speaks_json_of_its_own(jr: Jr, said: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    with scripted((200, said)) as server:
+        for probe in ("live", "ready"):
+            told = jr("health", probe, "--url", server.url)
+            assert (told.code, told.out) == (Exit.UNREACHABLE, "")
+            assert f"no jobrunner answers at {server.url} (something else does)" in told.err
+        monkeypatch.setenv("JOBRUNNER_PORT", server.url.rpartition(":")[2])
+        told = jr("doctor", "--url", server.url, "--json")
+    assert told.code == Exit.TASK_FAILED
+    levels = {one["check"]: one["level"] for one in told.json["findings"]}
+    assert (levels["port"], levels["fleet"]) == ("fail", "fail")
+
+
+@pytest.mark.parametrize("words", [("list", "--jsonl"), ("list", "--json"), ("list",)])
+def test_a_reader_that_had_enough_is_no_error(jr: Jr, words: tuple[str, ...]) -> None:
+    tasks = [dict.fromkeys(_TASK, "x" * 100) for _ in range(200)]
+    ours, theirs = os.pipe()
+    os.close(ours)
+    with (
+        open(theirs, "w") as broken,
+        scripted((200, {"tasks": tasks, "next_cursor": None})) as server,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        patch.setattr("sys.stdout", broken)
+        told = jr(*words, "--url", server.url)
+    assert (told.code, told.err) == (0, "")
 
 
 @pytest.mark.parametrize(

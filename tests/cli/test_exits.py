@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import io
+
 import pytest
+import typer
 
 from jobrunner import errors
 from jobrunner.cli.exits import Exit, exit_of
-from jobrunner.client.errors import Refused, Unreachable
+from jobrunner.cli.output import confirm
+from jobrunner.client.errors import NotTaken, Refused, TaskCancelled, TaskFailed, Unreachable, WaitTimeout
 
 INSIDE = (errors.LeaseLost, errors.Verdict, errors.RetryLater, errors.Cancel)  # never leave a handler
+CLIENTS = (NotTaken, TaskCancelled, TaskFailed, WaitTimeout)  # raised to programs; commands tell it by what they print
 
 
 def _below(kind: type[errors.JobrunnerError]) -> list[type[errors.JobrunnerError]]:
@@ -21,7 +26,7 @@ def test_no_error_of_ours_is_an_internal_one() -> None:
         for kind in _below(errors.JobrunnerError)
         if not issubclass(kind, Refused)  # which goes by its status
         and kind.__module__ in (errors.__name__, Unreachable.__module__)
-        and kind not in INSIDE
+        and kind not in (*INSIDE, *CLIENTS)
     ]
     assert len(ours) > 10
     assert [kind.__name__ for kind in ours if exit_of(kind.__new__(kind)) is Exit.INTERNAL] == []
@@ -43,6 +48,16 @@ def test_no_error_of_ours_is_an_internal_one() -> None:
 )
 def test_what_a_server_refuses(status: int, code: Exit) -> None:
     assert exit_of(Refused(status, "no", {})) is code
+
+
+def test_no_is_told_as_an_interruption(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("n\n"))
+    with pytest.raises(typer.Exit) as ended:
+        confirm()
+    assert ended.value.exit_code == Exit.INTERRUPTED
+    assert capsys.readouterr().err.endswith("Nothing is changed.\n")
+    monkeypatch.setattr("sys.stdin", io.StringIO("y\n"))
+    confirm()
 
 
 def test_anything_else_is_internal() -> None:

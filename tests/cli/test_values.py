@@ -33,6 +33,21 @@ def test_moments_are_aware() -> None:
         values.moment("tomorrow")
 
 
+def test_what_lies_before_the_calendar_is_no_time() -> None:
+    assert values.since("1d") < datetime.now(UTC)
+    for text in ("99999999d", "9" * 400 + "d"):
+        with pytest.raises(typer.BadParameter, match="before the year 1"):
+            values.since(text)
+
+
+def test_standard_input_as_windows_writes_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b'\xef\xbb\xbf{"a": 1}'), "utf-8"))
+    assert values.arguments(["-"]) == {"a": 1}
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"\xff{}"), "utf-8"))
+    with pytest.raises(typer.BadParameter, match="standard input is not UTF-8"):
+        values.arguments(["-"])
+
+
 def test_arguments_of_every_kind_and_later_ones_win(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "more.json").write_text('\ufeff{"a": "from the file", "f": null}', "utf-8")
     monkeypatch.setattr("sys.stdin", io.StringIO('{"s": [1]}'))

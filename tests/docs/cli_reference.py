@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from enum import Enum
 from typing import Any
 
 import typer
@@ -84,7 +85,10 @@ def _value(option: Any) -> str:
         return f"`{option.metavar}`"
     kind = option.type_descriptor.annotation
     inner = getattr(kind, "__args__", (kind,))[0]
-    told = _VALUES.get(inner.__name__, inner.__name__)
+    if issubclass(inner, Enum):
+        told = ", ".join(f"`{one.value}`" for one in inner)
+        return f"{told}; several times" if option.multiple else told
+    told = _VALUES[inner.__name__]
     return f"{told}, several times" if option.multiple else told
 
 
