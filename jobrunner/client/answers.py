@@ -12,6 +12,7 @@ import httpx2
 from jobrunner.client import errors
 from jobrunner.client.desk import Answer
 from jobrunner.client.errors import Refused, Unreachable
+from jobrunner.client.unsent import NEVER_SENT
 
 _BY_CODE: dict[str, type[Refused]] = {
     "task_not_found": errors.NoSuchTask,
@@ -20,7 +21,6 @@ _BY_CODE: dict[str, type[Refused]] = {
     "task_exists": errors.TakenId,
     "state_conflict": errors.WrongState,
 }
-_NEVER_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, httpx2.UnsupportedProtocol)
 
 
 def object_of(response: httpx2.Response) -> Answer:
@@ -62,7 +62,7 @@ def refused(
 
 def unreachable(url: str, error: Exception) -> Unreachable:
     """What a broken call comes to; ``arrived`` unless it certainly never left."""
-    return Unreachable(url, str(error) or type(error).__name__, arrived=not isinstance(error, _NEVER_SENT))
+    return Unreachable(url, str(error) or type(error).__name__, arrived=not isinstance(error, NEVER_SENT))
 
 
 def _told(response: httpx2.Response) -> Answer | None:

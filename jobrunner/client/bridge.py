@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import os
 import ssl
 import threading
 import time
@@ -13,14 +14,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
+import httpx2
 from pydantic import SecretStr
 
 from jobrunner.client.bridge_calls import open_client
 from jobrunner.client.bridge_nodes import Node
 from jobrunner.client.bridge_route import Router, Wish
-from jobrunner.client.bridge_split import Part, merged, parts
+from jobrunner.client.bridge_split import Part, Plan, merged, parts
 from jobrunner.client.bridge_values import AvailableNode, BridgeTask, TaskResult
-from jobrunner.client.errors import NotTaken, OutcomeUnknown
+from jobrunner.client.errors import NotTaken, OutcomeUnknown, Refused
 from jobrunner.errors import InvalidInput, JobrunnerError, Problem
 from jobrunner.queue.request import new_task
 from jobrunner.queue.task import DEFAULT_PRIORITY, Status
@@ -40,7 +42,8 @@ class DistributedBridge:
 
     def __init__(self, settings: Settings) -> None:
         self._router = Router(settings)
-        self._plans: dict[str, list[Part]] = {}  # what was split, until all of it has ended
+        self._plans: dict[str, Plan] = {}  # what was split, until all of it has ended
+        self._planning = threading.Lock()
 
     @property
     def distributed(self) -> bool:
@@ -105,26 +108,58 @@ class DistributedBridge:
         every node refused it, Refused (409) where its id is another task's, InvalidInput for what no node would take;
         where it runs here also what the database raises.
         """
-        new_task(task_type, task_data, task_id=task_id, priority=priority, timeout=timeout)
+        asked = new_task(task_type, task_data, task_id=task_id, priority=priority, timeout=timeout)
         task = BridgeTask(task_id, task_type, dict(task_data), priority, timeout)
         until, wish = time.monotonic() + timeout, Wish(run_again, cancel_on_timeout)
         async with open_client(self._tls) as http:
-            made, groups = self._plans.get(task_id, []), []
+            groups: list[list[Node]] = []
             if split and not self._router.has(task_id):
                 groups = await self._router.databases(http)
-                made = made or parts(task, len(groups))
-            if not made:
+            plan = self._plan(task, asked.request_hash, len(groups))
+            if plan is None:
                 return await self._router.run(http, task, until, wish)
-            self._plans[task_id] = made
-            chosen = [groups[number % len(groups)] if groups else [] for number in range(len(made))]
-            errands = [
-                self._router.run(http, part.task, until, wish, first=first)
-                for part, first in zip(made, chosen, strict=True)
-            ]
-            told = _together(task, made, await asyncio.gather(*errands, return_exceptions=True))
-        if told.ended:
-            self._plans.pop(task_id, None)
-        return told
+            try:
+                return await self._in_parts(http, task, plan.parts, groups, until, wish)
+            finally:
+                self._done_with(task_id, plan)
+
+    async def _in_parts(
+        self,
+        http: httpx2.AsyncClient,
+        task: BridgeTask,
+        made: list[Part],
+        groups: list[list[Node]],
+        until: float,
+        wish: Wish,
+    ) -> TaskResult:
+        chosen = [groups[number % len(groups)] if groups else [] for number in range(len(made))]
+        errands = [
+            self._router.run(http, part.task, until, wish, first=first)
+            for part, first in zip(made, chosen, strict=True)
+        ]
+        return _together(task, made, await asyncio.gather(*errands, return_exceptions=True))
+
+    def _plan(self, task: BridgeTask, request_hash: str, count: int) -> Plan | None:
+        """How the task is split, as it was at first; None where it is not. Raises Refused where it was another task."""
+        with self._planning:
+            plan = self._plans.get(task.task_id)
+            if plan is None:
+                made = parts(task, count)
+                if not made:
+                    return None
+                plan = self._plans[task.task_id] = Plan(request_hash, made)
+            if plan.request_hash != request_hash:
+                told = f"task_id {task.task_id!r} is taken by a different request, which is on its way in parts"
+                raise Refused(409, told, {"code": "task_exists"}, task_id=task.task_id)
+            plan.calls += 1
+            return plan
+
+    def _done_with(self, task_id: str, plan: Plan) -> None:
+        """One call less waits for it; it is forgotten where no part is on its way any more."""
+        with self._planning:
+            plan.calls -= 1
+            if not plan.calls and not any(self._router.has(part.task.task_id) for part in plan.parts):
+                del self._plans[task_id]
 
     def close(self) -> None:
         """End what runs in this process, in good order; the next :func:`get_distributed_bridge` makes a new bridge.
@@ -179,13 +214,24 @@ def _leave() -> None:
         _bridge._leave()
 
 
+def _forget() -> None:
+    global _bridge, _making, _of_parent
+    _of_parent, _bridge = _bridge or _of_parent, None
+    _making = threading.Lock()  # the old one may be held by a thread that the copy does not have
+
+
 atexit.register(_leave)
+if hasattr(os, "register_at_fork"):  # elsewhere nothing forks
+    os.register_at_fork(after_in_child=_forget)
 _making = threading.Lock()
 _bridge: DistributedBridge | None = None
+_of_parent: DistributedBridge | None = None  # kept in forked copies, lest its connections be closed
 
 
 def get_distributed_bridge(config: str | Path | None = None) -> DistributedBridge:
     """The bridge of this process, made at the first call and after a ``close``; settings are read then, and only then.
+
+    A forked copy of the process makes one of its own.
 
     ``config`` names the JSON file, which else is found as the program's own is: ``JOBRUNNER_CONFIG``, or
     ``node_config.json`` in the working directory. Raises SettingsError.

@@ -8,18 +8,11 @@ from typing import Any
 import httpx2
 
 from jobrunner.client.errors import Refused
+from jobrunner.client.tries import SURELY_NOT
+from jobrunner.client.unsent import NEVER_SENT
 
 CONNECT_WITHIN = 3.0  # seconds
 ANSWER_WITHIN = 10.0  # seconds, as old clients have it
-_NEVER_SENT = (
-    httpx2.ConnectError,  # refused, no such name, TLS
-    httpx2.ConnectTimeout,
-    httpx2.PoolTimeout,
-    httpx2.ProxyError,
-    httpx2.UnsupportedProtocol,
-    httpx2.LocalProtocolError,
-    httpx2.InvalidURL,
-)
 LATER = (429, 503)  # another time it may be taken
 LOCKED = (401, 403, 421)  # a wrong key, a wrong address, a wrong name
 
@@ -64,15 +57,18 @@ async def call(
     try:
         headers = {"X-API-Key": key} if key else {}
         return await http.request(method, url, headers=headers, timeout=timeout, **given)
-    except _NEVER_SENT as error:
+    except NEVER_SENT as error:
         raise NotAccepted(f"cannot be reached ({said(error)})") from error
     except (httpx2.RequestError, httpx2.StreamError) as error:
         raise Unsure(f"its answer was lost ({said(error)})") from error
 
 
-def accepted(answer: httpx2.Response) -> Any:
-    """The JSON of an answer to a submission. Raises NotAccepted, Unsure, or Refused on a conflict."""
-    told = _json(answer)
+def accepted(answer: httpx2.Response, *, by_jobrunner: bool | None = None) -> Any:
+    """The JSON of an answer to a submission. Raises NotAccepted, Unsure, or Refused on a conflict.
+
+    ``by_jobrunner`` says what the node is known to be: jobrunner, the old system, or neither.
+    """
+    told = json_of(answer)
     if answer.is_success:
         if isinstance(told, dict):
             return told
@@ -80,20 +76,27 @@ def accepted(answer: httpx2.Response) -> Any:
     sentence = _sentence(answer, told)
     if answer.status_code == 409:
         raise Refused(409, sentence, told if isinstance(told, dict) else {})
-    if answer.status_code == 503:
-        # An old node that is full says so in JSON. A database that broke off may have stored the task all the same,
-        # and a proxy that answers for the node knows nothing of it.
-        if not isinstance(told, dict) or told.get("code") == "database_unavailable":
-            raise Unsure(sentence)
+    if answer.status_code == 503 and _proves_refusal(told, by_jobrunner):
         raise NotAccepted(sentence, 503, _after(answer))
     if answer.is_server_error:
         raise Unsure(sentence)
     raise NotAccepted(sentence, answer.status_code, _after(answer))
 
 
+def _proves_refusal(told: Any, by_jobrunner: bool | None) -> bool:
+    """Whether a 503 says that nothing was done.
+
+    Whatever stands before a node answers 503 as well, in any shape, once the node was too slow for it: only what the
+    node itself is known to say proves something. The old system, when it is full, says a ``detail`` and no more.
+    """
+    if not isinstance(told, dict):
+        return False
+    return told.get("code") in SURELY_NOT or (not by_jobrunner and told.keys() == {"detail"})
+
+
 def read(answer: httpx2.Response) -> Any:
     """The JSON of an answer to a question. Raises NotAccepted for 4xx and the like, Unsure where to ask again."""
-    told = _json(answer)
+    told = json_of(answer)
     if answer.is_success and told is not None:
         return told
     if answer.is_success or answer.is_server_error or answer.status_code == 429:
@@ -106,7 +109,8 @@ def said(error: BaseException) -> str:
     return str(error) or type(error).__name__
 
 
-def _json(answer: httpx2.Response) -> Any:
+def json_of(answer: httpx2.Response) -> Any:
+    """What an answer holds; None where it is no JSON."""
     try:
         return answer.json()
     except ValueError:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
@@ -33,8 +34,10 @@ class Lost(Exception):
 class Errand:
     """Brings a task to ``node``, and its result back, until ``until`` (monotonic).
 
-    ``peers`` are the nodes that share the node's database: whatever one of them accepted is asked of any of them.
-    ``sent`` says that the node may have the task already, and is kept. ``gives_up`` says that Lost is wanted.
+    ``door`` finds, for a node that does not answer, the best that shares its database, else that node: whatever one of
+    them accepted is asked of any of them.
+    ``sent`` says that the node may have the task already, and is kept; ``handed_over`` is called once that is so.
+    ``gives_up`` says that Lost is wanted.
     """
 
     def __init__(
@@ -42,17 +45,19 @@ class Errand:
         http: httpx2.AsyncClient,
         task: BridgeTask,
         node: Node,
-        peers: Callable[[], list[Node]],
+        door: Callable[[Node], Awaitable[Node]],
         until: float,
         *,
+        handed_over: Callable[[], None],
         sent: bool = False,
         gives_up: bool = False,
     ) -> None:
         self._http = http
         self._task = task
         self._node = node
-        self._peers = peers
+        self._door = door
         self._until = until
+        self._handed_over = handed_over
         self.sent = sent
         self._gives_up = gives_up
         self._pause = SOONEST
@@ -69,48 +74,56 @@ class Errand:
         return await self._follow()
 
     async def cancel(self) -> TaskResult | None:
-        """Ask for its end; how it stands then, or None where the node cannot be asked that."""
+        """Ask for its end; how it stands then, or None where the node has it still and cannot be asked that.
+
+        Raises OutcomeUnknown where nobody answers any more.
+        """
         path = f"/api/v1/tasks/{quote(self._task.task_id, safe='')}/cancel"
+        self._until = time.monotonic() + CANCEL_WITHIN
+        body, heard = {"reason": "its caller's time was over"}, True
         try:
-            body = {"reason": "its caller's time was over"}
             answer = await self._node.call(self._http, "POST", path, within=CANCEL_WITHIN, json=body)
         except (NotAccepted, Unsure):
-            return None
-        if not answer.is_success and answer.status_code != 409:  # a conflict: it ended before
-            return None
-        self._until = time.monotonic() + CANCEL_WITHIN
-        try:
-            return await self._follow()
-        except OutcomeUnknown:
-            return None
+            heard = False  # or not: how the task stands tells, if anybody does
+        else:
+            if not answer.is_success and answer.status_code != 409:  # a conflict: it ended before
+                return None
+        told = await self._follow()
+        return told if heard or told.ended else None
 
     async def _hand_in(self) -> None:
+        ask = self._ask_again if self.sent else self._ask_first
         while True:
-            first, self.sent = not self.sent, True  # whoever is cancelled in the middle knows no better
             try:
-                await (self._asked_first() if first else self._asked_again())
+                await ask()
             except NotAccepted as error:
-                if first:
-                    self.sent = False
+                if not self.sent:
                     raise
                 await self._recover(error)  # of what was sent before, this refusal proves nothing
-            except Refused:
-                self.sent = False  # what the node has under this id is another task
-                raise
             except Unsure as error:
                 await self._recover(error)
             else:
                 self._failing_since = None
                 return
+            ask = self._ask_again
 
-    async def _asked_first(self) -> TaskResult:
-        return self._heard(accepted(await self._submit()))
+    async def _ask_first(self) -> None:
+        self.sent = True  # whoever is cancelled in the middle knows no better
+        try:
+            self._heard(accepted(await self._submit(), by_jobrunner=self._node.is_jobrunner))
+        except (NotAccepted, Refused):  # what the node has under this id, if anything, is another task
+            self.sent = False
+            raise
+        finally:
+            if self.sent:
+                self._handed_over()
 
-    async def _asked_again(self) -> TaskResult:
+    async def _ask_again(self) -> None:
         """Nobody knows whether it was delivered. For jobrunner the same request is the same task; others are asked."""
         if self._node.is_jobrunner:
-            return self._heard(accepted(await self._submit()))
-        return self._heard(read(await self._node.call(self._http, "GET", self._path, within=self._left())))
+            self._heard(accepted(await self._submit(), by_jobrunner=True))
+        else:
+            self._heard(read(await self._node.call(self._http, "GET", self._path, within=self._left())))
 
     async def _submit(self) -> httpx2.Response:
         body = self._task.body()
@@ -118,7 +131,8 @@ class Errand:
 
     async def _follow(self) -> TaskResult:
         pause, told = FIRST_POLL, None
-        while told is None or time.monotonic() < self._until:
+        # What was told before the node fell silent is no news: then a last look is taken when the time is over.
+        while told is None or self._failing_since is not None or time.monotonic() < self._until:
             asked_at = time.monotonic()
             try:
                 told = await self._look()
@@ -163,9 +177,9 @@ class Errand:
             raise self._unknown(str(error)) from error
         await asyncio.sleep(min(self._pause, max(0.0, self._until - moment)))
         self._pause = min(LATEST, 2 * self._pause)
-        others = [node for node in self._peers() if node is not self._node]
-        if others:
-            self._node = others[0]
+        with suppress(TimeoutError):
+            async with asyncio.timeout(max(SOONEST, self._until - time.monotonic())):
+                self._node = await self._door(self._node)
 
     def _left(self) -> float:
         return min(ANSWER_WITHIN, self._until - time.monotonic())

@@ -14,7 +14,7 @@ from jobrunner.client.bridge_nodes import HEALTHY
 from jobrunner.client.bridge_values import AvailableNode, BridgeTask, TaskResult, local_time
 from jobrunner.client.errors import OutcomeUnknown
 from jobrunner.db.notes import CANCEL, WORK
-from jobrunner.errors import DatabaseUnavailable, StateConflict
+from jobrunner.errors import DatabaseUnavailable, InvalidInput, StateConflict, TaskExists
 from jobrunner.handlers import find
 from jobrunner.queue import store, views
 from jobrunner.queue.task import Status
@@ -32,6 +32,8 @@ HERE = "here"
 
 T = TypeVar("T")
 
+_of_parents: list[Embedded] = []  # kept in forked copies, lest their connections be closed, which the parent uses
+
 
 class Home:
     """Opens the database when it is first needed; on SQLite it then belongs to this process until ``close``."""
@@ -44,15 +46,18 @@ class Home:
     @property
     def is_open(self) -> bool:
         """Whether this process has the database open."""
-        return self._embedded is not None
+        return self._embedded is not None and not self._embedded.inherited
 
-    async def run(self, task: BridgeTask, until: float, *, cancel: bool = False) -> TaskResult:
+    async def run(
+        self, task: BridgeTask, until: float, handed_over: Callable[[], None], *, cancel: bool = False
+    ) -> TaskResult:
         """Run it, or wait for it where it is known already, until then (monotonic); ``cancel`` ends it then.
 
-        Raises InvalidInput, UnknownTaskType, TaskExists, OutcomeUnknown, and what opening the database raises.
+        ``handed_over`` is called once it may be in the queue. Raises InvalidInput, UnknownTaskType, TaskExists,
+        OutcomeUnknown, and what opening the database raises.
         """
         home = await asyncio.to_thread(self._open)
-        await self._patiently(home, task, until, lambda: self._submit(home, task))
+        await self._hand_in(home, task, until, handed_over)
         told = await self._followed(home, task, until)
         if cancel and not told.ended:
             await self._patiently(home, task, until, lambda: self._cancel(home, task.task_id))
@@ -82,9 +87,31 @@ class Home:
 
     def _open(self) -> Embedded:
         with self._opening:
+            if self._embedded is not None and self._embedded.inherited:
+                _of_parents.append(self._embedded)
+                self._embedded = None
             if self._embedded is None:
                 self._embedded = Embedded(self._settings)
             return self._embedded
+
+    async def _hand_in(self, home: Embedded, task: BridgeTask, until: float, handed_over: Callable[[], None]) -> None:
+        def act() -> None:
+            try:
+                self._submit(home, task)
+            except (InvalidInput, TaskExists):  # refused before anything was stored
+                raise
+            except BaseException:
+                handed_over()
+                raise
+
+        try:
+            await self._patiently(home, task, until, act)
+        except (InvalidInput, TaskExists):
+            raise
+        except BaseException:  # also a caller that is cancelled: the thread goes on
+            handed_over()
+            raise
+        handed_over()
 
     async def _patiently(self, home: Embedded, task: BridgeTask, until: float, act: Callable[[], T]) -> T:
         """Do what may be done twice, again for as long as the database is away; raises OutcomeUnknown in the end."""

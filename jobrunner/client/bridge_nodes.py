@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx2
 
-from jobrunner.client.bridge_calls import NotAccepted, Unsure, call, read
+from jobrunner.client.bridge_calls import NotAccepted, Unsure, call, json_of, read
 from jobrunner.client.bridge_values import AvailableNode, local_time
 from jobrunner.logs import get_logger
 from jobrunner.settings.nodes import NodeAddress
@@ -17,6 +17,7 @@ from jobrunner.settings.nodes import NodeAddress
 HEALTH_FOR = 3.0  # seconds that a health is believed, unless a call fails before
 HEALTH_WITHIN = 3.0  # seconds in which a node answers, or is not used
 HEALTHY = "healthy"
+PROBLEMS = "urn:problem-type:jobrunner:"  # what the type of every refusal by jobrunner begins with
 PER_TASK, PER_CPU, PER_MEMORY = 10.0, 0.5, 0.2  # points: two busy cores weigh as much as five running tasks
 
 log = get_logger(__name__)
@@ -26,7 +27,8 @@ class Node:
     """One node that is asked over HTTP: jobrunner's, or one of the old system.
 
     ``fleet`` are the ids of the nodes that work on its database, as it told last; two nodes whose fleets have one in
-    common share it, since every start of a node has an id of its own. ``refuses`` says that it lets us not in.
+    common share it, since every start of a node has an id of its own; empty where that is not known. ``is_jobrunner``
+    is None until it is known. ``refuses`` says that it lets us not in.
     """
 
     def __init__(self, address: NodeAddress) -> None:
@@ -69,6 +71,11 @@ class Node:
         """Whether both work on one database, so that a task that one has accepted is the other's as well."""
         return bool(self.fleet & other.fleet)
 
+    def may_share_with(self, other: Node) -> bool:
+        """Whether both may work on one database, for all that is known. One of the old system works on its own."""
+        known = False in (self.is_jobrunner, other.is_jobrunner) or (self.fleet and other.fleet)
+        return not known or self.shares_with(other)
+
     async def call(
         self, http: httpx2.AsyncClient, method: str, path: str, *, within: float, **given: Any
     ) -> httpx2.Response:
@@ -100,15 +107,28 @@ class Node:
         if self.is_jobrunner is None:
             self.is_jobrunner = await self._introduced(http)
         if self.is_jobrunner:
-            listed = read(await self.call(http, "GET", "/api/v1/nodes", within=HEALTH_WITHIN))
-            self.fleet = frozenset(str(one["id"]) for one in listed["nodes"] if one["alive"])
+            self.fleet = await self._listed(http)
         return _health(self.id, self.url, told)
 
-    async def _introduced(self, http: httpx2.AsyncClient) -> bool:
-        """Whether it is jobrunner, where the same request twice is one task; the old system promises nothing."""
+    async def _listed(self, http: httpx2.AsyncClient) -> frozenset[str]:
+        """The living nodes of its database; none where it does not say: a key of named queues may not list them."""
+        answer = await self.call(http, "GET", "/api/v1/nodes", within=HEALTH_WITHIN)
+        if not answer.is_success:
+            return frozenset()
+        return frozenset(str(one["id"]) for one in read(answer)["nodes"] if one["alive"])
+
+    async def _introduced(self, http: httpx2.AsyncClient) -> bool | None:
+        """Whether it is jobrunner, where the same request twice is one task; the old system promises nothing.
+
+        A refusal in jobrunner's own words tells it as well. None where the answer says neither: it is asked again.
+        """
         answer = await self.call(http, "GET", "/", within=HEALTH_WITHIN)
-        told = read(answer) if answer.is_success else {}
-        return isinstance(told, dict) and told.get("service") == "jobrunner"
+        told = json_of(answer)
+        if not isinstance(told, dict):
+            return None
+        if str(told.get("type")).startswith(PROBLEMS):
+            return True
+        return told.get("service") == "jobrunner" if answer.is_success else None
 
 
 def _health(node_id: str, url: str, told: Any) -> AvailableNode:
@@ -144,10 +164,13 @@ def best_first(nodes: Iterable[Node], task_type: str, *, but: Collection[Node] =
 
 
 def databases(nodes: Iterable[Node]) -> list[list[Node]]:
-    """These nodes by the database that they work on, in the order of their ids; the old system's are alone each."""
+    """These nodes by the database that they work on, in the order of their ids; the old system's are alone each.
+
+    Those of which nobody knows whether they share one are taken together.
+    """
     groups: list[list[Node]] = []
     for node in sorted(nodes, key=lambda node: node.id):
-        theirs = [group for group in groups if any(node.shares_with(other) for other in group)]
+        theirs = [group for group in groups if any(node.may_share_with(other) for other in group)]
         merged = [other for group in theirs for other in group]
         groups = [group for group in groups if group not in theirs]
         groups.append([*merged, node])

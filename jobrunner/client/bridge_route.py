@@ -17,6 +17,7 @@ import httpx2
 from jobrunner.client.bridge_calls import LATER, NotAccepted
 from jobrunner.client.bridge_errand import Errand, Lost
 from jobrunner.client.bridge_nodes import Node, best_first, databases, look_at
+from jobrunner.client.bridge_placed import Placed, Placements
 from jobrunner.client.bridge_values import AvailableNode, BridgeTask, TaskResult
 from jobrunner.client.errors import NotTaken, OutcomeUnknown
 from jobrunner.db.lock import owner
@@ -51,7 +52,7 @@ class Router:
         for address in settings.nodes:
             self.add(Node(replace(address, api_key=address.api_key or settings.api_key)))
         self._owner: Node | None = None
-        self._abroad: dict[str, Node | None] = {}  # by task_id; None is home
+        self._placements = Placements()
         self._opening = threading.Lock()
         self._home: Home | None = None
         self._looking: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
@@ -66,7 +67,7 @@ class Router:
 
     def has(self, task_id: str) -> bool:
         """Whether this task is on its way already."""
-        return task_id in self._abroad
+        return task_id in self._placements
 
     def close(self) -> None:
         """End what runs here."""
@@ -107,51 +108,65 @@ class Router:
         refused: dict[Node, NotAccepted] = {}
         lost: set[Node] = set()
         while True:
-            known = task.task_id in self._abroad
-            chosen = self._abroad[task.task_id] if known else await self._choose(http, task, refused, lost, first)
-            if chosen is None and not known and await self._wait(task, refused, until):
-                continue
-            known = task.task_id in self._abroad  # somebody else may have chosen meanwhile
-            node = self._abroad.setdefault(task.task_id, chosen)
-            if node is None:
-                return await self._at_home(task, until, wish)
-            peers = partial(self._peers, node)
-            errand = Errand(http, task, node, peers, until, sent=known, gives_up=wish.run_again)
+            placed = self._placements.get(task.task_id)
+            mine = placed is None
+            if placed is None:
+                chosen = await self._choose(http, task, refused, lost, first)
+                if chosen is None and not self.has(task.task_id) and await self._wait(task, refused, until):
+                    continue
+                placed = self._placements.claim(task.task_id, chosen)
+                if placed is None:
+                    continue
+            elif not placed.settled:
+                if not await placed.wait(until):
+                    at = placed.node.id if placed.node else None
+                    raise OutcomeUnknown(task.task_id, "another call of this bridge hands it in", at)
+                continue  # with what came of it
+            if placed.node is None:
+                return await self._at_home(task, until, wish, placed, mine=mine)
+            node = placed.node
+            errand = Errand(
+                http,
+                task,
+                node,
+                partial(self._door, http),
+                until,
+                handed_over=placed.settle,
+                sent=not mine,
+                gives_up=wish.run_again,
+            )
             node.errands += 1
             try:
-                return await self._on_errand(errand, task, wish)
+                return await self._on_errand(errand, task, wish, placed)
             except NotAccepted as error:
                 refused[node] = error
                 log.info("a node did not take a task", node=node.id, task_id=task.task_id, reason=str(error))
             except Lost:
                 lost.add(node)
-                self._abroad.pop(task.task_id, None)
+                self._placements.forget(task.task_id, placed)
                 log.warning("a node is lost; its task runs again elsewhere", node=node.id, task_id=task.task_id)
             finally:
                 node.errands -= 1
                 if not errand.sent:
-                    self._abroad.pop(task.task_id, None)
+                    self._placements.forget(task.task_id, placed)
 
-    async def _on_errand(self, errand: Errand, task: BridgeTask, wish: Wish) -> TaskResult:
+    async def _on_errand(self, errand: Errand, task: BridgeTask, wish: Wish, placed: Placed) -> TaskResult:
         told = await errand.run()
         if not told.ended and wish.cancel:
             after = await errand.cancel()
             told = after or replace(told, error=f"{told.error}; it could not be cancelled")
         if told.ended:
-            self._abroad.pop(task.task_id, None)
+            self._placements.forget(task.task_id, placed)
         return told
 
-    async def _at_home(self, task: BridgeTask, until: float, wish: Wish) -> TaskResult:
-        home = self._open_home()
+    async def _at_home(self, task: BridgeTask, until: float, wish: Wish, placed: Placed, *, mine: bool) -> TaskResult:
         try:
-            told = await home.run(task, until, cancel=wish.cancel)
-        except OutcomeUnknown:
-            raise
-        except BaseException:
-            self._abroad.pop(task.task_id, None)
-            raise
+            told = await self._open_home().run(task, until, placed.settle, cancel=wish.cancel)
+        finally:
+            if mine and not placed.settled:  # nothing was put into the queue
+                self._placements.forget(task.task_id, placed)
         if told.ended:
-            self._abroad.pop(task.task_id, None)
+            self._placements.forget(task.task_id, placed)
         return told
 
     def _open_home(self) -> Home:
@@ -201,7 +216,7 @@ class Router:
     def _all(self) -> list[Node]:
         """Those to use, with the process that owns our SQLite file: it is a node, as nobody else can open the file."""
         nodes = [*self._nodes.values()] if self.distributed else []
-        if self._settings.is_sqlite and self._home is None:
+        if self._settings.is_sqlite and not (self._home and self._home.is_open):
             found = owner(self._settings.url.removeprefix("sqlite:///"))
             url = found.get("url") if found else None
             if url and all(node.url != url for node in nodes):
@@ -213,7 +228,9 @@ class Router:
                     nodes.append(self._owner)
         return nodes
 
-    def _peers(self, node: Node) -> list[Node]:
-        """All that share this node's database, healthy ones first."""
+    async def _door(self, http: httpx2.AsyncClient, node: Node) -> Node:
+        """Another node that answers and shares this one's database, a healthy one if it can be; else this one."""
         sharing = [other for other in self._all() if other is not node and other.shares_with(node)]
-        return sorted(sharing, key=lambda other: (not other.healthy, other.load))
+        await look_at(http, sharing)  # one that fell silent before may be back
+        answering = [other for other in sharing if other.health is not None]
+        return min(answering, key=lambda other: (not other.healthy, other.load), default=node)

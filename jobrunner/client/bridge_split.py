@@ -35,6 +35,15 @@ class Part:
     symbols: tuple[str, ...]
 
 
+@dataclass
+class Plan:
+    """A request that is on its way in parts; ``calls`` are those that wait for it now."""
+
+    request_hash: str
+    parts: list[Part]
+    calls: int = 0
+
+
 def parts(task: BridgeTask, count: int) -> list[Part]:
     """``task`` in at most ``count`` parts of nearly as many symbols each, in their order; empty where it is one task.
 

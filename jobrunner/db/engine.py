@@ -17,11 +17,11 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from jobrunner.db.deadline import WATCHDOG
 from jobrunner.db.direct import OWN
 from jobrunner.db.driver import told
-from jobrunner.db.faults import is_busy, is_demoted, is_mistake, reason, refuses_all
+from jobrunner.db.faults import is_busy, is_demoted, is_mistake, is_no_database, reason, refuses_all
 from jobrunner.db.pool import Pool
 from jobrunner.db.postgresql import IDLE, open_server
 from jobrunner.db.sqlite import open_file
-from jobrunner.errors import DatabaseBusy, DatabaseUnavailable
+from jobrunner.errors import DatabaseBusy, DatabaseUnavailable, SchemaMismatch
 
 DEADLINE = 10.0  # seconds for one of our transactions, all of which are short
 READERS = 4  # connections that only look
@@ -197,6 +197,8 @@ class Database:
             if is_busy(error):
                 raise DatabaseBusy(reason(error)) from error
             raise DatabaseUnavailable(reason(error)) from error
+        if is_no_database(error):
+            raise SchemaMismatch(f"{self.url.database} is no SQLite database: name another file, or move it") from error
         if isinstance(error, DBAPIError) and error.connection_invalidated:
             raise DatabaseUnavailable(reason(error)) from error
         raise error

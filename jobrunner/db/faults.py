@@ -19,6 +19,11 @@ def is_mistake(error: BaseException) -> bool:
     return code is not None and code & 0xFF == sqlite3.SQLITE_ERROR
 
 
+def is_no_database(error: BaseException) -> bool:
+    """Whether a file was opened that SQLite did not write."""
+    return getattr(getattr(error, "orig", None), "sqlite_errorcode", None) == sqlite3.SQLITE_NOTADB
+
+
 def is_busy(error: BaseException) -> bool:
     """Whether somebody else's lock was in the way: waited for too long, or for each other."""
     return getattr(getattr(error, "orig", None), "sqlstate", None) in _LOCKED_STATES

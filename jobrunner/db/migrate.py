@@ -15,6 +15,7 @@ from pathlib import Path
 from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
+from alembic.util import CommandError
 from sqlalchemy import Connection, text
 
 from jobrunner.db.engine import Database, open_database
@@ -106,14 +107,22 @@ def until_free(own: Callable[[], AbstractContextManager[Connection]], act: Calla
 
 
 def _run(conn: Connection, revision: str, *, down: bool = False) -> None:
+    found = current(conn)
+    if found is not None and found > head():  # newer code was here: this one can work with it unless `check` says no
+        if down:
+            raise SchemaMismatch(f"newer code brought the database to {found}: only that can take it back")
+        return
     config = _config()
     config.attributes["connection"] = conn
-    (command.downgrade if down else command.upgrade)(config, revision)
+    try:
+        (command.downgrade if down else command.upgrade)(config, revision)
+    except CommandError as error:  # no such revision
+        raise SchemaMismatch(str(error)) from error
     hit("migrate-before-commit")
 
 
 def upgrade(url: str) -> None:
-    """Bring the database at ``url`` to the newest schema. Harmless when it is there already."""
+    """Bring the database at ``url`` to the newest schema. Harmless when it is there already, or beyond."""
     until_free(partial(exclusive, url), partial(_run, revision="head"))
 
 

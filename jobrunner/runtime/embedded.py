@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from contextlib import ExitStack
 from functools import partial
@@ -28,12 +29,13 @@ class Embedded:
 
     ``ends`` tells who waits.
 
-    A SQLite file is migrated, and stays this process's until :meth:`close`. Raises DatabaseLocked where another owns
-    it, SchemaMismatch, HandlerError and DatabaseUnavailable.
+    A SQLite file is migrated, and stays this process's until :meth:`close`; a forked copy of the process has no part in
+    it. Raises DatabaseLocked where another owns it, SchemaMismatch, HandlerError and DatabaseUnavailable.
     """
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings.model_copy(update={"schedules": ()})  # to declare them is the business of a node
+        self._pid = os.getpid()
         self._starting = threading.Lock()
         self._work: Work | None = None
         self._parts = ExitStack()
@@ -52,6 +54,11 @@ class Embedded:
             self._hints.start()
             undo.callback(self._hints.stop)
             self._parts = undo.pop_all()
+
+    @property
+    def inherited(self) -> bool:
+        """Whether it is the parent's: threads are not copied, and the connections and the node are still in use."""
+        return self._pid != os.getpid()
 
     @property
     def works(self) -> bool:
@@ -77,6 +84,8 @@ class Embedded:
 
     def close(self) -> None:
         """Let what runs come to its end within the grace, give back the rest, and let the database go."""
+        if self.inherited:
+            return
         with self._starting:
             if self._work is not None:
                 self._work.drain("its program is done with it")
@@ -89,7 +98,7 @@ class Embedded:
 
         What still runs is taken back from this node as from a dead one.
         """
-        if self._work is not None:
+        if self._work is not None and not self.inherited:
             self._work.heartbeat.stop("its program ended")
 
     def _heard(self, topic: str, *, here: bool = False) -> None:

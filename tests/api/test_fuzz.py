@@ -16,15 +16,23 @@ CONFIG = Path(__file__).with_name("schemathesis.toml")
 EXAMPLES = 100  # for each operation
 
 
-@pytest.mark.ci
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize("seed", [20_261_127])
+@pytest.mark.parametrize(
+    "database",
+    [
+        pytest.param(
+            "postgres_url", marks=pytest.mark.ci
+        ),  # it has more ways to break: connections, prepared statements
+        pytest.param("sqlite_url", marks=pytest.mark.long),
+    ],
+)
 def test_every_call_does_what_the_document_says(
-    seed: int, sqlite_url: str, processes: Processes, tmp_path: Path
+    database: str, seed: int, request: pytest.FixtureRequest, processes: Processes, tmp_path: Path
 ) -> None:
     port = free_port()
     env = {
-        "JOBRUNNER_DATABASE_URL": sqlite_url,
+        "JOBRUNNER_DATABASE_URL": request.getfixturevalue(database),
         "JOBRUNNER_API_KEY": KEY,
         "JOBRUNNER_ALLOW_UNKNOWN_TYPES": "true",  # the fuzzer makes names of types up
     }

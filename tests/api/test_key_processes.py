@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import ssl
 import subprocess
@@ -11,8 +12,13 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from jobrunner.client.bridge import DistributedBridge
+from jobrunner.client.bridge_values import TaskResult
+from jobrunner.client.errors import NotTaken
 from jobrunner.db.engine import open_database
 from jobrunner.queue import store
+from jobrunner.settings import Settings
+from tests.data_import.support import put, records
 from tests.processes import Processes, free_port
 
 SOON = 5.0  # seconds in which a revoked key opens nothing any more
@@ -76,11 +82,15 @@ def certificate(tmp_path: Path) -> tuple[Path, Path]:
 
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="a certificate is made with openssl, which is not here")
-def test_tls_by_the_flags_of_the_guide(sqlite_url: str, certificate: tuple[Path, Path], processes: Processes) -> None:
+def test_tls_by_the_flags_of_the_guide(
+    sqlite_url: str, certificate: tuple[Path, Path], processes: Processes, monkeypatch: pytest.MonkeyPatch
+) -> None:
     key, chain = certificate
     port = free_port()
     flags = ("--ssl-keyfile", str(key), "--ssl-certfile", str(chain))
-    server = processes.start("up", "--port", str(port), *flags, env={"JOBRUNNER_DATABASE_URL": sqlite_url})
+    put(key.parent / "vipdoc", "sz000001.day", records([20240102]))
+    env = {"JOBRUNNER_DATABASE_URL": sqlite_url, "JOBRUNNER_TDX_ROOT": str(key.parent / "vipdoc")}
+    server = processes.start("up", "--port", str(port), *flags, env=env)
     url, deadline = f"https://127.0.0.1:{port}", time.monotonic() + 30
     with httpx2.Client(verify=ssl.create_default_context(cafile=str(chain))) as client:
         while True:
@@ -93,3 +103,16 @@ def test_tls_by_the_flags_of_the_guide(sqlite_url: str, certificate: tuple[Path,
                 time.sleep(0.1)
     with pytest.raises(httpx2.TransportError):
         httpx2.get(f"http://127.0.0.1:{port}/healthz")
+    monkeypatch.delenv("SSL_CERT_FILE", raising=False)
+    with pytest.raises(NotTaken, match=r"node: cannot be reached .*CERTIFICATE_VERIFY_FAILED"):
+        _by_bridge(port)
+    monkeypatch.setenv("SSL_CERT_FILE", str(chain))
+    told = _by_bridge(port)
+    assert (told.status, told.node_id) == ("completed", "node")
+
+
+def _by_bridge(port: int) -> TaskResult:
+    """An import of one day by the bridge, over TLS."""
+    bridge = DistributedBridge(Settings(data_dir=Path("/nowhere")))
+    bridge.add_node("node", "127.0.0.1", port, https=True)
+    return asyncio.run(bridge.execute_task("t", "data_import", {"symbols": ["000001.SZ"]}, timeout=20))

@@ -134,7 +134,9 @@ def test_progress_changes_the_tag_of_the_whole_task_alone(client: TestClient, da
 
 def test_a_key_in_the_header_is_the_task_id(client: TestClient, database: Database) -> None:
     def keyed(key: str, **told: Any) -> Any:
-        return client.post(EXECUTE, json={"task_type": "work", **told}, headers={b"idempotency-key": key.encode("latin-1")})
+        return client.post(
+            EXECUTE, json={"task_type": "work", **told}, headers={b"idempotency-key": key.encode("latin-1")}
+        )
 
     first, again = keyed('"8e03"'), keyed("8e03")
     assert (first.status_code, again.status_code) == (202, 200)

@@ -111,3 +111,22 @@ def test_only_older_code_is_refused(database_url: str) -> None:
         with pytest.raises(SchemaMismatch, match="pip install --upgrade jobrunner"):
             migrate.check(conn)
     database.dispose()
+    migrate.upgrade(database_url)
+    with pytest.raises(SchemaMismatch, match="newer code brought the database to 0099"):
+        migrate.downgrade(database_url)
+
+
+def test_a_revision_that_nobody_knows(database_url: str) -> None:
+    with pytest.raises(SchemaMismatch, match="nobody"):
+        migrate.downgrade(database_url, "nobody")
+
+
+def test_a_file_that_is_no_database(tmp_path: Path) -> None:
+    (tmp_path / "x.db").write_bytes(b"not a database" * 100)
+    url = f"sqlite:///{tmp_path / 'x.db'}"
+    with pytest.raises(SchemaMismatch, match=r"x\.db is no SQLite database"):
+        migrate.upgrade(url)
+    database = open_database(url)
+    with pytest.raises(SchemaMismatch, match="move it"), database.read() as conn:
+        migrate.check(conn)
+    database.dispose()

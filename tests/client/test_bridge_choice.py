@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import httpx2
 import pytest
 
-from jobrunner.client.bridge_calls import NotAccepted, Unsure, accepted
+from jobrunner.client import calls
+from jobrunner.client.blocking import run
+from jobrunner.client.bridge_calls import NotAccepted, Unsure, accepted, open_client
 from jobrunner.client.bridge_nodes import Node, best_first, databases
 from jobrunner.client.bridge_values import AvailableNode, result_of
-from jobrunner.client.errors import Refused
+from jobrunner.client.errors import Refused, Unreachable
+from jobrunner.client.http import PlainHttp
 from jobrunner.settings.nodes import NodeAddress
+from tests.client.scripted import Scripted
 
 
 def a_node(name: str, fleet: str = "", *, errands: int = 0, **figures: Any) -> Node:
@@ -32,6 +37,7 @@ def a_node(name: str, fleet: str = "", *, errands: int = 0, **figures: Any) -> N
     }
     node.health = AvailableNode(**plain | figures)
     node.fleet = frozenset(fleet)
+    node.is_jobrunner = bool(fleet)
     node.errands = errands
     return node
 
@@ -73,6 +79,46 @@ def test_nodes_are_grouped_by_the_database_that_they_share() -> None:
     assert [[node.id for node in group] for group in databases(nodes[:2])] == [["a"], ["b"]]
 
 
+def test_what_may_share_a_database_is_not_split() -> None:
+    nodes = [a_node("a", "1"), a_node("b", "2"), a_node("c"), a_node("old")]
+    assert len(databases(nodes)) == 4
+    nodes[2].is_jobrunner = True
+    assert [[node.id for node in group] for group in databases(nodes)] == [["a", "b", "c"], ["old"]]
+    nodes[2].is_jobrunner = None
+    assert [[node.id for node in group] for group in databases(nodes)] == [["a", "b", "c"], ["old"]]
+    assert not nodes[0].shares_with(nodes[2]), "for a task that has been sent, only what is known counts"
+
+
+WORDS = {"type": "urn:problem-type:jobrunner:too_many_requests", "detail": "slowly"}
+
+
+@pytest.mark.parametrize(
+    ("first", "then"),
+    [
+        ((200, {"service": "jobrunner"}), True),
+        ((200, {"service": "distributed node"}), False),
+        ((403, {"type": "urn:problem-type:jobrunner:forbidden", "detail": "a key of some queues"}), True),
+        ((429, {"detail": "slowly"}), None),
+        ((503, {"message": "no upstream"}), None),
+    ],
+)
+def test_what_a_node_is_is_decided_by_what_proves_it(first: tuple[int, Any], then: bool | None) -> None:
+    async def looked_at(node: Node) -> None:
+        async with open_client(verify=False) as http:
+            await node.look(http)
+
+    with Scripted("n") as there:
+        node = Node(NodeAddress("n", "127.0.0.1", there.port))
+        there.script = {"GET /api/v1/nodes": [(429, WORDS)]}
+        there.script["GET / "] = [first]
+        asyncio.run(looked_at(node))
+        assert (node.healthy, node.is_jobrunner, node.fleet) == (True, then, frozenset())
+        for _ in range(2):
+            asyncio.run(looked_at(node))
+        decided = then is not False
+        assert (node.healthy, node.is_jobrunner, bool(node.fleet)) == (True, decided, decided)
+
+
 @pytest.mark.parametrize(
     ("answer", "means"),
     [
@@ -87,6 +133,11 @@ def test_nodes_are_grouped_by_the_database_that_they_share() -> None:
         (httpx2.Response(502, text="bad gateway"), Unsure),
         (httpx2.Response(503, json={"detail": "node is overloaded"}), NotAccepted),
         (httpx2.Response(503, json={"detail": "away", "code": "database_unavailable"}), Unsure),
+        (httpx2.Response(503, json={"detail": "old schema", "code": "schema_mismatch"}), NotAccepted),
+        (httpx2.Response(503, json={"detail": "what is this?", "code": "new_code"}), Unsure),
+        (httpx2.Response(503, json={"message": "The upstream server is timing out"}), Unsure),
+        (httpx2.Response(503, json={"detail": "timed out", "title": "Service Unavailable"}), Unsure),
+        (httpx2.Response(503, json={}), Unsure),
         (httpx2.Response(503, text="<html>proxy</html>"), Unsure),
         (httpx2.Response(504, text="too late"), Unsure),
     ],
@@ -100,6 +151,22 @@ def test_what_an_answer_to_a_submission_proves(answer: httpx2.Response, means: t
     if answer.status_code == 429:
         assert isinstance(found.value, NotAccepted)
         assert found.value.after == 7.0
+
+
+def test_jobrunner_does_not_refuse_as_the_old_system_does() -> None:
+    answer = httpx2.Response(503, json={"detail": "the gateway has no answer"})
+    with pytest.raises(Unsure):
+        accepted(answer, by_jobrunner=True)
+    with pytest.raises(NotAccepted):
+        accepted(answer, by_jobrunner=False)
+
+
+def test_what_http_cannot_carry_was_never_sent() -> None:
+    ask = calls.execute("t", {}, {"task_id": "t", "traceparent": "a\nb: c"})
+    with Scripted("n") as node, pytest.raises(Unreachable) as found:
+        run(PlainHttp(f"http://127.0.0.1:{node.port}", None, verify=False).send(ask, 5))
+    assert not found.value.arrived, "else it would be asked again, and at last nobody knew"
+    assert node.asked == []
 
 
 @pytest.mark.parametrize(

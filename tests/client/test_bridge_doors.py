@@ -7,6 +7,7 @@ import json
 import sys
 from pathlib import Path
 
+import httpx2
 import pytest
 
 import jobrunner.bridge
@@ -17,6 +18,7 @@ from jobrunner.handlers import registry
 from jobrunner.handlers.declare import task
 from jobrunner.settings import load
 from jobrunner.settings.nodes import NodeAddress, parse_node
+from tests.client.cutting import Cutting
 from tests.client.world import World
 from tests.processes import Processes
 
@@ -50,6 +52,19 @@ def test_a_wrong_key_is_told_and_never_taken_for_no_node(world: World) -> None:
     bridge.add_node("other", "localhost", port, api_key="not-" + KEY)
     assert mark(bridge, world, "u") == ("completed", "locked"), "one that lets us in is enough"
     assert not (world.home / "own").exists()
+
+
+def test_a_key_of_named_queues_is_served_as_any_other(world: World) -> None:
+    node = world.node("Worker-1", JOBRUNNER_API_KEY=KEY)
+    wish = {"name": "of one queue", "scopes": ["read", "submit"], "queues": ["default"]}
+    made = httpx2.post(f"{node.url}/api/v1/keys", json=wish, headers={"X-API-Key": KEY}, timeout=10)
+    assert node.port is not None
+    with Cutting(node.port) as cut:
+        bridge = world.bridge()
+        bridge.add_node("node", "127.0.0.1", cut.port, api_key=made.json()["key"])
+        assert mark(bridge, world, "t") == ("completed", "node")
+        assert sum(line.startswith(b"POST") for line in cut.seen) == 2, "its lost answer is asked for again"
+    assert world.lines("t", "begin") == 1
 
 
 def test_nodes_that_are_not_healthy_get_nothing(world: World) -> None:
@@ -144,20 +159,44 @@ import asyncio
 from jobrunner.bridge import get_distributed_bridge
 
 bridge = get_distributed_bridge()
-for name in ("one", "two"):
+def run(name):
     data = {"ledger": "ledger", "name": name}
-    result = asyncio.run(bridge.execute_task(task_id=name, task_type="mark", task_data=data, timeout=20))
-    print(result.status, result.result)
+    return asyncio.run(bridge.execute_task(task_id=name, task_type="mark", task_data=data, timeout=20))
+
+for name in ("one", "two"):
+    result = run(name)
+    print(result.status, result.result, flush=True)
+"""
+FORKING = """
+import os, sys, warnings
+from jobrunner.errors import DatabaseLocked
+from jobrunner.queue import views
+from jobrunner.runtime import embedded
+
+warnings.simplefilter("ignore", DeprecationWarning)  # newer Pythons warn of every fork beside threads
+embedded.PATIENCE = 0.0
+if not (copy := os.fork()):
+    assert get_distributed_bridge() is not bridge
+    try:
+        run("three")
+    except DatabaseLocked:
+        bridge.close()
+        sys.exit()
+    sys.exit(3)
+print("the copy ended with", os.waitpid(copy, 0)[1])
+with bridge._router._home._embedded.database.read() as conn:
+    print(sum(node.alive for node in views.all_nodes(conn)), "node lives")
 """
 
 
 def test_a_script_that_forgets_to_close_ends_well_and_leaves_nothing(world: World, processes: Processes) -> None:
-    (world.home / "script.py").write_text(SCRIPT)
-    for _ in range(2):
-        script = processes.start_command([sys.executable, "script.py"], env=world.env("script"))
-        assert script.wait(20) == 0, script.tail()
-        assert script.output == "completed {'name': 'one'}\ncompleted {'name': 'two'}\n"
-        assert script.errors == ""
+    done = "completed {'name': 'one'}\ncompleted {'name': 'two'}\n"
+    for script, told in ((SCRIPT, ""), (SCRIPT + FORKING, "the copy ended with 0\n1 node lives\n")):
+        (world.home / "script.py").write_text(script)
+        process = processes.start_command([sys.executable, "script.py"], env=world.env("script"))
+        assert process.wait(20) == 0, process.tail()
+        assert process.output == done + told
+        assert process.errors == ""
     assert world.lines("one") == 1, "the second run asked after the same tasks"
 
 
