@@ -10,7 +10,7 @@ import typer
 
 from jobrunner.cli.bundles import bundled
 from jobrunner.cli.exits import Exit
-from jobrunner.cli.options import AsJson, ConfigFile, Where, settings_of
+from jobrunner.cli.options import AsJson, ConfigFile, Where, search_here, settings_of
 from jobrunner.cli.output import document, plain, table, talk
 from jobrunner.errors import JobrunnerError
 
@@ -48,6 +48,7 @@ def _findings(loaded: Loaded, where: Where) -> Iterator[Finding]:
     from jobrunner.client.checkup_database import database
     from jobrunner.client.checkup_here import here
 
+    search_here()  # as a worker that is started here
     yield from here(loaded)
     if where.server is None:
         about = list(database(loaded.settings))
