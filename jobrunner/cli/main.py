@@ -94,10 +94,18 @@ def root(
 
 def run(argv: Sequence[str] | None = None) -> NoReturn:
     """The console script: run the command line and exit with its code."""
+    _open_closed()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # no console's encoding may fail a command
     sys.exit(main(argv))
+
+
+def _open_closed() -> None:
+    """A stream that was closed (``>&-``) leads to nowhere, and so does its number: the database would get it."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115 - to the end of the process
 
 
 def main(argv: Sequence[str] | None = None) -> int:
