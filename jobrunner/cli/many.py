@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from jobrunner.cli import complete
 from jobrunner.cli.bundles import bundled
 from jobrunner.cli.forms import Form
 from jobrunner.cli.options import AsJson, Where
@@ -25,7 +26,9 @@ LOOK = 0.2  # seconds between two looks at what others carry on with
 
 app = typer.Typer(help="Work on many tasks at once, while it goes on and afterwards.", no_args_is_help=True)
 
-OperationId = Annotated[str, typer.Argument(metavar="ID", help="The operation's id.")]
+OperationId = Annotated[
+    str, typer.Argument(metavar="ID", help="The operation's id.", autocompletion=complete.operation_ids)
+]
 
 _OPERATION = ("id", "action", "state", "dry_run", "matched", "changed", "unchanged", "created_at", "created_by")
 

@@ -53,7 +53,9 @@ def add(
     cron: Annotated[str | None, typer.Option(help="Five fields, as in crontab; 0 and 7 are Sunday.")] = None,
     every: Annotated[float | None, typer.Option(parser=values.duration, metavar="5m", help="An interval.")] = None,
     timezone: Annotated[str, typer.Option(help="The zone of the cron expression.")] = "UTC",
-    queue: Annotated[str | None, typer.Option(help="The queue of its tasks.")] = None,
+    queue: Annotated[
+        str | None, typer.Option(help="The queue of its tasks.", autocompletion=complete.queue_names)
+    ] = None,
     priority: Annotated[int | None, typer.Option(help="1 to 10, 1 first.")] = None,
     max_attempts: Annotated[int | None, typer.Option(help="How many failures end a task.")] = None,
     timeout: Annotated[

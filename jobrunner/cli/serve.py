@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import typer
 
-from jobrunner.cli import values
+from jobrunner.cli import complete, values
 from jobrunner.cli.bundles import bundled
 from jobrunner.cli.options import AsJson, ConfigFile, DatabaseUrl, search_here, setting, settings_of
 from jobrunner.cli.output import document, talk
@@ -87,9 +87,16 @@ class Work:
     """What a process that runs tasks can be told besides."""
 
     max_workers: Annotated[int | None, setting("max_workers", "--max-workers", about="Tasks at the same time.")] = None
-    queues: Annotated[str | None, setting("queues", "--queues", metavar="A,B", about="Work on these queues only.")] = (
-        None
-    )
+    queues: Annotated[
+        str | None,
+        setting(
+            "queues",
+            "--queues",
+            metavar="A,B",
+            about="Work on these queues only.",
+            autocompletion=complete.queue_lists,
+        ),
+    ] = None
     node_name: Annotated[str | None, setting("node_name", "--node-name", about="The node's name.")] = None
     tdx_root: Annotated[
         Path | None, setting("tdx_root", "--tdx-root", metavar="FOLDER", about="The vipdoc folder that imports read.")
