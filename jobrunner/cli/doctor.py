@@ -24,7 +24,11 @@ _FINDING = ("check", "level", "detail", "fix")
 
 ServerUrl = Annotated[
     str | None,
-    typer.Option("--url", metavar="URL", help="The server. (env JOBRUNNER_URL; default the one of these settings)"),
+    typer.Option(
+        "--url",
+        metavar="URL",
+        help="The server. (env JOBRUNNER_URL; default the one of this SQLite file, else where the settings say)",
+    ),
 ]
 
 
@@ -77,10 +81,10 @@ def ready(url: ServerUrl = None, as_json: AsJson = False, config: ConfigFile = N
 def _probe(path: str, url: str | None, as_json: bool, config: Any) -> None:
     import httpx2
 
-    from jobrunner.client.checkup_here import own_url, probe, said
+    from jobrunner.client.checkup_here import probe, said, served_url
     from jobrunner.client.errors import Unreachable
 
-    asked = Where(url=url).server or own_url(settings_of(config).settings)
+    asked = Where(url=url).server or served_url(settings_of(config).settings)
     asked = asked.rstrip("/") if "://" in asked else f"http://{asked.rstrip('/')}"
     try:
         answer = probe(asked, path)

@@ -8,7 +8,7 @@ import socket
 import stat
 import sys
 from collections.abc import Iterator
-from contextlib import redirect_stdout
+from contextlib import redirect_stdout, suppress
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any
@@ -16,6 +16,7 @@ from typing import Any
 import httpx2
 
 from jobrunner.client.checkup import Finding, fail, ok, warn
+from jobrunner.db.lock import owner
 from jobrunner.errors import HandlerError, SettingsError
 from jobrunner.handlers import handlers, load
 from jobrunner.settings import DEFAULT_PORT, Loaded, Settings, check_door, check_tls
@@ -41,6 +42,15 @@ def own_url(settings: Settings) -> str:
     host = settings.host if settings.host not in ("0.0.0.0", "::", "") else "127.0.0.1"  # noqa: S104 - asked, not bound
     shown = f"[{host}]" if ":" in host else host
     return f"{'https' if settings.ssl_certfile else 'http'}://{shown}:{settings.port or DEFAULT_PORT}"
+
+
+def served_url(settings: Settings) -> str:
+    """Where the server on these settings' database answers: the owner of a SQLite file says so, wherever it was put."""
+    held = None
+    if settings.is_sqlite:
+        with suppress(SettingsError):  # of a lock that is not this user's: its URL is then the settings' own
+            held = owner(settings.url.removeprefix("sqlite:///"))
+    return str((held or {}).get("url") or own_url(settings))
 
 
 def probe(url: str, path: str) -> httpx2.Response:

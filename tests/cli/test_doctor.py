@@ -136,6 +136,10 @@ def test_a_running_one_is_well_and_its_probes_say_so(
     assert jr("health", "live").out == "ok\n"
     assert jr("health", "ready", "--json").json == {"status": "ready", "reasons": []}
     assert jr("health", "live", "--url", running.url).code == 0
+    monkeypatch.setenv("JOBRUNNER_PORT", str(free_port()))
+    assert jr("health", "live").out == "ok\n", "it is found by its file, whatever port it was given"
+    assert jr("health", "ready").code == 0
+    monkeypatch.setenv("JOBRUNNER_PORT", str(port))
     told = jr("doctor", "--json")
     assert told.code == 0, told.out
     assert set(_levels(told).values()) == {"ok"}, told.out
