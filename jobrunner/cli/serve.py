@@ -79,7 +79,9 @@ class Stay:
     ssl_certfile: Annotated[
         Path | None, setting("ssl_certfile", "--ssl-certfile", metavar="FILE", about="... and this certificate.")
     ] = None
-    log_level: Annotated[str | None, setting("log_level", "--log-level", about="DEBUG, INFO, WARNING or ERROR.")] = None
+    log_level: Annotated[
+        str | None, setting("log_level", "--log-level", about="DEBUG, INFO, WARNING, ERROR or CRITICAL.")
+    ] = None
 
 
 @dataclass(frozen=True)
