@@ -10,6 +10,7 @@ import typer
 
 from jobrunner.cli.bundles import bundled
 from jobrunner.cli.exits import Exit
+from jobrunner.cli.hints import TRUST, distrust
 from jobrunner.cli.options import AsJson, ConfigFile, Where, search_here, settings_of
 from jobrunner.cli.output import document, plain, table, talk
 from jobrunner.errors import JobrunnerError
@@ -63,7 +64,9 @@ def _findings(loaded: Loaded, where: Where) -> Iterator[Finding]:
         with where.desk() as asked:
             yield from checkup.fleet(asked)
     except JobrunnerError as error:
-        yield checkup.fail("fleet", str(error), "set that right first; see: jobrunner status")
+        untrusted = distrust(error)
+        fix = TRUST if untrusted else "set that right first; see: jobrunner status"
+        yield checkup.fail("fleet", untrusted or str(error), fix)
 
 
 @health.command()

@@ -35,7 +35,7 @@ from jobrunner.cli import (
     why,
 )
 from jobrunner.cli.exits import Exit, exit_of
-from jobrunner.cli.hints import hint
+from jobrunner.cli.hints import distrust, hint
 from jobrunner.cli.options import traceback_wanted, want_traceback
 from jobrunner.cli.output import NobodyReads, talk
 from jobrunner.text import mask
@@ -139,7 +139,7 @@ def _failed(error: Exception) -> int:
     code = exit_of(error)
     if traceback_wanted():
         talk(mask("".join(traceback.format_exception(error)).rstrip()))
-    told = mask(str(error))
+    told = mask(distrust(error) or str(error))
     if isinstance(error, errors.DatabaseUnavailable):
         told = f"the database cannot be reached: {told}. Its URL: jobrunner config show"
     elif code is Exit.INTERNAL:
