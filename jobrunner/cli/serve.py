@@ -18,6 +18,7 @@ from jobrunner.cli import complete, values
 from jobrunner.cli.bundles import bundled
 from jobrunner.cli.options import AsJson, ConfigFile, DatabaseUrl, search_here, setting, settings_of
 from jobrunner.cli.output import document, talk
+from jobrunner.errors import SettingsError
 from jobrunner.settings.names import variables
 
 if TYPE_CHECKING:
@@ -192,7 +193,13 @@ def prepare(settings: Settings, log_level: str | None = None) -> None:
 
     for name in hidden:
         del sys.modules[name]
-    logs.setup(log_level or settings.log_level, settings.log_format, settings.log_file)
+    from jobrunner.settings.log_file import check_log_file
+
+    check_log_file(settings)
+    try:
+        logs.setup(log_level or settings.log_level, settings.log_format, settings.log_file)
+    except OSError as error:
+        raise SettingsError(f"log_file: {settings.log_file} cannot be written: {error.strerror}") from error
     search_here()
 
 

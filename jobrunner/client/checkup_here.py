@@ -21,6 +21,7 @@ from jobrunner.errors import HandlerError, SettingsError
 from jobrunner.handlers import handlers, load
 from jobrunner.settings import DEFAULT_PORT, Loaded, Settings, check_door, check_tls
 from jobrunner.settings.keys import variables
+from jobrunner.settings.log_file import check_log_file
 from jobrunner.settings.loopback import leads_here
 
 PROBE_WITHIN = 3.0  # seconds
@@ -31,6 +32,7 @@ def here(loaded: Loaded) -> Iterator[Finding]:
     settings = loaded.settings
     yield _folder(settings.data_dir)
     yield from _roots(settings)
+    yield from _log_file(settings)
     yield _handlers(settings)
     yield from _secrets(loaded)
     yield from _tls(settings)
@@ -101,6 +103,14 @@ def _roots(settings: Settings) -> Iterator[Finding]:
             yield fail(key, f"{root}: {error.strerror}, so imports from it fail", f"correct {variables(key)[0]}")
         else:
             yield ok(key, str(root))
+
+
+def _log_file(settings: Settings) -> Iterator[Finding]:
+    try:
+        check_log_file(settings)
+    except SettingsError as error:
+        told, _, fix = str(error).removeprefix("log_file: ").partition("; ")
+        yield fail("log_file", told, fix)
 
 
 def _handlers(settings: Settings) -> Finding:

@@ -11,7 +11,10 @@ from pathlib import Path
 import pytest
 
 from jobrunner.cli.exits import Exit
+from jobrunner.client.checkup_here import here
 from jobrunner.db.schema import SCHEMA
+from jobrunner.settings import load
+from jobrunner.settings.log_file import check_log_file
 from tests.cli.conftest import Jr
 from tests.processes import Processes
 
@@ -129,3 +132,19 @@ def test_looking_where_nothing_is_makes_nothing(jr: Jr, tmp_path: Path) -> None:
     for words in (["status"], ["db", "check"], ["db", "current"]):
         assert jr(*words).code == Exit.USAGE
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_log_file_where_none_can_be(jr: Jr, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for path, said in ((tmp_path / "lgos" / "node.log", "make it: mkdir -p"), (tmp_path, "cannot be written")):
+        monkeypatch.setenv("JOBRUNNER_LOG_FILE", str(path))
+        told = jr("worker", "--once")
+        assert (told.code, told.out) == (Exit.USAGE, "")
+        assert said in told.err
+        assert list(tmp_path.iterdir()) == [], "no folder is made of a slip"
+
+
+def test_the_data_directory_is_made_for_its_log_file(tmp_path: Path) -> None:
+    loaded = load({"data_dir": tmp_path / "data", "log_file": tmp_path / "data" / "logs" / "node.log"}, environ={})
+    check_log_file(loaded.settings)
+    missing = load({"data_dir": tmp_path / "data", "log_file": tmp_path / "logs" / "node.log"}, environ={})
+    assert [one.fix for one in here(missing) if one.check == "log_file"] == [f"make it: mkdir -p {tmp_path / 'logs'}"]
