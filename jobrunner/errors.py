@@ -11,6 +11,7 @@ JobrunnerError
 ├── TaskNotFound         no task has this task_id
 ├── ScheduleNotFound     no schedule has this name
 ├── KeyNotFound          no API key has this id
+├── KeyReplaced          the API key has a successor that is in use
 ├── QueueNotFound        no queue has this name
 ├── NodeNotFound         no node has this id
 ├── OperationNotFound    no operation has this id
@@ -18,7 +19,7 @@ JobrunnerError
 ├── TaskExists           the task_id is taken by a different request
 ├── StateConflict        the task's status does not allow the wish
 ├── LeaseLost            this attempt no longer owns its task (raised inside a handler)
-├── HandlerError         a handler module or declaration is wrong; raised at start only
+├── HandlerError         a handler module or declaration is wrong, or conn is in AUTOCOMMIT; no task ever ends by it
 └── Verdict              raised by handlers to say how the attempt ends
     ├── RetryLater       run again after some seconds; counts no failure
     └── Cancel           end as cancelled; never retried
@@ -26,12 +27,25 @@ JobrunnerError
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 
 class JobrunnerError(Exception):
-    """The base of all errors that jobrunner raises."""
+    """The base of all errors that jobrunner raises. Each can go to another process and be copied, whatever it takes."""
+
+    def __reduce__(self) -> tuple[Callable[..., JobrunnerError], tuple[Any, ...]]:
+        # Not by its class and its sentence, as other exceptions: a class here takes what its sentence is made of.
+        return _again, (type(self), self.args, self.__dict__)
+
+
+def _again(kind: type[JobrunnerError], args: tuple[Any, ...], facts: Mapping[str, Any]) -> JobrunnerError:
+    """An error that was made once, as it was: its attributes and notes too."""
+    error = kind.__new__(kind)
+    error.args = args
+    error.__dict__.update(facts)
+    return error
 
 
 class SettingsError(JobrunnerError):
@@ -132,6 +146,15 @@ class KeyNotFound(JobrunnerError):
         super().__init__(f"no key {key_id!r} that is still in use")
 
 
+class KeyReplaced(JobrunnerError):
+    """The API key has a successor that is in use: that one can be replaced."""
+
+    def __init__(self, key_id: str, successor: str) -> None:
+        self.key_id = key_id
+        self.successor = successor
+        super().__init__(f"key {key_id!r} was replaced by {successor!r}, which has been used: rotate that one")
+
+
 class QueueNotFound(JobrunnerError):
     """Nothing waits or runs in a queue of this name, and nobody ever said anything about it."""
 
@@ -188,7 +211,7 @@ class LeaseLost(JobrunnerError):
 
 
 class HandlerError(JobrunnerError):
-    """A handler module cannot be loaded, or a handler is declared wrongly."""
+    """A handler module cannot be loaded, a handler is declared wrongly, or ``conn`` could undo nothing that failed."""
 
 
 class Verdict(JobrunnerError):

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection
 
+from jobrunner.db.undo import refuse_autocommit
 from jobrunner.errors import UnknownTaskType
 from jobrunner.handlers import Handler, find, handlers
 from jobrunner.handlers.published import Published, published
@@ -49,8 +50,10 @@ def submit(
     """Add one task in the caller's transaction: it runs if, and only if, that transaction commits.
 
     ``options``: task_id, queue, priority (1 first), run_at (aware) or delay (seconds), timeout (seconds),
-    max_attempts, expires_at, unique_key, tags, traceparent. Raises InvalidInput, UnknownTaskType or TaskExists.
+    max_attempts, expires_at, unique_key, tags, traceparent. Raises InvalidInput, UnknownTaskType or TaskExists, and
+    HandlerError where ``conn`` is in AUTOCOMMIT: the task would run though the caller rolls back.
     """
+    refuse_autocommit(conn)
     return store.enqueue(conn, prepare(conn, Request(task_type, payload or {}, options), allow_unknown=allow_unknown))
 
 

@@ -126,7 +126,8 @@ class OperationAnswer(Told):
     """One operation. ``matched`` are the tasks that it met so far and could change; ``progress`` is 0 to 1.
 
     ``capped``: a dry run that stopped counting at 10,000, so that there are more. Of ``ids``, those that are not there,
-    or in no status for it, are ``unchanged`` as well.
+    or in no status for it, are ``unchanged`` as well. ``error`` is what its last step failed with, where it did: it is
+    tried again, behind the others.
     """
 
     id: str
@@ -140,6 +141,7 @@ class OperationAnswer(Told):
     unchanged: int
     capped: bool
     progress: float
+    error: str | None
     created_by: str
     created_at: AwareDatetime
     ended_at: AwareDatetime | None

@@ -9,10 +9,11 @@ import time
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from jobrunner.api.uses import Uses
 from jobrunner.db.engine import Database
 from jobrunner.errors import DatabaseUnavailable
-from jobrunner.queue import key, store, views
-from jobrunner.queue.key import Scope
+from jobrunner.queue import key, views
+from jobrunner.queue.key import Kept
 from jobrunner.queue.views import KeyView
 
 FRESH = 2.0  # seconds: a key that is revoked opens nothing within five, on every node
@@ -20,7 +21,7 @@ WITHIN = 2.0  # seconds for a look: who asks waits for it
 BURST = 2.0  # seconds' worth of requests that may come at once
 _NOBODY = key.digest("")
 
-Found = Mapping[str, tuple[str, KeyView]]
+Found = Mapping[str, tuple[Kept, KeyView]]
 
 
 class Keyring:
@@ -31,57 +32,56 @@ class Keyring:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._uses = Uses(database)
         self._lock = threading.Lock()
         self._found: Found = MappingProxyType({})
-        self._looked_at = -math.inf
         self._ever = False
-        self._used: set[str] = set()
+        self._state = object()  # another one since each change that this process made
+        self._looked: tuple[object | None, float] = (None, -math.inf)  # at which state, and when
         self._buckets: dict[str, _Bucket] = {}
+        self.closed = False
+        """Whether a key was ever made: then nobody comes in without one, even if all of them have ended."""
 
     @property
     def fresh(self) -> bool:
-        """Whether what is known is of the last two seconds."""
-        return time.monotonic() - self._looked_at < FRESH
+        """Whether what is known is of the last two seconds, and of after the last change that was made here."""
+        state, moment = self._looked
+        return state is self._state and time.monotonic() - moment < FRESH
 
     def look(self) -> None:
         """Read them again, unless somebody else just did; raises DatabaseUnavailable where they were never read."""
         with self._lock:
             if self.fresh:
                 return
-            used, self._used = self._used, set()
+            # As it began: what is changed while it reads may be missing from what it finds.
+            state, moment = self._state, time.monotonic()
             try:
                 with self._database.read(deadline=WITHIN) as conn:
-                    self._found = views.usable_keys(conn)
-                if used:
-                    with self._database.begin() as conn:
-                        store.note_used(conn, used)
+                    self._found, self.closed = views.usable_keys(conn), views.is_any_key(conn)
             except DatabaseUnavailable:
                 if not self._ever:
                     raise
+                moment = time.monotonic()  # a lost database is left alone for a while
             self._ever = True
-            self._looked_at = time.monotonic()
+            self._looked = state, moment
 
     def forget(self) -> None:
-        """Something changed: the next look is a look."""
-        self._looked_at = -math.inf
+        """Something changed: the next look is a look, and one that has begun does not count as it."""
+        self._state = object()
 
     def find(self, text: str) -> KeyView | None:
         """The key with this very text; takes as long whether there is one with its id or not."""
         known = self._found.get(key.id_of(text) or "")
-        right = hmac.compare_digest(key.digest(text), known[0] if known else _NOBODY)
-        if known is None or not right:
-            return None
-        self._used.add(known[1].id)
-        return known[1]
+        right = hmac.compare_digest(key.digest(text), known[0].digest if known else _NOBODY)
+        return known[1] if known is not None and right else None
 
-    def by_id(self, key_id: str) -> tuple[str, KeyView] | None:
+    def by_id(self, key_id: str) -> tuple[Kept, KeyView] | None:
         """What the key with this id is checked by, and the key; None where it opens nothing any more."""
         return self._found.get(key_id)
 
-    @property
-    def has_admin(self) -> bool:
-        """Whether any key may do everything: then nobody comes in without one."""
-        return any(Scope.ADMIN in one.scopes for _, one in self._found.values())
+    def used(self, one: KeyView) -> None:
+        """Note that this key let somebody in."""
+        self._uses.add(one.id)
 
     def wait(self, one: KeyView) -> float:
         """Seconds until this key may ask again by its rate; 0.0 where it may now, and did."""

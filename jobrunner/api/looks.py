@@ -8,7 +8,6 @@ import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
 from types import TracebackType
 from typing import Generic, TypeVar
 
@@ -60,20 +59,31 @@ class Shared(Generic[Value]):
 
 
 class Looks:
-    """The looks of one application, and how many event streams it has open (touched in its loop only)."""
+    """The looks of one application, and how many event streams each caller has open (touched in its loop only)."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._moments: OrderedDict[frozenset[str] | None, Shared[Moment]] = OrderedDict()
         self.overview: Shared[Overview] = Shared(lambda: _overview(database))
         self.followed = Followed(database)
-        self.streams = 0
+        self.streams: Counter[str] = Counter()
+
+    @contextmanager
+    def streaming(self, who: str) -> Iterator[None]:
+        """One more stream of this caller is open."""
+        self.streams[who] += 1
+        try:
+            yield
+        finally:
+            self.streams[who] -= 1
+            if not self.streams[who]:
+                del self.streams[who]
 
     def moments(self, queues: frozenset[str] | None) -> Shared[Moment]:
         """What happens in these queues, None for everything; the same one for all who ask alike."""
         found = self._moments.get(queues)
         if found is None:
-            ring = Ring(partial(changes.look, self._database, queues))
+            ring = Ring(lambda before: changes.look(self._database, queues, before))
             found = self._moments[queues] = Shared(ring.look, STATES_FOR)
             if len(self._moments) > RINGS:
                 self._moments.popitem(last=False)

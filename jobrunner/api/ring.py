@@ -43,9 +43,9 @@ class Moment:
 
 
 class Ring:
-    """Makes moments of looks. One look at a time: see ``Shared``."""
+    """Makes moments of looks, each of which is told what the last one saw. One look at a time: see ``Shared``."""
 
-    def __init__(self, look: Callable[[], States]) -> None:
+    def __init__(self, look: Callable[[States], States]) -> None:
         self._look = look
         self._seen = NOTHING
         self._looked = 0.0
@@ -55,7 +55,7 @@ class Ring:
 
     def look(self) -> Moment:
         """Look, and keep what changed since the last time; raises what the look raises."""
-        now = self._look()
+        now = self._look(self._seen)
         moment = time.monotonic()
         if not self._name or self._may_have_missed(now, moment - self._looked):
             self._name, self._number = secrets.token_hex(4), 0
@@ -69,7 +69,7 @@ class Ring:
         return Moment(self._name, self._number, now, tuple(self._recent))
 
     def _may_have_missed(self, now: States, unseen: float) -> bool:
-        """Whether tasks may have come and gone that no look saw."""
-        if unseen > FORGOTTEN:
+        """Whether tasks may have come and gone, or ended, that no look saw."""
+        if unseen > FORGOTTEN or self._seen.left_open(now):  # so many that nobody looked for them
             return True
         return unseen > UNSEEN and len(now.tasks) >= NEWEST and now.tasks.keys().isdisjoint(self._seen.tasks)

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
-from sqlalchemy import Connection
 from starlette import routing
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -23,6 +22,7 @@ from jobrunner.errors import JobrunnerError, ScheduleNotFound, TaskNotFound
 from jobrunner.queue import store
 from jobrunner.queue.key import Scope
 from jobrunner.queue.request import NAME_MAX, has_controls
+from jobrunner.queue.store import Change
 
 
 class Nothing(BaseModel):
@@ -65,12 +65,13 @@ class Call:
             raise TaskNotFound(task_id)
 
     @contextmanager
-    def change(self, target: str | None = None, **details: Any) -> Iterator[Connection]:
+    def change(self, target: str | None = None, **details: Any) -> Iterator[Change]:
         """A transaction for what this call changes: that it did, and who asked, stands in the audit with it."""
         with self.service.database.begin() as conn:
-            yield conn
-            told = {**details, "request_id": self.request.state.request_id}
-            store.record(conn, self.caller.who, f"{self.request.method} {self.route.path}", target, told)
+            change = Change(conn, target, details)
+            yield change
+            told = {**change.details, "request_id": self.request.state.request_id}
+            store.record(conn, self.caller.who, f"{self.request.method} {self.route.path}", change.target, told)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,11 @@
-"""The page's cookie: proof that its bearer once knew a key, without the key in it. Nothing is stored."""
+"""The page's cookie: proof that its bearer once knew a key, without the key in it. Nothing is stored for it.
+
+``<week>.<owner>.<proof>``: it ends as its week begins. The proof of a key in the database is that week's pass (see
+``queue.key``), made of the key's text at the login and checked by what every node reads with the keys. So any node
+takes it, it ends everywhere with its key, and neither a copy of the database nor a stolen cookie makes one that lasts
+longer. The configured key is in no database: its proof is an HMAC by the key itself, which all nodes that have the
+same one can check.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +15,12 @@ import time
 from starlette.requests import Request
 from starlette.responses import Response
 
-from jobrunner.api import callers
-from jobrunner.api.callers import Caller, Way
 from jobrunner.api.keyring import Keyring
+from jobrunner.queue import key
+from jobrunner.queue.key import WEEK
 from jobrunner.settings import Settings
 
-LASTS = 30 * 86_400  # seconds
+LASTS = 5  # weeks, of which the first has begun
 CONFIGURED = "-"  # which is no key's id
 
 
@@ -23,27 +30,19 @@ def _name(request: Request, settings: Settings) -> str:
     return f"__Host-{plain}" if request.url.scheme == "https" else plain
 
 
-def _proof(secret: str, owner: str, expiry: str) -> str:
-    return hmac.digest(secret.encode(), f"jobrunner session of {owner} until {expiry}".encode(), "sha256").hex()
-
-
-def _secret(owner: str, settings: Settings, ring: Keyring) -> str | None:
-    """What proofs of this key's sessions are made with; None where it opens nothing any more."""
+def start(response: Response, request: Request, settings: Settings, ring: Keyring, text: str, owner: str) -> None:
+    """Set the cookie of the key ``text``, whose ``owner`` is its id or CONFIGURED."""
+    week = int(time.time()) // WEEK + LASTS
     if owner == CONFIGURED:
-        return settings.api_key.get_secret_value() if settings.api_key else None
-    known = ring.by_id(owner)
-    return known[0] if known else None
-
-
-def start(response: Response, request: Request, settings: Settings, ring: Keyring, owner: str) -> None:
-    """Set the cookie of ``owner``, a key's id or CONFIGURED; when the key ends, so do its sessions."""
-    secret = _secret(owner, settings, ring)
-    assert secret is not None, "this key was found just now"
-    expiry = str(int(time.time()) + LASTS)
+        proof = _proof_of_configured(text, week)
+    else:
+        found = ring.by_id(owner)
+        assert found is not None, "this key was found just now"
+        proof = key.pass_of(text, week, since=found[0].since)
     response.set_cookie(
         _name(request, settings),
-        f"{expiry}.{owner}.{_proof(secret, owner, expiry)}",
-        max_age=LASTS,
+        f"{week}.{owner}.{proof}",
+        max_age=week * WEEK - int(time.time()),
         path="/",
         secure=request.url.scheme == "https",
         httponly=True,
@@ -57,17 +56,22 @@ def end(response: Response, request: Request, settings: Settings) -> None:
     response.delete_cookie(_name(request, settings), path="/", secure=secure, httponly=True, samesite="strict")
 
 
-def caller(request: Request, settings: Settings, ring: Keyring) -> Caller | None:
-    """Whose session the request carries; None where it has none, it has expired, or its key opens nothing any more."""
-    expiry, _, rest = request.cookies.get(_name(request, settings), "").partition(".")
+def owner_of(request: Request, settings: Settings, ring: Keyring) -> str | None:
+    """Whose session the request carries; None where it has none, it has ended, or its key opens nothing any more."""
+    told, _, rest = request.cookies.get(_name(request, settings), "").partition(".")
     owner, _, proof = rest.partition(".")
-    if not expiry.isascii() or not expiry.isdigit() or len(expiry) > 12:
+    if not (told.isascii() and told.isdigit() and len(told) < 12) or int(told) * WEEK <= time.time():
         return None
-    secret = _secret(owner, settings, ring)
-    if secret is None:
-        return None
-    right = hmac.compare_digest(proof.encode("utf-8", "replace"), _proof(secret, owner, expiry).encode())
-    if not right or int(expiry) <= time.time():
-        return None
-    known = ring.by_id(owner)
-    return callers.of_owner(known[1] if known else None, Way.COOKIE)
+    if owner == CONFIGURED:
+        right = settings.api_key is not None and hmac.compare_digest(
+            proof.encode("utf-8", "replace"),
+            _proof_of_configured(settings.api_key.get_secret_value(), int(told)).encode(),
+        )
+    else:
+        found = ring.by_id(owner)
+        right = found is not None and found[0].fits(proof, int(told))
+    return owner if right else None
+
+
+def _proof_of_configured(text: str, week: int) -> str:
+    return hmac.digest(text.encode(), f"jobrunner session until week {week}".encode(), "sha256").hex()

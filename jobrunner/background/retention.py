@@ -16,9 +16,17 @@ log = get_logger(__name__)
 
 
 def prune(
-    database: Database, *, completed_days: float, failed_days: float, budget: float = BUDGET, batch: int = BATCH
+    database: Database,
+    *,
+    completed_days: float,
+    failed_days: float,
+    audit_days: float,
+    budget: float = BUDGET,
+    batch: int = BATCH,
 ) -> int:
-    """Delete ended tasks past their retention, and what nodes, firings and loads left. Returns how many rows went.
+    """Delete ended tasks and what the audit tells past their retention, and what nodes, firings and loads left.
+
+    Returns how many rows went.
 
     Begins no batch of tasks after ``budget`` seconds; the rest is for the next call. A batch that the database does not
     end in time is tried again at half its size, and DatabaseUnavailable raised only where SMALLEST is too many.
@@ -39,4 +47,5 @@ def prune(
         if found < batch or time.monotonic() >= until:
             break
     with database.begin() as conn:
+        gone += store.prune_audit(conn, audit_days)
         return gone + store.prune_rest(conn, longest_days=max(completed_days, failed_days))

@@ -40,6 +40,7 @@ _BY_ERROR: tuple[tuple[type[Exception], Exit], ...] = (
     (errors.NodeNotFound, Exit.NOT_FOUND),
     (errors.OperationNotFound, Exit.NOT_FOUND),
     (errors.GroupNotFound, Exit.NOT_FOUND),
+    (errors.KeyReplaced, Exit.CONFLICT),
     (errors.TaskExists, Exit.CONFLICT),
     (errors.StateConflict, Exit.CONFLICT),
 )

@@ -100,7 +100,7 @@ def _carried(asked: Desk, operation: dict[str, Any]) -> dict[str, Any]:
     try:
         with task_bars() as bars:
             bar = bars.add_task(operation["action"], total=1.0)
-            while operation["state"] == "running":
+            while operation["state"] == "running" and not operation.get("error"):
                 if not asked.exclusive:
                     time.sleep(LOOK)
                 operation = asked.carry_on(operation["id"])
@@ -122,6 +122,8 @@ def tell(operation: dict[str, Any], as_json: bool) -> None:
         left = f", {operation['unchanged']} unchanged" if operation["unchanged"] else ""
         state = "" if operation["state"] == "done" else f" ({operation['state']})"
         plain(f"{operation['action']}: {operation['changed']} tasks changed{left}{state}")
+    if operation.get("error"):
+        talk(f"Its last step failed, and is tried again: {operation['error']}")
 
 
 @app.command("list")

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from jobrunner.client.desk import Answer
+    from jobrunner.queue.store import Change
 
 
 class OverRest(Protocol):
@@ -30,7 +31,7 @@ class AtDatabase(Protocol):
         """A connection for looking."""
         ...
 
-    def changing(self, action: str, target: str | None = None, /, **details: Any) -> AbstractContextManager[Connection]:
+    def changing(self, action: str, target: str | None = None, /, **details: Any) -> AbstractContextManager[Change]:
         """A transaction for a change, which the audit tells of with it; ``action`` is the call that REST has for it."""
         ...
 

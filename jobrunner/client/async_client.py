@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Iterable, Mapping
 from contextlib import aclosing
 from pathlib import Path
-from typing import Any, Self, Unpack
+from typing import Any, Literal, Self, Unpack, overload
 
 from jobrunner.client.core import Core, split
 from jobrunner.client.http import Verify
@@ -61,7 +61,7 @@ class AsyncClient:
 
     Streams (``logs``, ``events``, ``map``) are ``async for``; whoever leaves one early closes it with
     ``contextlib.aclosing``, or leaves that to :meth:`close`. Of a wait that is cancelled nothing stays open; the task
-    goes on. At a database its calls run in threads, where a wait ends within a second of its cancellation.
+    goes on. At a database its calls run in threads of its own, few of them however many tasks are waited for.
     """
 
     def __init__(
@@ -105,6 +105,34 @@ class AsyncClient:
         told = await self._core.submit_many(requests)
         return [one if isinstance(one, JobrunnerError) else AsyncHandle(self._core, one) for one in told]
 
+    @overload
+    def map(
+        self,
+        task_type: str,
+        items: Iterable[Any],
+        *,
+        argument: str | None = None,
+        chunk: int | None = None,
+        data: Mapping[str, Any] | None = None,
+        within: float | None = None,
+        return_exceptions: Literal[False] = False,
+        **options: Unpack[Options],
+    ) -> AsyncGenerator[dict[str, Any] | None, None]: ...
+
+    @overload
+    def map(
+        self,
+        task_type: str,
+        items: Iterable[Any],
+        *,
+        argument: str | None = None,
+        chunk: int | None = None,
+        data: Mapping[str, Any] | None = None,
+        within: float | None = None,
+        return_exceptions: bool,
+        **options: Unpack[Options],
+    ) -> AsyncGenerator[dict[str, Any] | JobrunnerError | None, None]: ...
+
     async def map(
         self,
         task_type: str,
@@ -114,17 +142,19 @@ class AsyncClient:
         chunk: int | None = None,
         data: Mapping[str, Any] | None = None,
         within: float | None = None,
+        return_exceptions: bool = False,
         **options: Unpack[Options],
-    ) -> AsyncGenerator[dict[str, Any] | None, None]:
+    ) -> AsyncGenerator[dict[str, Any] | JobrunnerError | None, None]:
         """Submit a task for each item when the iteration begins, and yield their results in order as they come.
 
         An item is a task's data; with ``argument`` it is that argument of it, and with ``chunk`` as well, that argument
-        is a list of so many items. ``data`` goes to all of them. Raises, at its place, what a task came to instead of
-        a result, WaitTimeout where not all ended ``within`` seconds; the other tasks go on.
+        is a list of so many items. ``data`` goes to all of them. Where a task came to no result, or not ``within``
+        seconds (of all together), what it came to is raised at its place, and the iteration is over; with
+        ``return_exceptions`` it is yielded there, and the iteration goes on. The other tasks go on either way.
         """
         wanted = split(task_type, items, argument=argument, chunk=chunk, data=data, options=options)
         told = await self._core.submit_many(wanted)
-        async with aclosing(self._core.results(told, within)) as results:
+        async with aclosing(self._core.results(told, within, return_exceptions)) as results:
             async for result in results:
                 yield result
 

@@ -52,6 +52,10 @@ class Awaiting:
                 found = []
             self._found.put(found)
 
+    def look_again(self) -> None:
+        """Let who waits in another thread come back after one look: he has something else to wait for as well."""
+        self._found.put([])
+
     def wait(self, hints: Hints, task_ids: Collection[str], seconds: float) -> list[TaskView]:
         """Those that have ended, as soon as there is one; empty after so many seconds."""
         wanted, until = set(task_ids), time.monotonic() + seconds

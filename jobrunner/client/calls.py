@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -10,8 +12,11 @@ from typing import Any
 from urllib.parse import quote
 
 from jobrunner.errors import InvalidInput, Problem
+from jobrunner.queue.request import new_task
 
 TRACEPARENT = "traceparent"  # an option that travels as a header
+_HEADER = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?")
+_OPTIONS = frozenset(inspect.signature(new_task).parameters) - {"task_type", "payload"}
 
 
 @dataclass(frozen=True)
@@ -51,7 +56,7 @@ def execute(task_type: str, task_data: Mapping[str, Any], options: Mapping[str, 
         wish(task_type, task_data, options),
         task_id=task_id or "",
         again=task_id is not None,
-        headers={TRACEPARENT: trace} if trace else {},
+        headers={TRACEPARENT: header(TRACEPARENT, trace)} if trace else {},
     )
 
 
@@ -63,7 +68,11 @@ def batch(wishes: Sequence[bytes]) -> Ask:
 
 
 def wish(task_type: str, task_data: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
-    """The body of one submission."""
+    """The body of one submission; raises InvalidInput where the database would refuse an option.
+
+    Looked at here, since JSON cannot carry what is wrong with some: a time without its zone would become another time.
+    """
+    _check(task_type, task_data, options)
     given = {name: _json(value) for name, value in options.items() if value is not None and name != TRACEPARENT}
     return {"task_type": task_type, "task_data": dict(task_data), **given}
 
@@ -116,6 +125,19 @@ def dump(told: Any) -> bytes:
         return text.encode()
     except (TypeError, ValueError, RecursionError) as error:  # half a surrogate pair is a ValueError too
         raise InvalidInput("the request is refused", [Problem("", f"is not JSON: {error}")]) from None
+
+
+def header(name: str, value: Any) -> str:
+    """``value`` as that of a header; raises InvalidInput for what is none, before anything is sent."""
+    if not isinstance(value, str) or not _HEADER.fullmatch(value):
+        problem = Problem(f"/{name}", "must be printable ASCII, since it travels in an HTTP header")
+        raise InvalidInput(f"this {name} is refused", [problem])
+    return value
+
+
+def _check(task_type: str, task_data: Mapping[str, Any], options: Mapping[str, Any]) -> None:
+    known = {name: value for name, value in options.items() if name in _OPTIONS}  # a newer server may know others
+    new_task(task_type, {} if isinstance(task_data, Mapping) else task_data, **known)
 
 
 def _json(value: Any) -> Any:

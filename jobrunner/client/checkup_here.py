@@ -157,19 +157,21 @@ def _tls(settings: Settings) -> Iterator[Finding]:
         yield fail("TLS", str(error), "name both files, or neither")
 
 
-def door(settings: Settings, *, has_key: bool) -> Finding:
-    """Whether the port may open; ``has_key`` tells that the database knows one."""
+def door(settings: Settings, *, has_key: bool, opens: bool) -> Finding:
+    """Whether the port may open; ``has_key`` tells that the database knows a key, ``opens`` that one has not ended."""
     try:
         check_door(settings, has_key=has_key)
     except SettingsError as error:
         told, _, mend = str(error).partition(". Mend it with one of: ")
         return fail("door", told, mend)
     if settings.api_key is not None:
-        return ok("door", "the configured key opens it" + (", and those of: jobrunner keys list" if has_key else ""))
-    if has_key:
+        return ok("door", "the configured key opens it" + (", and those of: jobrunner keys list" if opens else ""))
+    if opens:
         return ok("door", "keys open it: jobrunner keys list")
     if settings.allow_from:
         return ok("door", f"open to {', '.join(map(str, settings.allow_from))}")
+    if has_key:
+        return warn("door", "all keys have ended, so it opens to nobody", "jobrunner keys create NAME --scope admin")
     return ok("door", f"open to this machine alone, on {settings.host}")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Self, Unpack
+from typing import Any, Literal, Self, Unpack, overload
 
 from jobrunner.client.blocking import iterate, run
 from jobrunner.client.core import Core, split
@@ -111,6 +111,7 @@ class Client:
         told = run(self._core.submit_many(requests))
         return [one if isinstance(one, JobrunnerError) else Handle(self._core, one) for one in told]
 
+    @overload
     def map(
         self,
         task_type: str,
@@ -120,17 +121,46 @@ class Client:
         chunk: int | None = None,
         data: Mapping[str, Any] | None = None,
         within: float | None = None,
+        return_exceptions: Literal[False] = False,
         **options: Unpack[Options],
-    ) -> Iterator[dict[str, Any] | None]:
+    ) -> Iterator[dict[str, Any] | None]: ...
+
+    @overload
+    def map(
+        self,
+        task_type: str,
+        items: Iterable[Any],
+        *,
+        argument: str | None = None,
+        chunk: int | None = None,
+        data: Mapping[str, Any] | None = None,
+        within: float | None = None,
+        return_exceptions: bool,
+        **options: Unpack[Options],
+    ) -> Iterator[dict[str, Any] | JobrunnerError | None]: ...
+
+    def map(
+        self,
+        task_type: str,
+        items: Iterable[Any],
+        *,
+        argument: str | None = None,
+        chunk: int | None = None,
+        data: Mapping[str, Any] | None = None,
+        within: float | None = None,
+        return_exceptions: bool = False,
+        **options: Unpack[Options],
+    ) -> Iterator[dict[str, Any] | JobrunnerError | None]:
         """Submit a task for each item now, and yield their results in order as they come.
 
         An item is a task's data; with ``argument`` it is that argument of it, and with ``chunk`` as well, that argument
-        is a list of so many items. ``data`` goes to all of them. Raises, at its place, what a task came to instead of
-        a result, WaitTimeout where not all ended ``within`` seconds; the other tasks go on.
+        is a list of so many items. ``data`` goes to all of them. Where a task came to no result, or not ``within``
+        seconds (of all together), what it came to is raised at its place, and the iteration is over; with
+        ``return_exceptions`` it is yielded there, and the iteration goes on. The other tasks go on either way.
         """
         wanted = split(task_type, items, argument=argument, chunk=chunk, data=data, options=options)
         told = run(self._core.submit_many(wanted))
-        return iterate(self._core.results(told, within))
+        return iterate(self._core.results(told, within, return_exceptions))
 
     def handle(self, task_id: str) -> Handle:
         """The handle of a task that was submitted elsewhere, as by ``jobrunner.enqueue``. Asks nobody."""

@@ -12,6 +12,7 @@ from jobrunner.client import shapes
 from jobrunner.client.errors import TaskCancelled, TaskFailed, WaitTimeout
 from jobrunner.client.place import Place
 from jobrunner.client.shapes import Event, LogLine, Options, Request, Task, TaskState
+from jobrunner.client.tries import passes
 from jobrunner.errors import JobrunnerError
 from jobrunner.queue.request import new_id
 from jobrunner.queue.task import Status
@@ -43,7 +44,15 @@ class Core:
         while True:
             asked_at = time.monotonic()
             left = max(0.0, until - asked_at)
-            task = shapes.task(await self.place.wait(task_id, left, left))
+            try:
+                told = await self.place.wait(task_id, left, left)
+            except JobrunnerError as error:
+                if left > self.place.patience or not passes(error):
+                    raise
+                # It is the caller's time that is over, or will be before another try: so the end is as it was asked.
+                await self.place.sleep(max(0.0, until - time.monotonic()))
+                raise WaitTimeout(task_id, within or 0.0, "", str(error)) from error
+            task = shapes.task(told)
             if task.ended:
                 return task
             if time.monotonic() >= until:
@@ -64,14 +73,30 @@ class Core:
         return task.result
 
     async def results(
-        self, told: Sequence[str | JobrunnerError], within: float | None
-    ) -> AsyncGenerator[dict[str, Any] | None, None]:
-        """The results of these in order; raises, at its place, what one of them came to instead."""
+        self, told: Sequence[str | JobrunnerError], within: float | None, return_exceptions: bool = False
+    ) -> AsyncGenerator[dict[str, Any] | JobrunnerError | None, None]:
+        """The results of these in order; raises or yields, at its place, what one of them came to instead."""
         until = math.inf if within is None else time.monotonic() + within
+        silent = ""  # why nobody answered, once the time was over: the others are not asked for, each for a moment
         for one in told:
-            if isinstance(one, JobrunnerError):
-                raise one
-            yield await self.result(one, None if within is None else max(0.0, until - time.monotonic()))
+            left = None if within is None else max(0.0, until - time.monotonic())
+            if silent and left == 0.0 and isinstance(one, str):
+                came: dict[str, Any] | JobrunnerError | None = WaitTimeout(one, left, "", silent)
+            else:
+                came = await self._came(one, left)
+            if isinstance(came, WaitTimeout):
+                silent = came.reason
+            if isinstance(came, JobrunnerError) and not return_exceptions:
+                raise came
+            yield came
+
+    async def _came(self, one: str | JobrunnerError, within: float | None) -> dict[str, Any] | JobrunnerError | None:
+        if isinstance(one, JobrunnerError):
+            return one
+        try:
+            return await self.result(one, within)
+        except JobrunnerError as error:
+            return error
 
     async def task(self, task_id: str) -> Task:
         """The task as it is now."""

@@ -75,11 +75,22 @@ class Desk(FigureDesk, FleetDesk, KeyDesk, OperationDesk, Protocol):
         ...
 
     def cancel(self, task_id: str, reason: str = "") -> Answer:
-        """Cancel a task; returns it as it is now. ``reason`` is kept as its error."""
+        """Cancel a task; returns it as it is now. ``reason`` is kept as its error.
+
+        Raises OutcomeUnknown where it was done, and the look behind it found nobody; so does ``retry``.
+        """
         ...
 
     def retry(self, task_id: str) -> Answer:
         """Run a failed or cancelled task again; returns it as it is now."""
+        ...
+
+    def only_cancel(self, task_id: str, reason: str = "") -> None:
+        """Cancel a task, for who looks at it by himself: a look may be tried again without doing it again."""
+        ...
+
+    def only_retry(self, task_id: str) -> None:
+        """Run a failed or cancelled task again, likewise."""
         ...
 
     def why(self, task_id: str) -> Answer:

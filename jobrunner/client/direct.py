@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 import threading
 import time
-from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from jobrunner.client.choose import open_desk
 from jobrunner.client.desk import Answer, Desk
+from jobrunner.client.errors import Refused, Unreachable, done
 from jobrunner.client.local import Local
 from jobrunner.client.place import Submitted
+from jobrunner.client.runners import LOOK, Runner
 from jobrunner.client.shapes import Request
 from jobrunner.client.tries import Tries
 from jobrunner.db.notes import CANCEL, WORK
@@ -25,48 +26,10 @@ from jobrunner.runtime.embedded import Embedded
 from jobrunner.settings import Settings
 from jobrunner.submission import Request as Prepared
 
-SLICE = 1.0  # seconds of one wait in a thread: as long as one goes on after its caller went away
-LOOK = 0.25  # seconds between two looks
 NEWEST = 200  # tasks whose changes are seen without a server
 WORKERS_EVERY = 5.0  # seconds between two looks whether anybody works
 
 Told = TypeVar("Told")
-
-
-class Runner(Protocol):
-    """How functions that wait for the database are run."""
-
-    async def run(self, work: Callable[[], Told]) -> Told:
-        """What ``work`` returns or raises."""
-        ...
-
-    async def sleep(self, seconds: float) -> None:
-        """Rest."""
-        ...
-
-
-class PlainRunner:
-    """Here and now."""
-
-    async def run(self, work: Callable[[], Told]) -> Told:
-        return work()
-
-    async def sleep(self, seconds: float) -> None:
-        _rest(seconds)
-
-
-class ThreadRunner:
-    """In a thread, while the loop goes on."""
-
-    async def run(self, work: Callable[[], Told]) -> Told:
-        return await asyncio.to_thread(work)
-
-    async def sleep(self, seconds: float) -> None:
-        await asyncio.sleep(seconds)
-
-
-def _rest(seconds: float) -> None:
-    time.sleep(seconds)
 
 
 class Direct:
@@ -79,13 +42,12 @@ class Direct:
     def __init__(self, settings: Settings, runner: Runner, *, patience: float, run_here: bool) -> None:
         self._settings = settings
         self._runner = runner
-        self._patience = patience
+        self.patience = patience
         self._run_here = run_here
         self._lock = threading.RLock()
-        self._waiting = threading.Lock()
         self._desk: Local | None = None  # kept open, unless it is one of a file
         self._here: Embedded | None = None
-        self._asked_at = -math.inf
+        self._asked_at: dict[tuple[str, str], float] = {}  # whether anybody works off a type in a queue
         self._closed = False
 
     async def submit(self, request: Request) -> Answer:
@@ -114,7 +76,8 @@ class Direct:
         return await self._ask(lambda: self._look(task_id))
 
     async def wait(self, task_id: str, seconds: float, patience: float) -> Answer:
-        return await self._ask(lambda: self._wait(task_id, min(seconds, SLICE)), patience=patience)
+        waits = min(seconds, self._runner.slice)
+        return await self._tried(lambda: self._wait(task_id, waits), Tries(min(patience, self.patience)))
 
     async def attempts(self, task_id: str) -> Answer:
         return await self._ask(self._asking(lambda desk: desk.attempts(task_id)))
@@ -123,22 +86,24 @@ class Direct:
         return await self._ask(self._asking(lambda desk: desk.logs(task_id, after=after)))
 
     async def cancel(self, task_id: str, reason: str) -> Answer:
-        def act() -> Answer:
+        def act() -> None:
             with self._open() as desk:
-                told = desk.cancel(task_id, reason)
+                desk.only_cancel(task_id, reason)
             self._hint(CANCEL)
-            return told
 
-        return await self._ask(act, task_id=task_id, changes=True)
+        await self._ask(act, task_id=task_id, changes=True)
+        with done(task_id, "cancel", again=True):
+            return await self.task(task_id)
 
     async def retry(self, task_id: str) -> Answer:
-        def act() -> Answer:
+        def act() -> None:
             with self._open() as desk:
-                told = desk.retry(task_id)
+                desk.only_retry(task_id)
             self._hint(WORK)
-            return told
 
-        return await self._ask(act, task_id=task_id, again=False, changes=True)
+        await self._ask(act, task_id=task_id, again=False, changes=True)
+        with done(task_id, "retry", again=False):  # each half is tried for itself: the second may cost no second retry
+            return await self.task(task_id)
 
     async def events(self, queue: str | None) -> AsyncGenerator[tuple[str, Answer, str], None]:
         seen: dict[str, Answer] | None = None
@@ -154,7 +119,7 @@ class Direct:
     async def task_events(self, task_id: str) -> AsyncGenerator[Answer, None]:
         last: Answer = {}
         while True:
-            told = await self.wait(task_id, LOOK, self._patience)
+            told = await self.wait(task_id, LOOK, self.patience)
             if told != last:
                 last = told
                 yield told
@@ -165,10 +130,13 @@ class Direct:
         await self._runner.sleep(seconds)
 
     async def close(self) -> None:
-        await self._runner.run(self._close)
+        if not self._closed:
+            await self._runner.run(self._close)
+        self._runner.close()
 
     def _close(self) -> None:
-        with self._waiting, self._lock:  # a wait goes on for at most a slice after its caller went away
+        self._runner.stop()
+        with self._lock:
             self._closed = True
             desk, self._desk = self._desk, None
             here, self._here = self._here, None
@@ -177,11 +145,13 @@ class Direct:
         if here is not None:
             here.close()
 
-    async def _ask(self, act: Callable[[], Told], *, patience: float | None = None, **told: Any) -> Told:
-        tries = Tries(self._patience if patience is None else min(patience, self._patience), **told)
+    async def _ask(self, act: Callable[[], Told], **told: Any) -> Told:
+        return await self._tried(lambda: self._runner.run(act), Tries(self.patience, **told))
+
+    async def _tried(self, act: Callable[[], Awaitable[Told]], tries: Tries) -> Told:
         while True:
             try:
-                return await self._runner.run(act)
+                return await act()
             except JobrunnerError as error:
                 rest = tries.after(error)
             await self._runner.sleep(rest)
@@ -231,84 +201,116 @@ class Direct:
 
     # -- waiting --------------------------------------------------------------------------------------------------
 
-    def _wait(self, task_id: str, seconds: float) -> Answer:
-        told = self._look(task_id)
+    async def _wait(self, task_id: str, seconds: float) -> Answer:
+        here = self._here
+        if here is not None and here.works and seconds > 0:
+            return await self._until_told(here, task_id, seconds)
+        told, here = await self._runner.run(lambda: self._look_for_worker(task_id, seconds))
         if told["status"] in ENDED or seconds <= 0:
             return told
-        here = self._worker(told["task_type"])
         if here is not None:
-            return self._until_told(here, task_id, seconds)
+            return await self._until_told(here, task_id, seconds)
         desk = self._desk
-        # Not where another process has the file, and not where one waits already, who is told of what is his alone.
-        if desk is not None and self._waiting.acquire(blocking=False):
-            try:
-                found = desk.wait([task_id], seconds)
-            finally:
-                self._waiting.release()
-            if found:
-                return found[0]
+        if desk is None:  # another process has the file
+            await self._runner.sleep(min(LOOK, seconds))
         else:
-            time.sleep(min(LOOK, seconds))
-        return self._look(task_id)
+            found = await self._runner.ended(desk, task_id, seconds)
+            if found is not None:
+                return found
+        return await self._runner.run(lambda: self._look(task_id))
 
-    def _until_told(self, here: Embedded, task_id: str, seconds: float) -> Answer:
-        ended = threading.Event()
+    def _look_for_worker(self, task_id: str, seconds: float) -> tuple[Answer, Embedded | None]:
+        """The task, and where it has not ended and is waited for, the worker of this process that runs it."""
+        told = self._look(task_id)
+        if told["status"] in ENDED or seconds <= 0:
+            return told, None
+        return told, self._worker(told["task_type"], told["queue"])
+
+    async def _until_told(self, here: Embedded, task_id: str, seconds: float) -> Answer:
+        ended = self._runner.signal()
 
         def told(_task_id: str) -> None:
             ended.set()
 
         here.ends.wait([task_id], told)
         try:
-            now = self._look(task_id)
+            now = await self._runner.run(lambda: self._look(task_id))
             if now["status"] in ENDED:
                 return now
-            ended.wait(seconds)
+            await ended.wait(seconds)
         finally:
             here.ends.wait_no_more([task_id], told)
-        return self._look(task_id)
+        return await self._runner.run(lambda: self._look(task_id))
 
-    def _worker(self, task_type: str) -> Embedded | None:
+    def _worker(self, task_type: str, queue: str) -> Embedded | None:
         """The worker of this process, begun where nobody else would run this; None where somebody does, or may."""
         with self._lock:
+            if self._here is not None and not self._here.works:
+                self._let_go_of_worker()  # it broke, or handlers took all its slots for good
             if self._here is not None or not self._run_here or self._closed:
                 return self._here
-            if time.monotonic() - self._asked_at < WORKERS_EVERY and not self._settings.is_sqlite:
+            asked_at = self._asked_at.get((task_type, queue), -math.inf)
+            if time.monotonic() - asked_at < WORKERS_EVERY and not self._settings.is_sqlite:
                 return None
-            self._asked_at = time.monotonic()
             with self._open() as desk:
-                works = not isinstance(desk, Local) or (not desk.exclusive and _works(desk, task_type))
-            if works:
-                return None
-            load_handlers(self._settings.handlers)
-            if self._settings.is_sqlite:
-                registry.get(
-                    task_type
-                )  # nobody else can run it as long as we have the file: better said than waited for
-            elif registry.find(task_type) is None:
-                return None
-            try:
-                self._here = Embedded(self._settings)
-                self._here.work()
-            except DatabaseLocked as held:
-                if not held.owner.get("url"):
-                    raise
-                return None  # a server has come between, and runs it
+                works = not isinstance(desk, Local) or (not desk.exclusive and _works(desk, task_type, queue))
+            if not works:
+                self._here = self._begun(task_type)
+            if self._here is None:
+                self._asked_at[task_type, queue] = time.monotonic()
+            return self._here
+
+    def _begun(self, task_type: str) -> Embedded | None:
+        """A worker in this process; None where it cannot run this, or a server has come between, and runs it."""
+        load_handlers(self._settings.handlers)
+        if self._settings.is_sqlite:
+            registry.get(task_type)  # nobody else can run it as long as we have the file: better said than waited for
+        elif registry.find(task_type) is None:
+            return None
+        try:
+            here = Embedded(self._settings)
+        except DatabaseLocked as held:
+            if not held.owner.get("url"):
+                raise
+            return None
+        try:
+            here.work()
             if self._settings.is_sqlite:
                 self._desk = Local(
                     self._settings.url,
                     allow_unknown=self._settings.allow_unknown_types,
                     handlers=self._settings.handlers,
-                    database=self._here.database,
+                    database=here.database,
                 )
-            return self._here
+        except BaseException:  # it never began, or cannot be asked: the next wait begins one
+            here.close()
+            raise
+        return here
+
+    def _let_go_of_worker(self) -> None:
+        here, self._here = self._here, None
+        if self._settings.is_sqlite and self._desk is not None:  # which is at its database
+            self._desk.__exit__()
+            self._desk = None
+        if here is not None:
+            here.close()
 
 
-def _works(desk: Desk, task_type: str) -> bool:
-    return any(node["alive"] and task_type in (node["types"] or ()) for node in desk.nodes()["nodes"])
+def _works(desk: Desk, task_type: str, queue: str) -> bool:
+    """Whether a living node claims tasks of this type from this queue."""
+    return any(
+        node["alive"]
+        and node["drain_requested_at"] is None
+        and task_type in (node["types"] or ())
+        and (node["queues"] is None or queue in node["queues"])
+        for node in desk.nodes()["nodes"]
+    )
 
 
 def _alone(desk: Desk, request: Prepared) -> Submitted:
     try:
         return desk.submit(request.task_type, request.payload, request.options)
     except JobrunnerError as error:
+        if isinstance(error, Unreachable) or (isinstance(error, Refused) and error.status >= 500):
+            raise  # perhaps it was added: all are asked for again, under their ids
         return error

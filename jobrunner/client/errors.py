@@ -16,7 +16,8 @@ JobrunnerError
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from jobrunner.errors import (
@@ -97,6 +98,16 @@ class WrongState(Refused, StateConflict):
     found = wish = ""
 
 
+@contextmanager
+def done(task_id: str, what: str, *, again: bool) -> Iterator[None]:
+    """For the look behind a change that was answered: where it fails, nobody shall take that for the change's fate."""
+    try:
+        yield
+    except JobrunnerError as error:
+        told = f"the {what} was accepted, and how the task is now could not be asked: {error}"
+        raise OutcomeUnknown(task_id, told, again=again) from error
+
+
 def _problems(errors: Any) -> Sequence[Problem]:
     told = errors if isinstance(errors, list) else []
     return [
@@ -109,26 +120,31 @@ def _problems(errors: Any) -> Sequence[Problem]:
 class OutcomeUnknown(JobrunnerError):
     """Nobody can say whether what was asked was done, or whether a task ran, runs or will run.
 
-    Ask for the task, or submit the same under the same ``task_id`` again: a bridge sends it to the same node
-    (``node_id``, else None). Run it elsewhere only where running it twice does no harm.
+    Ask for the task. Where ``again`` is True the same may be asked once more: a submission under the same ``task_id``,
+    which a bridge sends to the same node (``node_id``, else None). Run it elsewhere only where twice does no harm.
     """
 
-    def __init__(self, task_id: str, reason: str, node_id: str | None = None) -> None:
+    def __init__(self, task_id: str, reason: str, node_id: str | None = None, *, again: bool = True) -> None:
         self.task_id = task_id
         self.reason = reason
         self.node_id = node_id
+        self.again = again
+        what = f"task {task_id!r}" if task_id else "what was asked"
         where = f" at node {node_id!r}" if node_id else ""
-        super().__init__(f"what became of task {task_id!r}{where} is not known ({reason}); asking again is safe")
+        then = "asking again is safe" if again else "look at it first: asked again, it may be done twice"
+        super().__init__(f"what became of {what}{where} is not known ({reason}); {then}")
 
 
 class WaitTimeout(JobrunnerError, TimeoutError):
-    """The task did not end in time. It goes on."""
+    """The task did not end in time. It goes on. Where nobody said how it stands ``status`` is empty: see ``reason``."""
 
-    def __init__(self, task_id: str, seconds: float, status: str) -> None:
+    def __init__(self, task_id: str, seconds: float, status: str, reason: str = "") -> None:
         self.task_id = task_id
         self.seconds = seconds
         self.status = status
-        super().__init__(f"task {task_id!r} did not end in {seconds:g} s; it is {status} and goes on")
+        self.reason = reason
+        how = f"it is {status} and goes on" if status else f"how it stands nobody says ({reason})"
+        super().__init__(f"task {task_id!r} did not end in {seconds:g} s; {how}")
 
 
 class TaskFailed(JobrunnerError):

@@ -22,21 +22,21 @@ class LocalFleet:
             return {"queues": [shapes.plain(one) for one in views.all_queues(conn)]}
 
     def pause_queue(self: AtDatabase, name: str, reason: str = "") -> Answer:
-        with self.changing("POST /api/v1/queues/{name}/pause", name, reason=reason) as conn:
-            store.pause_queue(conn, name, by=whoever(), reason=reason)
-            return shapes.plain(views.one_queue(conn, name))
+        with self.changing("POST /api/v1/queues/{name}/pause", name, reason=reason) as change:
+            store.pause_queue(change.conn, name, by=whoever(), reason=reason)
+            return shapes.plain(views.one_queue(change.conn, name))
 
     def resume_queue(self: AtDatabase, name: str) -> Answer:
-        with self.changing("POST /api/v1/queues/{name}/resume", name) as conn:
-            store.resume_queue(conn, name)
-            told = shapes.plain(views.one_queue(conn, name))
+        with self.changing("POST /api/v1/queues/{name}/resume", name) as change:
+            store.resume_queue(change.conn, name)
+            told = shapes.plain(views.one_queue(change.conn, name))
         self.wake()
         return told
 
     def limit_queue(self: AtDatabase, name: str, limits: Mapping[str, int | None]) -> Answer:
-        with self.changing("PATCH /api/v1/queues/{name}", name, **limits) as conn:
-            store.limit_queue(conn, name, **limits)
-            told = shapes.plain(views.one_queue(conn, name))
+        with self.changing("PATCH /api/v1/queues/{name}", name, **limits) as change:
+            store.limit_queue(change.conn, name, **limits)
+            told = shapes.plain(views.one_queue(change.conn, name))
         self.wake()
         return told
 
@@ -45,16 +45,16 @@ class LocalFleet:
             return shapes.node_dict(views.one_node(conn, node_id))
 
     def drain_node(self: AtDatabase, node_id: str) -> Answer:
-        with self.changing("POST /api/v1/nodes/{node_id}/drain", node_id) as conn:
-            _must_be_there(conn, node_id)
-            store.drain_node(conn, node_id)
-            return shapes.node_dict(views.one_node(conn, node_id))
+        with self.changing("POST /api/v1/nodes/{node_id}/drain", node_id) as change:
+            _must_be_there(change.conn, node_id)
+            store.drain_node(change.conn, node_id)
+            return shapes.node_dict(views.one_node(change.conn, node_id))
 
     def resume_node(self: AtDatabase, node_id: str) -> Answer:
-        with self.changing("POST /api/v1/nodes/{node_id}/resume", node_id) as conn:
-            _must_be_there(conn, node_id)
-            store.resume_node(conn, node_id)
-            return shapes.node_dict(views.one_node(conn, node_id))
+        with self.changing("POST /api/v1/nodes/{node_id}/resume", node_id) as change:
+            _must_be_there(change.conn, node_id)
+            store.resume_node(change.conn, node_id)
+            return shapes.node_dict(views.one_node(change.conn, node_id))
 
     def types(self: AtDatabase) -> Answer:
         with self.looking() as conn:

@@ -13,8 +13,8 @@ from typing import Any, Protocol
 
 import httpx2
 
-from jobrunner.client.answers import refusal, unreachable
-from jobrunner.client.calls import Ask
+from jobrunner.client.answers import OF_SETTINGS, refusal, unreachable
+from jobrunner.client.calls import Ask, header
 from jobrunner.settings.loopback import leads_here
 
 SILENCE = 40.0  # seconds after which a stream is dead: the server says something every 15
@@ -37,8 +37,8 @@ class Http(Protocol):
         """The answer; ``seconds`` for each step of it: to connect, to send, to hear something."""
         ...
 
-    def stream(self, ask: Ask, last_id: str) -> AsyncGenerator[httpx2.ServerSentEvent, None]:
-        """The events after ``last_id``, until the server ends the stream."""
+    def stream(self, ask: Ask, last_id: str) -> AsyncGenerator[httpx2.ServerSentEvent | None, None]:
+        """None once there is a stream, then its events after ``last_id``, until the server ends it."""
         ...
 
     async def sleep(self, seconds: float) -> None:
@@ -53,21 +53,23 @@ class Http(Protocol):
 class PlainHttp:
     """Does everything before it returns."""
 
-    def __init__(self, url: str, api_key: str | None, verify: Verify) -> None:
+    def __init__(self, url: str, api_key: str | None, verify: Verify, advice: str = OF_SETTINGS) -> None:
         self.url = full(url)
+        self._advice = advice
         with _told(self.url):
             self._http = httpx2.Client(**_options(self.url, api_key, verify))
 
     async def send(self, ask: Ask, seconds: float) -> httpx2.Response:
         with _told(self.url):
             response = self._http.request(**_request(ask), timeout=seconds)
-        return _checked(response, ask)
+        return _checked(response, ask, self._advice)
 
-    async def stream(self, ask: Ask, last_id: str) -> AsyncGenerator[httpx2.ServerSentEvent, None]:
+    async def stream(self, ask: Ask, last_id: str) -> AsyncGenerator[httpx2.ServerSentEvent | None, None]:
         with _told(self.url), self._http.stream(**_streamed(ask, last_id)) as response:
             if response.is_error:
                 response.read()
-            _checked(response, ask)
+            if _is_stream(_checked(response, ask, self._advice)):
+                yield None
             for event in httpx2.EventSource(response):
                 yield event
 
@@ -81,22 +83,24 @@ class PlainHttp:
 class AsyncHttp:
     """Waits in the running loop."""
 
-    def __init__(self, url: str, api_key: str | None, verify: Verify) -> None:
+    def __init__(self, url: str, api_key: str | None, verify: Verify, advice: str = OF_SETTINGS) -> None:
         self.url = full(url)
+        self._advice = advice
         with _told(self.url):
             self._http = httpx2.AsyncClient(**_options(self.url, api_key, verify))
 
     async def send(self, ask: Ask, seconds: float) -> httpx2.Response:
         with _told(self.url):
             response = await self._http.request(**_request(ask), timeout=seconds)
-        return _checked(response, ask)
+        return _checked(response, ask, self._advice)
 
-    async def stream(self, ask: Ask, last_id: str) -> AsyncGenerator[httpx2.ServerSentEvent, None]:
+    async def stream(self, ask: Ask, last_id: str) -> AsyncGenerator[httpx2.ServerSentEvent | None, None]:
         with _told(self.url):
             async with self._http.stream(**_streamed(ask, last_id)) as response:
                 if response.is_error:
                     await response.aread()
-                _checked(response, ask)
+                if _is_stream(_checked(response, ask, self._advice)):
+                    yield None
                 async for event in httpx2.EventSource(response):
                     yield event
 
@@ -131,7 +135,7 @@ def _options(url: str, api_key: str | None, verify: Verify) -> dict[str, Any]:
     tls = url.startswith("https://")  # else no certificates are read, which took 25 ms of each start
     return {
         "base_url": url,
-        "headers": {"X-API-Key": api_key} if api_key else {},
+        "headers": {"X-API-Key": header("api_key", api_key)} if api_key else {},
         "verify": verify if tls else False,
         "limits": _LIMITS,
         "mounts": _DIRECTLY if leads_here(url) else None,
@@ -153,10 +157,14 @@ def _streamed(ask: Ask, last_id: str) -> dict[str, Any]:
     return _request(ask) | {"headers": headers, "timeout": httpx2.Timeout(SILENCE, connect=10.0)}
 
 
-def _checked(response: httpx2.Response, ask: Ask) -> httpx2.Response:
+def _checked(response: httpx2.Response, ask: Ask, advice: str) -> httpx2.Response:
     if response.is_error:
-        raise refusal(response, ask.task_id)
+        raise refusal(response, ask.task_id, advice)
     return response
+
+
+def _is_stream(response: httpx2.Response) -> bool:
+    return bool(response.headers.get("Content-Type", "").startswith("text/event-stream"))
 
 
 def _sleep(seconds: float) -> None:

@@ -21,23 +21,24 @@ class LocalKeys:
             return shapes.keys_dict(views.all_keys(conn))
 
     def create_key(self: AtDatabase, wish: Mapping[str, Any]) -> Answer:
-        name, scopes, queues = wish["name"], wish["scopes"], wish.get("queues")
-        with self.changing("POST /api/v1/keys", name, scopes=scopes, queues=queues) as conn:
-            issued = store.issue_key(
-                conn, name, scopes, queues=queues, lasts=wish.get("expires_in"), rate=wish.get("rate")
-            )
-            told = shapes.key_dict(views.one_key(conn, issued.id))
+        limits = {"queues": wish.get("queues"), "lasts": wish.get("expires_in"), "rate": wish.get("rate")}
+        with self.changing("POST /api/v1/keys") as change:
+            issued = store.issue_key(change.conn, wish["name"], wish["scopes"], **limits)
+            told = shapes.key_dict(views.one_key(change.conn, issued.id))
+            change.target = issued.id
+            change.tell(**shapes.key_limits(told))
         return {**told, "key": issued.text}
 
     def rotate_key(self: AtDatabase, key_id: str, overlap: float) -> Answer:
-        with self.changing("POST /api/v1/keys/{key_id}/rotate", key_id, overlap=overlap) as conn:
-            issued = store.rotate_key(conn, key_id, overlap)
-            told = shapes.key_dict(views.one_key(conn, issued.id))
+        with self.changing("POST /api/v1/keys/{key_id}/rotate", key_id, overlap=overlap) as change:
+            issued = store.rotate_key(change.conn, key_id, overlap)
+            told = shapes.key_dict(views.one_key(change.conn, issued.id))
+            change.tell(successor=issued.id, expires_at=told["expires_at"], ended=issued.ended)
         return {**told, "key": issued.text}
 
     def revoke_key(self: AtDatabase, key_id: str) -> None:
-        with self.changing("DELETE /api/v1/keys/{key_id}", key_id) as conn:
-            store.revoke_key(conn, key_id)
+        with self.changing("DELETE /api/v1/keys/{key_id}", key_id) as change:
+            store.revoke_key(change.conn, key_id)
 
     def audit(self: AtDatabase, *, limit: int = 50, cursor: str | None = None) -> Answer:
         with self.looking() as conn:

@@ -17,6 +17,7 @@ from jobrunner.background import schedules
 from jobrunner.background.operations import Operations
 from jobrunner.client.awaiting import PART, Awaiting
 from jobrunner.client.desk import Answer
+from jobrunner.client.errors import done
 from jobrunner.client.figures_local import LocalFigures
 from jobrunner.client.fleet_local import LocalFleet
 from jobrunner.client.keys_local import LocalKeys, row_id
@@ -37,7 +38,7 @@ from jobrunner.errors import (
 from jobrunner.handlers import load as load_handlers
 from jobrunner.queue import store, views
 from jobrunner.queue import task as tasks
-from jobrunner.queue.store import Submitted
+from jobrunner.queue.store import Change, Submitted
 from jobrunner.queue.task import NewTask, Status
 from jobrunner.queue.views import TaskFilter, TaskView, shapes
 from jobrunner.submission import Request, prepare
@@ -69,6 +70,7 @@ class Local(LocalFigures, LocalFleet, LocalKeys, LocalOperations):
         self._owned = database is None
         self._database = database or open_database(url, pool_size=2)
         self._hints: Hints | None = None
+        self._operations: Operations | None = None
         self._awaiting = Awaiting(self._ended)
         self._hinted_at = -math.inf
         self._loaded = False
@@ -135,6 +137,10 @@ class Local(LocalFigures, LocalFleet, LocalKeys, LocalOperations):
             return []
         return [shapes.task_dict(view) for view in self._awaiting.wait(self._sender(), task_ids, seconds)]
 
+    def look_again(self) -> None:
+        """Let a ``wait`` in another thread come back after one look."""
+        self._awaiting.look_again()
+
     def tasks(
         self,
         *,
@@ -166,19 +172,27 @@ class Local(LocalFigures, LocalFleet, LocalKeys, LocalOperations):
             return shapes.logs_dict(views.task_logs_page(conn, task_id, after=after), after)
 
     def cancel(self, task_id: str, reason: str = "") -> Answer:
-        with self.changing("POST /api/v1/tasks/{task_id}/cancel", task_id, reason=reason) as conn:
-            now = store.cancel(conn, task_id, reason)
+        self.only_cancel(task_id, reason)
+        with done(task_id, "cancel", again=True):
+            return self.task(task_id)
+
+    def retry(self, task_id: str) -> Answer:
+        self.only_retry(task_id)
+        with done(task_id, "retry", again=False):
+            return self.task(task_id)
+
+    def only_cancel(self, task_id: str, reason: str = "") -> None:
+        with self.changing("POST /api/v1/tasks/{task_id}/cancel", task_id, reason=reason) as change:
+            now = store.cancel(change.conn, task_id, reason)
         if now is Status.RUNNING:
             self._sender().tell(CANCEL)
         else:
             self._sender().tell(ENDED, [task_id])
-        return self.task(task_id)
 
-    def retry(self, task_id: str) -> Answer:
-        with self.changing("POST /api/v1/tasks/{task_id}/retry", task_id) as conn:
-            store.retry(conn, task_id)
+    def only_retry(self, task_id: str) -> None:
+        with self.changing("POST /api/v1/tasks/{task_id}/retry", task_id) as change:
+            store.retry(change.conn, task_id)
         self._sender().tell(WORK)
-        return self.task(task_id)
 
     def why(self, task_id: str) -> Answer:
         with self._read() as conn:
@@ -206,26 +220,27 @@ class Local(LocalFigures, LocalFleet, LocalKeys, LocalOperations):
     def save_schedule(self, name: str, entry: Mapping[str, Any]) -> Answer:
         given = dict(entry)
         given["payload"] = given.pop("task_data", None)
-        with self.changing("POST /api/v1/schedules", name) as conn:
-            return shapes.schedule_dict(schedules.save(conn, name, allow_unknown=self._allow_unknown, **given))
+        with self.changing("POST /api/v1/schedules", name) as change:
+            return shapes.schedule_dict(schedules.save(change.conn, name, allow_unknown=self._allow_unknown, **given))
 
     def pause_schedule(self, name: str) -> Answer:
-        with self.changing("POST /api/v1/schedules/{name}/pause", name) as conn:
-            return shapes.schedule_dict(schedules.pause(conn, name))
+        with self.changing("POST /api/v1/schedules/{name}/pause", name) as change:
+            return shapes.schedule_dict(schedules.pause(change.conn, name))
 
     def resume_schedule(self, name: str) -> Answer:
-        with self.changing("POST /api/v1/schedules/{name}/resume", name) as conn:
-            return shapes.schedule_dict(schedules.resume(conn, name))
+        with self.changing("POST /api/v1/schedules/{name}/resume", name) as change:
+            return shapes.schedule_dict(schedules.resume(change.conn, name))
 
     def run_schedule(self, name: str) -> Answer:
-        with self.changing("POST /api/v1/schedules/{name}/run", name) as conn:
-            task_id = schedules.run_now(conn, name)
+        with self.changing("POST /api/v1/schedules/{name}/run", name) as change:
+            task_id = schedules.run_now(change.conn, name)
+            change.tell(task_id=task_id)
         self._sender().tell(WORK)
         return {"task_id": task_id, "status": str(Status.PENDING)}
 
     def remove_schedule(self, name: str) -> None:
-        with self.changing("DELETE /api/v1/schedules/{name}", name) as conn:
-            schedules.remove(conn, name)
+        with self.changing("DELETE /api/v1/schedules/{name}", name) as change:
+            schedules.remove(change.conn, name)
 
     def _load(self) -> None:
         if not self._loaded:
@@ -274,23 +289,29 @@ class Local(LocalFigures, LocalFleet, LocalKeys, LocalOperations):
             return [view for view in views.tasks_among(conn, task_ids) if view.status in tasks.ENDED]
 
     @contextmanager
-    def changing(self, action: str, target: str | None = None, /, **details: Any) -> Iterator[Connection]:
+    def changing(self, action: str, target: str | None = None, /, **details: Any) -> Iterator[Change]:
         """A transaction for a change that people ask for, and for what the audit tells of it."""
         with self._database.begin() as conn:
-            yield conn
-            store.record(conn, whoever(), action, target, details)
+            change = Change(conn, target, details)
+            yield change
+            store.record(conn, whoever(), action, change.target, change.details)
 
     def looking(self) -> AbstractContextManager[Connection]:
         """A connection for looking."""
         return self._read()
 
     def carrying(self) -> Operations:
-        """What carries operations on, and hints of what came of them."""
+        """What carries operations on, and hints of what came of them; always the same one, as it learns."""
 
         def ended(task_ids: Collection[str]) -> None:
             self._sender().tell(ENDED, task_ids)
 
-        return Operations(self._database, ended=ended, cancel_hint=lambda: self._sender().tell(CANCEL), wake=self.wake)
+        def cancel_hint() -> None:
+            self._sender().tell(CANCEL)
+
+        if self._operations is None:
+            self._operations = Operations(self._database, ended=ended, cancel_hint=cancel_hint, wake=self.wake)
+        return self._operations
 
     def wake(self) -> None:
         """Hint to the workers that there is something to claim."""

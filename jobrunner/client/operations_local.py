@@ -15,7 +15,7 @@ from jobrunner.client.who import whoever
 from jobrunner.errors import InvalidInput, Problem
 from jobrunner.queue import store, views
 from jobrunner.queue.operation import Action
-from jobrunner.queue.store import Chosen
+from jobrunner.queue.store import Change, Chosen
 from jobrunner.queue.task import Status
 from jobrunner.queue.views import TaskFilter, shapes
 
@@ -27,9 +27,7 @@ class _AtDatabase(Protocol):
 
     def looking(self) -> AbstractContextManager[Connection]: ...
 
-    def changing(
-        self, action: str, target: str | None = None, /, **details: Any
-    ) -> AbstractContextManager[Connection]: ...
+    def changing(self, action: str, target: str | None = None, /, **details: Any) -> AbstractContextManager[Change]: ...
 
     def carrying(self) -> Operations: ...
 
@@ -48,15 +46,21 @@ class LocalOperations:
         dry_run: bool = False,
     ) -> Answer:
         wish = Chosen(ids=list(ids)) if ids is not None else Chosen(filter=_filter(given(chosen)))
-        with self.changing("POST /api/v1/operations", None, action=action, dry_run=dry_run) as conn:
-            begun = store.begin_operation(conn, Action(action), wish, queues=None, dry_run=dry_run, by=whoever())
+        told = {"action": action, "dry_run": dry_run, **wish.told()}
+        with self.changing("POST /api/v1/operations", **told) as change:
+            begun = change.target = store.begin_operation(
+                change.conn, Action(action), wish, queues=None, dry_run=dry_run, by=whoever()
+            )
         return self.carry_on(begun)
 
     def purge_queue(self: _AtDatabase, name: str, *, dry_run: bool = False) -> Answer:
         waiting = Chosen(filter=TaskFilter(statuses=(Status.PENDING,), queue=name))
-        with self.changing("POST /api/v1/queues/{name}/purge", name, dry_run=dry_run) as conn:
-            views.one_queue(conn, name)
-            begun = store.begin_operation(conn, Action.CANCEL, waiting, queues=None, dry_run=dry_run, by=whoever())
+        with self.changing("POST /api/v1/queues/{name}/purge", name, dry_run=dry_run) as change:
+            views.one_queue(change.conn, name)
+            begun = store.begin_operation(
+                change.conn, Action.CANCEL, waiting, queues=None, dry_run=dry_run, by=whoever()
+            )
+            change.tell(operation=begun)
         return self.carry_on(begun)
 
     def carry_on(self: _AtDatabase, operation_id: str) -> Answer:
@@ -69,10 +73,10 @@ class LocalOperations:
             return {"operations": [shapes.plain(one) for one in views.all_operations(conn)]}
 
     def abort_operation(self: _AtDatabase, operation_id: str) -> Answer:
-        with self.changing("DELETE /api/v1/operations/{operation_id}", operation_id) as conn:
-            views.one_operation(conn, operation_id)
-            store.abort_operation(conn, operation_id)
-            return shapes.plain(views.one_operation(conn, operation_id))
+        with self.changing("DELETE /api/v1/operations/{operation_id}", operation_id) as change:
+            views.one_operation(change.conn, operation_id)
+            store.abort_operation(change.conn, operation_id)
+            return shapes.plain(views.one_operation(change.conn, operation_id))
 
 
 def _filter(wish: dict[str, Any]) -> TaskFilter:

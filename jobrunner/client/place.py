@@ -18,7 +18,9 @@ Submitted = Answer | JobrunnerError
 
 
 class Place(Protocol):
-    """Answers are the JSON objects of REST. Every call is asked again where that is sound, within a budget."""
+    """Answers are the JSON objects of REST. Every call is asked again where that is sound, for ``patience`` seconds."""
+
+    patience: float
 
     async def submit(self, request: Request) -> Answer:
         """Add one task, whose options have a task_id."""

@@ -12,6 +12,7 @@ from jobrunner.client import answers, calls
 from jobrunner.client.blocking import run
 from jobrunner.client.calls import Ask, part
 from jobrunner.client.desk import Answer
+from jobrunner.client.errors import done
 from jobrunner.client.figures import RemoteFigures
 from jobrunner.client.fleet import RemoteFleet
 from jobrunner.client.http import PlainHttp
@@ -43,11 +44,11 @@ class Remote(RemoteFigures, RemoteFleet, RemoteKeys, RemoteOperations):
         return answers.submitted(self._ask(calls.execute(task_type, task_data, options)))
 
     def task(self, task_id: str) -> Answer:
-        return answers.object_of(self._ask(calls.task(task_id)))
+        return answers.object_of(self._ask(calls.task(task_id)), answers.ACCEPTED)
 
     def wait(self, task_ids: Sequence[str], seconds: float) -> list[Answer]:
         # One after the other: all of them have ended once each has, in whatever order.
-        told = answers.object_of(self._ask(calls.task(task_ids[0], min(seconds, WAIT_MOST))))
+        told = answers.object_of(self._ask(calls.task(task_ids[0], min(seconds, WAIT_MOST))), answers.ACCEPTED)
         return [told] if told["status"] in ENDED else []
 
     def tasks(
@@ -67,21 +68,30 @@ class Remote(RemoteFigures, RemoteFleet, RemoteKeys, RemoteOperations):
         wanted: dict[str, Any] = {"status": ",".join(statuses), "type": task_type, "queue": queue, "tag": tag}
         wanted |= {"node": node, "created_after": _moment(created_after), "created_before": _moment(created_before)}
         wanted |= {"q": prefix, "limit": limit, "cursor": cursor}
-        return self._get("/api/v1/tasks", **{name: value for name, value in wanted.items() if value})
+        asked = calls.get("/api/v1/tasks", **{name: value for name, value in wanted.items() if value})
+        return answers.object_of(self._ask(asked), ("tasks",))
 
     def attempts(self, task_id: str) -> Answer:
-        return answers.object_of(self._ask(calls.attempts(task_id)))
+        return answers.object_of(self._ask(calls.attempts(task_id)), answers.ATTEMPTS)
 
     def logs(self, task_id: str, *, after: int = 0) -> Answer:
-        return answers.object_of(self._ask(calls.logs(task_id, after)))
+        return answers.object_of(self._ask(calls.logs(task_id, after)), answers.LOGS)
 
     def cancel(self, task_id: str, reason: str = "") -> Answer:
-        self._ask(calls.cancel(task_id, reason))
-        return self.task(task_id)
+        self.only_cancel(task_id, reason)
+        with done(task_id, "cancel", again=True):
+            return self.task(task_id)
 
     def retry(self, task_id: str) -> Answer:
-        self._ask(calls.retry(task_id))
-        return self.task(task_id)
+        self.only_retry(task_id)
+        with done(task_id, "retry", again=False):
+            return self.task(task_id)
+
+    def only_cancel(self, task_id: str, reason: str = "") -> None:
+        answers.object_of(self._ask(calls.cancel(task_id, reason)), answers.ACCEPTED)
+
+    def only_retry(self, task_id: str) -> None:
+        answers.object_of(self._ask(calls.retry(task_id)), answers.ACCEPTED)
 
     def why(self, task_id: str) -> Answer:
         return self.call("GET", f"/api/v1/tasks/{part(task_id)}/why")
@@ -91,14 +101,14 @@ class Remote(RemoteFigures, RemoteFleet, RemoteKeys, RemoteOperations):
         return answers.submitted(self._ask(calls.post(f"/api/v1/tasks/{part(task_id)}/rerun", given, task_id=task_id)))
 
     def nodes(self) -> Answer:
-        return self._get("/api/v1/nodes")
+        return answers.object_of(self._ask(calls.get("/api/v1/nodes")), ("nodes",))
 
     def overview(self) -> Answer:
-        told = self._get("/api/v1/overview")
+        told = answers.object_of(self._ask(calls.get("/api/v1/overview")), _OVERVIEW)
         return {name: told[name] for name in _OVERVIEW}
 
     def schedules(self) -> Answer:
-        return self._get("/api/v1/schedules")
+        return answers.object_of(self._ask(calls.get("/api/v1/schedules")), ("schedules",))
 
     def save_schedule(self, name: str, entry: Mapping[str, Any]) -> Answer:
         given = {key: value for key, value in entry.items() if value is not None}
@@ -126,9 +136,6 @@ class Remote(RemoteFigures, RemoteFleet, RemoteKeys, RemoteOperations):
         headers = {} if sent is None else {"Content-Type": "application/json"}
         told = self._ask(Ask(method, path, asked, sent, headers, again=not changes, changes=changes))
         return answers.object_of(told) if told.content else {}
-
-    def _get(self, path: str, **query: Any) -> Answer:
-        return answers.object_of(self._ask(calls.get(path, **query)))
 
     def _post(self, path: str, told: Mapping[str, Any] | None = None) -> Answer:
         return answers.object_of(self._ask(calls.post(path, told or {})))

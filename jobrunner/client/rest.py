@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, Iterator, Sequence
+import time
+from collections.abc import AsyncGenerator, Callable, Collection, Iterator, Sequence
 from contextlib import aclosing
+from typing import TypeVar
 
 import httpx2
 
 from jobrunner.client import answers, calls
 from jobrunner.client.calls import Ask
 from jobrunner.client.desk import Answer
-from jobrunner.client.errors import OutcomeUnknown, Refused, Unreachable
+from jobrunner.client.errors import OutcomeUnknown, Refused, Unreachable, done
 from jobrunner.client.http import Http
 from jobrunner.client.place import Submitted
 from jobrunner.client.shapes import Request
@@ -23,7 +25,10 @@ WAIT_MOST = 10.0  # seconds for one wait, which a proxy between may well cut off
 BATCH_BYTES = 900_000  # of one body; the server takes 1 MiB
 BATCH = 1_000  # tasks in one call, at most
 AT_LEAST = 5.0  # seconds for one try, however little of the budget is left
+LAST_WORD = 1.0  # seconds after the end of a caller's time in which a server may still say how the task stands
 POLL = 0.5  # seconds between two looks where there is no stream of one task
+
+Told = TypeVar("Told")
 
 
 class Rest:
@@ -32,12 +37,12 @@ class Rest:
     def __init__(self, http: Http, *, timeout: float, patience: float) -> None:
         self._http = http
         self._timeout = timeout
-        self._patience = patience
+        self.patience = patience
         self._takes_batches = True
 
     async def submit(self, request: Request) -> Answer:
         ask = calls.execute(request.task_type, request.data, dict(request.options))
-        return answers.submitted(await self._ask(ask))
+        return await self._ask(ask, answers.submitted)
 
     async def submit_many(self, requests: Sequence[Request]) -> list[Submitted]:
         return await self._parts(list(_parts(requests)))
@@ -62,7 +67,8 @@ class Rest:
         if not self._takes_batches:
             return await self._parts([[one] for one in part])
         try:
-            response = await self._ask(calls.batch([wish for _, wish in part]))
+            ask = calls.batch([wish for _, wish in part])
+            results = await self._ask(ask, lambda response: answers.results_of(response, len(part)))
         except Refused as error:
             if error.status not in (404, 405):
                 return [error] * len(part)
@@ -72,11 +78,10 @@ class Rest:
             return [OutcomeUnknown(_id(request), error.reason) for request, _ in part]
         except JobrunnerError as error:
             return [error] * len(part)
-        results = answers.object_of(response)["results"]
         told = [_result(one, request) for one, (request, _) in zip(results, part, strict=True)]
         later = {n: one for n, one in enumerate(told) if isinstance(one, Refused) and passes(one)}
         if later:  # a queue that was full, or a database that broke off in the middle: those alone once more
-            tries = tries or Tries(self._patience, changes=True)
+            tries = tries or Tries(self.patience, changes=True)
             try:
                 await self._http.sleep(tries.after(next(iter(later.values()))))
             except JobrunnerError:
@@ -94,25 +99,36 @@ class Rest:
             return error
 
     async def task(self, task_id: str) -> Answer:
-        return await self._told(calls.task(task_id))
+        return await self._told(calls.task(task_id), answers.TASK)
 
     async def wait(self, task_id: str, seconds: float, patience: float) -> Answer:
-        seconds = min(seconds, WAIT_MOST)
-        return answers.object_of(await self._ask(calls.task(task_id, seconds), patience=patience, longer=seconds))
+        until = time.monotonic() + patience
+        tries = Tries(min(patience, self.patience))
+        while True:
+            left = max(0.0, until - time.monotonic())
+            waits = min(seconds, left, WAIT_MOST)
+            within = min(self._for_one(tries) + waits, left + LAST_WORD)
+            try:
+                return answers.object_of(await self._http.send(calls.task(task_id, waits), within), answers.TASK)
+            except JobrunnerError as error:
+                rest = tries.after(error)
+            await self._http.sleep(rest)
 
     async def attempts(self, task_id: str) -> Answer:
-        return await self._told(calls.attempts(task_id))
+        return await self._told(calls.attempts(task_id), answers.ATTEMPTS)
 
     async def logs(self, task_id: str, after: int) -> Answer:
-        return await self._told(calls.logs(task_id, after))
+        return await self._told(calls.logs(task_id, after), answers.LOGS)
 
     async def cancel(self, task_id: str, reason: str) -> Answer:
-        await self._ask(calls.cancel(task_id, reason))
-        return await self.task(task_id)
+        await self._told(calls.cancel(task_id, reason), answers.ACCEPTED)
+        with done(task_id, "cancel", again=True):
+            return await self.task(task_id)
 
     async def retry(self, task_id: str) -> Answer:
-        await self._ask(calls.retry(task_id))
-        return await self.task(task_id)
+        await self._told(calls.retry(task_id), answers.ACCEPTED)
+        with done(task_id, "retry", again=False):
+            return await self.task(task_id)
 
     async def events(self, queue: str | None) -> AsyncGenerator[tuple[str, Answer, str], None]:
         async with aclosing(self._stream(calls.events(queue))) as stream:
@@ -152,33 +168,46 @@ class Rest:
     async def close(self) -> None:
         await self._http.close()
 
-    async def _told(self, ask: Ask) -> Answer:
-        return answers.object_of(await self._ask(ask))
+    async def _told(self, ask: Ask, needed: Collection[str]) -> Answer:
+        return await self._ask(ask, lambda response: answers.object_of(response, needed))
 
-    async def _ask(self, ask: Ask, *, patience: float | None = None, longer: float = 0.0) -> httpx2.Response:
-        within = self._patience if patience is None else min(patience, self._patience)
-        tries = Tries(within, task_id=ask.task_id, again=ask.again, changes=ask.changes)
+    async def _ask(self, ask: Ask, read: Callable[[httpx2.Response], Told]) -> Told:
+        """What ``read`` makes of the answer; where it is not jobrunner's, that is a try that failed."""
+        tries = Tries(self.patience, task_id=ask.task_id, again=ask.again, changes=ask.changes)
         while True:
             try:
-                return await self._http.send(ask, min(self._timeout, max(AT_LEAST, tries.left())) + longer)
+                return read(await self._http.send(ask, self._for_one(tries)))
             except JobrunnerError as error:
                 rest = tries.after(error)
             await self._http.sleep(rest)
 
+    def _for_one(self, tries: Tries) -> float:
+        """Seconds for one try."""
+        return min(self._timeout, max(AT_LEAST, tries.left()))
+
     async def _stream(self, ask: Ask) -> AsyncGenerator[httpx2.ServerSentEvent, None]:
         """Events for ever, across servers that stop and links that break."""
-        tries = Tries(self._patience)
+        tries = Tries(self.patience)
         last_id = ""
         while True:
             broken: JobrunnerError = Unreachable(self._http.url, "it ended the stream")
+            opened = told = False
             try:
                 async with aclosing(self._http.stream(ask, last_id)) as events:
                     async for event in events:
-                        tries.refresh()
+                        opened = True
+                        if event is None:
+                            continue
+                        told = True
                         last_id = event.id or last_id
                         yield event
             except JobrunnerError as error:
                 broken = error
+            # The patience begins at the break: a stream may be silent for hours, since pings are no events.
+            if told:
+                tries.refresh()
+            elif opened:
+                tries.extend()
             await self._http.sleep(tries.after(broken))
 
 

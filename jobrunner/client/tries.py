@@ -8,11 +8,20 @@ import random
 import time
 
 from jobrunner.client.errors import OutcomeUnknown, Refused, Unreachable
-from jobrunner.errors import DatabaseUnavailable, JobrunnerError
+from jobrunner.errors import (
+    DatabaseUnavailable,
+    InvalidInput,
+    JobrunnerError,
+    StateConflict,
+    TaskExists,
+    TaskNotFound,
+)
 
 BASE, CAP = 0.1, 5.0  # seconds: the longest rest after the first try, and after any
 SURELY_NOT = frozenset({"draining", "schema_mismatch", "too_many_streams"})  # 503s by a server that did nothing
-SETTLES = frozenset({404, 409, 422})  # refusals that would not come if an earlier, unanswered try had been accepted
+# Refusals that would not come if an earlier, unanswered try had been accepted:
+SETTLES = frozenset({404, 409, 422})  # a server's
+REFUSALS = (InvalidInput, StateConflict, TaskExists, TaskNotFound)  # the database's
 
 
 class Tries:
@@ -30,9 +39,13 @@ class Tries:
         self.refresh()
 
     def refresh(self) -> None:
-        """Something was answered: the time and the rests begin anew."""
-        self._until = time.monotonic() + self._patience
+        """Something was told: the time and the rests begin anew."""
+        self.extend()
         self._longest = BASE
+
+    def extend(self) -> None:
+        """Somebody was there until now: the time begins anew. The rests do not, since nothing was told."""
+        self._until = time.monotonic() + self._patience
 
     def left(self) -> float:
         """Seconds of the budget that are left."""
@@ -44,8 +57,8 @@ class Tries:
         That is ``error``, or OutcomeUnknown where a try may have been carried out and nobody said so.
         """
         if not passes(error):
-            if self._open and not (isinstance(error, Refused) and error.status in SETTLES):
-                raise OutcomeUnknown(self._task_id, str(error)) from error
+            if self._open and not _settles(error):
+                raise self._unknown(error) from error
             raise error
         self._open = self._open or (self._changes and _may_have_arrived(error))
         rest = random.uniform(self._longest / 2, self._longest)  # noqa: S311 - no secret
@@ -54,9 +67,12 @@ class Tries:
             rest += error.retry_after
         if rest > self.left() or (self._open and not self._again):
             if self._open:
-                raise OutcomeUnknown(self._task_id, str(error)) from error
+                raise self._unknown(error) from error
             raise error
         return rest
+
+    def _unknown(self, error: JobrunnerError) -> OutcomeUnknown:
+        return OutcomeUnknown(self._task_id, str(error), again=self._again)
 
 
 def passes(error: JobrunnerError) -> bool:
@@ -64,6 +80,12 @@ def passes(error: JobrunnerError) -> bool:
     if isinstance(error, Refused):
         return error.status == 429 or error.status >= 500
     return isinstance(error, Unreachable | DatabaseUnavailable)
+
+
+def _settles(error: JobrunnerError) -> bool:
+    if isinstance(error, Refused):
+        return error.status in SETTLES
+    return isinstance(error, (*REFUSALS, OutcomeUnknown))  # which says what is known already
 
 
 def _may_have_arrived(error: JobrunnerError) -> bool:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from jobrunner.client.answers import OF_ARGUMENTS, OF_SETTINGS
 from jobrunner.client.http import AsyncHttp, PlainHttp, Verify
 from jobrunner.client.place import Place
 from jobrunner.client.rest import Rest
@@ -34,11 +35,13 @@ class Where:
 
     def looping(self) -> Place:
         """For code in a loop."""
-        return self._place(AsyncHttp, lambda: _runners().ThreadRunner())
+        return self._place(AsyncHttp, lambda: _runners().LoopRunner())
 
     def _place(self, http: type[PlainHttp] | type[AsyncHttp], runner: Callable[[], Any]) -> Place:
         if self.url is not None and self.database_url is not None:
             raise ValueError("give url or database_url: a server is asked, or its database")
+        if self.url is not None and self.config is not None:
+            raise ValueError("give url or config, which is about a database here; the key of url's server is api_key")
         settings: Settings | None = None
         url = self.url
         if url is None:
@@ -48,12 +51,16 @@ class Where:
             settings = self._settings()
         if url is None:
             assert settings is not None
-            place: Place = _runners().Direct(settings, runner(), patience=self.patience, run_here=self.run_here)
+            from jobrunner.client.direct import Direct
+
+            place: Place = Direct(settings, runner(), patience=self.patience, run_here=self.run_here)
             return place
         key = self.api_key
         if key is None and settings is not None and settings.api_key is not None:
             key = settings.api_key.get_secret_value()
-        return Rest(http(url, key, self.verify), timeout=self.timeout, patience=self.patience)
+        # A key of the environment goes to the server of the environment alone, and to none that a program names itself.
+        advice = OF_SETTINGS if self.url is None else OF_ARGUMENTS
+        return Rest(http(url, key, self.verify, advice), timeout=self.timeout, patience=self.patience)
 
     def _settings(self) -> Settings:
         from jobrunner.settings import load  # only now: pydantic comes with it
@@ -62,6 +69,6 @@ class Where:
 
 
 def _runners() -> Any:
-    from jobrunner.client import direct  # only now: SQLAlchemy comes with it
+    from jobrunner.client import runners  # only now: SQLAlchemy comes with it
 
-    return direct
+    return runners

@@ -64,15 +64,18 @@ class Database:
         free: bool = False,
         idle: float | None = None,
         patience: float | None = None,
+        limit: float | None = None,
     ) -> Iterator[Connection]:
         """A transaction that commits at the end of the block and rolls back on any exception.
 
         ``free`` is for statements that are not the queue's own: the server plans them as it likes. ``idle`` (seconds,
         PostgreSQL) is how long it may do nothing, where that is not the connection's own limit; ``patience`` (seconds)
         how long a statement waits for another's transaction until DatabaseBusy is raised. SQLite has nobody to wait
-        for.
+        for. ``limit`` (seconds) is how long a statement may take until the server gives it up, which is no outage:
+        left to the deadline it would go on there, and keep its locks. On SQLite it limits them all.
         """
-        with _Use(self, self._free if free else self._own, deadline) as conn:
+        within = deadline if limit is None or not self.is_sqlite else min(deadline, limit)
+        with _Use(self, self._free if free else self._own, within, counts=limit is None) as conn:
             if self.is_sqlite:
                 yield conn
                 return
@@ -93,6 +96,8 @@ class Database:
                         WATCHDOG.arm(link, deadline)
                     if patience is not None:
                         conn.exec_driver_sql(f"SET LOCAL lock_timeout = {int(patience * 1_000)}")
+                    if limit is not None:
+                        conn.exec_driver_sql(f"SET LOCAL statement_timeout = {int(limit * 1_000)}")
                     yield conn
             finally:
                 _commit_by_itself(conn, driver)
@@ -207,12 +212,13 @@ class Database:
 class _Use:
     """One use of a connection under a deadline. Written out, since a generator in its place costs 10 us."""
 
-    __slots__ = ("_conn", "_database", "_deadline", "_pool", "_watch")
+    __slots__ = ("_conn", "_counts", "_database", "_deadline", "_pool", "_watch")
 
-    def __init__(self, database: Database, pool: Pool, deadline: float) -> None:
+    def __init__(self, database: Database, pool: Pool, deadline: float, counts: bool = True) -> None:
         self._database = database
         self._pool = pool
         self._deadline = deadline
+        self._counts = counts
 
     def __enter__(self) -> Connection:
         try:
@@ -236,7 +242,7 @@ class _Use:
             error = self._end(error) or error
         finally:
             in_time = WATCHDOG.disarm(self._watch)
-            if not in_time and self._pool is self._database._own:
+            if not in_time and self._counts and self._pool is self._database._own:
                 # Our own are short: whoever kept this one waiting, as by a lock, keeps others from renewing.
                 self._database.saw_outage()
             self._pool.give_back(self._conn)

@@ -203,7 +203,7 @@ nodes = Table(
     Column("heartbeat_at", UTCDateTime, nullable=False),
     Column("stopped_at", UTCDateTime),
     Column("drain_requested_at", UTCDateTime),
-    Column("pools", JsonText),  # of each pool how many slots, and for which types
+    Column("pools", JsonText),  # of each pool how many slots, how many of them stuck, and for which types
     CheckConstraint("state IN ('active', 'overloaded', 'draining', 'stuck', 'stopped')", name="state"),
     Index("ix_nodes_heartbeat", "heartbeat_at"),
 )
@@ -271,7 +271,7 @@ api_keys = Table(
     METADATA,
     Column("id", Text, primary_key=True),
     Column("name", Text, nullable=False),
-    Column("digest", Text, nullable=False),
+    Column("digest", Text, nullable=False),  # with the anchor of its sessions: see queue.key
     Column("scopes", JsonText, nullable=False),
     Column("queues", JsonText),  # NULL: all of them
     Column("rate", Float),  # requests a second; NULL: as many as come
@@ -299,7 +299,7 @@ operations = Table(
     METADATA,
     Column("id", Text, primary_key=True),
     Column("action", Text, nullable=False),
-    Column("chosen", JsonText, nullable=False),  # which tasks: a filter, or ids
+    Column("chosen", JsonText, nullable=False),  # which tasks: a filter, or ids; and what a step failed with
     Column("queues", JsonText),  # those that its caller may touch; NULL: all of them
     Column("dry_run", Boolean, nullable=False, server_default=text("false")),
     Column("state", Text, nullable=False, server_default="running"),

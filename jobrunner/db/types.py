@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -223,6 +223,28 @@ def _holds_sqlite(element: holds, compiler: SQLCompiler, **kw: Any) -> str:
     return f"EXISTS (SELECT 1 FROM json_each({array}) AS one WHERE one.value = {value})"  # noqa: S608 - names from code
 
 
+class within(FunctionElement[Any]):
+    """Whether a JSON array of texts holds none but ``values``. Not where the column is NULL."""
+
+    inherit_cache = True
+
+    def __init__(self, array: ColumnElement[Any], values: Iterable[str]) -> None:
+        super().__init__(array, bindparam(None, json.dumps(sorted(values)), type_=Text(), unique=True))
+
+
+@compiles(within, "postgresql")
+def _within_postgresql(element: within, compiler: SQLCompiler, **kw: Any) -> str:
+    array, values = (compiler.process(clause, **kw) for clause in element.clauses)
+    return f"jsonb_contained({array}, CAST({values} AS jsonb))"  # the function of the operator "<@"
+
+
+@compiles(within, "sqlite")
+def _within_sqlite(element: within, compiler: SQLCompiler, **kw: Any) -> str:
+    array, values = (compiler.process(clause, **kw) for clause in element.clauses)
+    others = f"SELECT value FROM json_each({array}) EXCEPT SELECT value FROM json_each({values})"  # noqa: S608 - as above
+    return f"({array} IS NOT NULL AND NOT EXISTS ({others}))"
+
+
 class Rows(TypeDecorator[Sequence[Mapping[str, Any]]]):
     """The type of what a ``rowset`` is bound to: a list of rows, as one JSON document."""
 
@@ -305,4 +327,5 @@ __all__ = [
     "rowtable",
     "spelled",
     "to_micros",
+    "within",
 ]

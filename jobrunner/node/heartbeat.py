@@ -62,6 +62,7 @@ class Heartbeat:
         self._renewed = renewed
         self._drains = drains
         self._told_to_drain = self._news = False
+        self._told_stuck: tuple[int, ...] = ()
         self._interval = identity.heartbeat_interval
         self._wake = threading.Event()
         self._stopping = False
@@ -94,9 +95,11 @@ class Heartbeat:
 
     def _register(self) -> None:
         with self._database.begin(deadline=DEADLINE) as conn:
-            columns = {**self._identity.columns(), **self._state.columns()}
+            stuck = self._state.stuck_in
+            columns = {**self._identity.columns(stuck), **self._state.columns()}
             store.register(conn, columns, drains=self._told_to_drain)
             store.publish(conn, self._types)
+        self._told_stuck = stuck
 
     def _run(self) -> None:
         beat_due = renew_due = time.monotonic()
@@ -159,8 +162,12 @@ class Heartbeat:
 
     def _beat(self) -> None:
         self._measure()
+        figures, stuck = self._state.columns(), self._state.stuck_in
+        if stuck != self._told_stuck:
+            figures["pools"] = self._identity.pools_column(stuck)
         with self._database.begin(deadline=DEADLINE) as conn:
-            beat = store.beat(conn, self._identity.id, self._state.columns(), sample=True)
+            beat = store.beat(conn, self._identity.id, figures, sample=True)
+        self._told_stuck = stuck
         if not beat.there:  # its row was pruned during an outage
             self._register()
         elif beat.drains != self._told_to_drain:

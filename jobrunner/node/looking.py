@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from operator import attrgetter
 
 from jobrunner.db.engine import Database
+from jobrunner.errors import DatabaseUnavailable
 from jobrunner.queue import store
 from jobrunner.queue.store import LATE, Claimed, Place, Room
 from jobrunner.queue.task import Task
@@ -52,7 +55,8 @@ class Lookout:
     After ten minutes at 1,000 tasks/s a full look took 1.6 s. Then it gives way to a longer look, 10 s back instead of
     0.25, and follows seldom.
 
-    Where a queue limits what runs, full looks become transactions that count it; short ones pass such queues over.
+    Where a queue limits what runs, full looks become transactions that count it; short ones pass such queues over, and
+    longer ones come with a full look into these alone.
     """
 
     def __init__(self, database: Database, source: Source) -> None:
@@ -92,8 +96,10 @@ class Lookout:
         self._ask_for_limits()  # first: what is claimed shall wait for no other answer
         begun = time.monotonic()
         longer = bool(places) and begun < self._dear_until
-        within = bool(self.limited) and not longer
-        found = self._within(rooms) if within else self._claim(rooms, places if longer else None, REACH)
+        if longer:
+            found = self._longer(rooms, places)
+        else:
+            found = self._within(rooms, self._source.queues) if self.limited else self._claim(rooms, None)
         ended = time.monotonic()
         took = ended - begun
         self._full_ended.update((room.kind, ended) for room in rooms)
@@ -104,7 +110,7 @@ class Lookout:
                 self._full_at, self._dear_until = ended, ended + min(took * DEAR_SHARE, DEAR_LATEST)
         self._short_was_dry = False
         # Of what a limit left out the next look finds the rest.
-        again = within and any(task.queue in self.limited for task in found.tasks)
+        again = any(task.queue in self.limited for task in found.tasks)
         return Look(found.tasks, frozenset() if again else _dry(rooms, found))
 
     def _ask_for_limits(self) -> None:
@@ -114,13 +120,27 @@ class Lookout:
             self.limited = store.limited_queues(conn, self._source.queues)
         self._limits_at = time.monotonic() + LIMITS_EVERY
 
-    def _within(self, rooms: Sequence[Room]) -> Claimed:
+    def _longer(self, rooms: Sequence[Room], places: Sequence[Place]) -> Claimed:
+        """What limited queues have first, whatever its urgency: they would wait for as long as others fill the room."""
+        if not self.limited:
+            return self._claim(rooms, places, REACH)
+        first = self._within(rooms, sorted(self.limited))
+        left = [replace(room, wanted=room.wanted - first.taken.get(room.kind, 0)) for room in rooms]
+        try:
+            then = self._claim(left, places, REACH)
+        except DatabaseUnavailable:
+            if not first.tasks:
+                raise
+            then = Claimed([], [], {})  # what was claimed is ours, and nobody else would hear of it
+        taken = Counter(first.taken) + Counter(then.taken)
+        made = sorted([*first.tasks, *then.tasks], key=attrgetter("priority"))
+        return Claimed(made, [*first.places, *then.places], taken)
+
+    def _within(self, rooms: Sequence[Room], queues: Sequence[str] | None) -> Claimed:
         source = self._source
         hit("claim-before")
         with self._database.begin() as conn:
-            claimed = store.claim_within(
-                conn, source.node_id, rooms, queues=source.queues, lease_seconds=source.lease_seconds
-            )
+            claimed = store.claim_within(conn, source.node_id, rooms, queues=queues, lease_seconds=source.lease_seconds)
         return self._remember(claimed)
 
     def _claim(self, rooms: Sequence[Room], after: Sequence[Place] | None, late: float = LATE) -> Claimed:

@@ -7,6 +7,7 @@ import os
 import socket
 import time
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import Any, NamedTuple
@@ -37,8 +38,8 @@ class Identity:
     pid: int = field(default_factory=os.getpid)
     version: str = field(default_factory=lambda: version("jobrunner"))
 
-    def columns(self) -> dict[str, Any]:
-        """As columns of the node's row."""
+    def columns(self, stuck: Sequence[int] = ()) -> dict[str, Any]:
+        """As columns of the node's row; ``stuck`` as for :meth:`pools_column`."""
         return {
             "id": self.id,
             "name": self.name,
@@ -50,8 +51,18 @@ class Identity:
             "types": json.dumps(list(self.types)),
             "slots": self.slots,
             "heartbeat_interval": self.heartbeat_interval,
-            "pools": json.dumps([{"slots": pool.slots, "types": list(pool.types)} for pool in self.pools]),
+            "pools": self.pools_column(stuck),
         }
+
+    def pools_column(self, stuck: Sequence[int] = ()) -> str:
+        """The pools, and how many slots of each are ``stuck``."""
+        counts = dict(enumerate(stuck))
+        return json.dumps(
+            [
+                {"slots": pool.slots, "types": list(pool.types), "stuck": counts.get(place, 0)}
+                for place, pool in enumerate(self.pools)
+            ]
+        )
 
 
 @dataclass
@@ -61,7 +72,7 @@ class State:
     state: str = "active"
     reason: str | None = None
     running: int = 0
-    stuck: int = 0
+    stuck_in: tuple[int, ...] = ()  # slots of each pool
     completed: int = 0
     failed: int = 0
     busy_seconds: float = 0.0
@@ -73,6 +84,11 @@ class State:
     def uptime(self) -> float:
         """Seconds since the start."""
         return time.monotonic() - self.started
+
+    @property
+    def stuck(self) -> int:
+        """Slots whose handler goes on although its attempt was given up."""
+        return sum(self.stuck_in)
 
     def columns(self) -> dict[str, Any]:
         """As columns of the node's row."""

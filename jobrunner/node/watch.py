@@ -43,7 +43,7 @@ class Watch:
             await asyncio.sleep(EVERY)
             for feed in self._feeds:
                 feed.thin()
-            self._state.stuck = sum(pool.stuck() for pool in self._pools)
+            self._state.stuck_in = tuple(pool.stuck() for pool in self._pools)
             if not self._state.running:
                 for pool in self._pools:
                     pool.warm()

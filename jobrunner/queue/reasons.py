@@ -72,7 +72,8 @@ class Standing:
 class Able:
     """One living node: what it may claim, and what keeps it from claiming. ``queues`` None means every queue.
 
-    ``pools`` holds the slots of each pool with the types that it runs; ``running`` how many of each type it has now.
+    ``pools`` holds the slots of each pool, without those that are stuck, with the types that it runs; ``running`` how
+    many of each type it has now.
     """
 
     id: str

@@ -37,7 +37,12 @@ def start(
 
     def forget() -> None:
         try:
-            prune(database, completed_days=settings.keep_completed_days, failed_days=settings.keep_failed_days)
+            prune(
+                database,
+                completed_days=settings.keep_completed_days,
+                failed_days=settings.keep_failed_days,
+                audit_days=settings.keep_audit_days,
+            )
         except DatabaseUnavailable as error:
             log.debug("pruning waits for the database", error=str(error))
 

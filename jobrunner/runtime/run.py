@@ -282,7 +282,7 @@ def prepare_schema(database: Database, settings: Settings, *, migrate: bool) -> 
 
 def _check_door(database: Database, settings: Settings) -> None:
     with database.begin() as conn:
-        check_door(settings, has_key=bool(views.usable_keys(conn)))
+        check_door(settings, has_key=views.is_any_key(conn))  # one that has ended keeps it closed
 
 
 def _migrate(database: Database) -> None:

@@ -76,6 +76,7 @@ class Settings(BaseModel):
     allow_unknown_types: bool = False
     keep_completed_days: Days = 7.0
     keep_failed_days: Days = 30.0
+    keep_audit_days: Days = 365.0
     log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], Upper] = "INFO"
     log_file: OptionalPath = None
     log_format: Literal["auto", "console", "json"] = "auto"

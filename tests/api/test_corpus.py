@@ -10,7 +10,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from jobrunner.api.routes import TABLE
-from tests.api.conftest import Api
+from tests.api.conftest import KEY, Api
 
 pytestmark = pytest.mark.ci
 
@@ -64,6 +64,12 @@ BASES: dict[str, dict[str, Any]] = {
     "ScheduleRequest": {"name": "n", "task_type": "work", "cron": "0 3 * * *"},
     "KeyRequest": {"name": "n", "scopes": ["read"]},
 }
+
+
+@pytest.fixture
+def client(api: Api) -> TestClient:
+    """A client with a key: those that are made here would close an open door."""
+    return api.client(api_key=KEY, headers={"x-api-key": KEY})
 
 
 @pytest.mark.parametrize(("row", "method"), BODIES, ids=[row.path for row, _ in BODIES])

@@ -8,12 +8,17 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 
 from jobrunner.api import changes, create_app, keyring, ring
 from jobrunner.api.changes import NOTHING, States
+from jobrunner.api.looks import Looks
 from jobrunner.api.ring import Ring
 from jobrunner.db.engine import Database
+from jobrunner.db.tables import tasks
+from jobrunner.db.types import db_now
 from jobrunner.queue import store
+from jobrunner.queue.request import new_task
 from tests.api.conftest import KEY, Api
 from tests.api.serving import serving
 from tests.api.streams import EVENTS, streaming
@@ -37,7 +42,7 @@ class Told:
 
     def __init__(self) -> None:
         self.now = NOTHING
-        self.ring = Ring(lambda: self.now)
+        self.ring = Ring(lambda _before: self.now)
 
     def look(self, **tasks: str) -> ring.Moment:
         self.now = states(**tasks)
@@ -78,6 +83,41 @@ def test_after_a_pause_in_which_more_may_have_happened_nothing_is_known(monkeypa
     clock[0] += ring.UNSEEN + 1
     flood = {f"t{number}": "pending" for number in range(changes.NEWEST)}
     assert told.look(**flood).since(before.id) is None
+
+
+@pytest.mark.parametrize("queues", [None, frozenset({"default"})])
+def test_every_end_is_told_however_many_end_at_once(
+    database: Database, monkeypatch: pytest.MonkeyPatch, queues: frozenset[str] | None
+) -> None:
+    """More than a look takes in: they are looked for by their ids, and where there are too many nothing is known."""
+
+    def fill(names: str) -> None:
+        with database.begin() as conn:
+            store.enqueue_many(conn, [new_task("work", {}, task_id=f"{names}{number}") for number in range(400)])
+
+    def end_all() -> None:
+        with database.begin() as conn:
+            over = update(tasks).where(tasks.c.finished_at.is_(None)).values(status="completed", finished_at=db_now())
+            conn.execute(over.values(token=None, lease_until=None))
+
+    looks = Looks(database).moments(queues)
+    monkeypatch.setattr(looks, "_seconds", 0.0)
+    fill("first")
+    take(database, 350)
+    first = looks.get()
+    assert len(first.states.tasks) == changes.NEWEST + changes.RUNNING
+    end_all()
+    fill("then")
+    take(database, 350)
+    second = looks.get()
+    told = (second.since(first.id) or {})["tasks"]
+    assert {told.get(name) for name in first.states.tasks} == {"completed"}
+    third = looks.get()
+    assert third.id == second.id
+    assert len(first.states.tasks.keys() & third.states.tasks.keys()) <= changes.LAST, "what has ended is told once"
+    monkeypatch.setattr(changes, "OPEN_MOST", 40)
+    end_all()
+    assert looks.get().since(third.id) is None
 
 
 def test_a_stream_goes_on_where_it_broke_off(api: Api, url: str, database: Database) -> None:

@@ -12,6 +12,7 @@ import pytest
 from jobrunner.api import create_app
 from jobrunner.api.routes import events
 from jobrunner.db.engine import Database
+from jobrunner.queue import store
 from tests.api.asking import EXECUTE
 from tests.api.conftest import Api
 from tests.api.serving import serving
@@ -77,6 +78,20 @@ def test_there_are_never_too_many_readers(api: Api, url: str, monkeypatch: pytes
         stream.wait_for(1)
         refused = httpx2.get(f"{url}/api/v1/events")
         assert (refused.status_code, refused.json()["code"]) == (503, "too_many_streams")
+
+
+def test_one_key_does_not_take_the_streams_of_all(
+    api: Api, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(events, "STREAMS_OF_ONE", 1)
+    with database.begin() as conn:
+        mine, other = (store.issue_key(conn, name, ["read"]).text for name in ("mine", "other"))
+    with serving(create_app(api.service())) as url, streaming(api, url, x_api_key=mine) as stream:
+        stream.wait_for(1)
+        refused = httpx2.get(f"{url}/api/v1/events", headers={"x-api-key": mine})
+        assert (refused.status_code, refused.json()["code"]) == (503, "too_many_streams")
+        with streaming(api, url, x_api_key=other) as theirs:
+            theirs.wait_for(1)
 
 
 def test_an_encoded_percent_reaches_the_right_task(url: str) -> None:

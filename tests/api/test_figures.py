@@ -60,6 +60,18 @@ def test_where_too_much_ended_it_says_since_when(
     assert found.capped
     assert 98 < (now - found.since).total_seconds() < 105
     assert found.types[0].completed == 2
+    monkeypatch.setattr("jobrunner.queue.views.ended.ENDED_MOST", 3)
+    with database.read() as conn:
+        found = views.stats(conn)
+    assert (found.capped, found.types[0].completed) == (False, 3), "just as many as are counted"
+
+
+def test_a_quantile_is_the_nearest_rank() -> None:
+    hundred = [float(number) for number in range(1, 101)]
+    assert [views.quantile(hundred, share) for share in (0.0, 0.07, 0.5, 0.95, 1.0)] == [1.0, 7.0, 50.0, 95.0, 100.0]
+    assert views.quantile([1.0, 2.0], 0.5) == 1.0
+    assert views.quantile([1.0, 2.0, 3.0], 0.5) == 2.0
+    assert views.quantile([], 0.5) == 0.0
 
 
 def test_failures_of_one_kind_are_told_together(client: TestClient, database: Database) -> None:
@@ -91,7 +103,9 @@ def test_only_the_newest_failures_are_looked_at(
     assert (told["looked_at"], told["all"], told["errors"][0]["count"]) == (2, False, 2)
 
 
-def test_the_key_of_one_queue_sees_no_failure_of_another(api: Api, client: TestClient, database: Database) -> None:
+def test_the_key_of_one_queue_sees_no_failure_of_another(
+    api: Api, client: TestClient, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
     fail(database, client, "mine", "boom", queue="mine")
     fail(database, client, "theirs", "their secret", queue="theirs")
     with database.begin() as conn:
@@ -101,3 +115,7 @@ def test_the_key_of_one_queue_sees_no_failure_of_another(api: Api, client: TestC
     theirs = client.get("/api/v1/errors").json()["errors"][0]["fingerprint"]
     assert_problem(mine.get(f"/api/v1/errors/{theirs}"), 404, "group_not_found")
     assert_problem(mine.get("/api/v1/stats"), 403, "forbidden")
+    for among, found, everything in ((2, 1, True), (1, 0, False)):  # it is looked for among so many, and not for ever
+        monkeypatch.setattr("jobrunner.queue.views.failed.AMONG", among)
+        told = mine.get("/api/v1/errors").json()
+        assert (told["looked_at"], told["all"]) == (found, everything)

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import time
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from sqlalchemy import select, update
 from starlette.testclient import TestClient
 
-from jobrunner.api import keyring
-from jobrunner.db.engine import Database
+from jobrunner.api import keyring, sessions
 from jobrunner.db.tables import api_keys, audit
 from jobrunner.db.types import db_now
-from jobrunner.queue import key, store
+from jobrunner.queue import key, store, views
 from tests.api.asking import EXECUTE, assert_problem, execute
 from tests.api.conftest import KEY, Api
 
@@ -145,22 +146,57 @@ def test_two_keys_overlap_while_one_follows_the_other(api: Api, admin: TestClien
     assert bearer(api, at_once["key"]).get("/api/v1/tasks").status_code == 200
 
 
+@pytest.mark.parametrize("lasts", [None, 7_200])
+def test_a_rotation_whose_answer_was_lost_is_asked_for_again(api: Api, admin: TestClient, lasts: float | None) -> None:
+    old = made(admin, "read", **({"expires_in": lasts} if lasts else {}))
+    path = f"/api/v1/keys/{old['id']}/rotate"
+    lost, second = (admin.post(path, json={"overlap": 60}).json() for _ in range(2))
+    assert admin.delete(f"/api/v1/keys/{second['id']}").status_code == 204
+    new = admin.post(path, json={"overlap": 3_600}).json()
+    assert (new["replaces"], new["expires_at"]) == (old["id"], old["expires_at"]), "not the end that the first one set"
+    assert_problem(bearer(api, lost["key"]).get("/api/v1/tasks"), 401, "wrong_key")
+    for text in (old["key"], new["key"]):
+        assert bearer(api, text).get("/api/v1/tasks").status_code == 200
+    with api.database.begin() as conn:
+        store.note_used(conn, [new["id"]])
+        ends = conn.execute(select(api_keys.c.expires_at).where(api_keys.c.id == old["id"])).scalar_one()
+        assert ends > views.now(conn) + timedelta(seconds=3_000), "the old one goes on as told last"
+    told = assert_problem(admin.post(path, json={}), 409, "key_replaced")
+    assert new["id"] in told["detail"]
+    assert bearer(api, new["key"]).get("/api/v1/tasks").status_code == 200
+
+
 def test_the_last_use_of_a_key_is_known(api: Api, admin: TestClient) -> None:
-    told = made(admin, "read")
-    assert told["used_at"] is None
-    client = bearer(api, told["key"])
-    client.get("/api/v1/tasks")
-    client.get("/api/v1/tasks")
-    (used,) = [one["used_at"] for one in admin.get("/api/v1/keys").json()["keys"] if one["id"] == told["id"]]
-    assert used is not None
+    for_header, for_browser = made(admin, "read"), made(admin, "read")
+    assert for_header["used_at"] is None
+    bearer(api, for_header["key"]).get("/api/v1/tasks")
+    api.client(api_key=KEY, **FAR).post("/login", data={"key": for_browser["key"]})
+    deadline = time.monotonic() + 5
+    while not all(one["used_at"] for one in admin.get("/api/v1/keys").json()["keys"]):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
-def test_a_key_asks_as_often_as_its_rate_allows(api: Api, admin: TestClient) -> None:
-    slow = bearer(api, made(admin, "read", rate=0.5)["key"])
+def test_nobody_who_asks_waits_for_the_note_of_a_use(api: Api, admin: TestClient) -> None:
+    client = bearer(api, made(admin, "read")["key"])
+    with api.database.begin() as conn:  # as SQLite's writer, and with this row on PostgreSQL
+        conn.execute(update(api_keys).values(name="changing"))
+        began = time.monotonic()
+        assert [client.get("/api/v1/tasks").status_code for _ in range(3)] == [200] * 3
+        assert time.monotonic() - began < 1
+
+
+def test_a_key_asks_as_often_as_its_rate_allows_by_whatever_way(api: Api, admin: TestClient) -> None:
+    told = made(admin, "read", rate=0.5)
+    slow = bearer(api, told["key"])
     assert slow.get("/api/v1/tasks").status_code == 200
     refused = slow.get("/api/v1/tasks")
     assert_problem(refused, 429, "too_many_requests")
     assert 1 <= int(refused.headers["retry-after"]) <= 2
+    browser = api.client(api_key=KEY, **FAR)
+    assert browser.post("/login", data={"key": told["key"]}).status_code == 303
+    assert_problem(browser.get("/api/v1/tasks"), 429, "too_many_requests")
+    assert_problem(browser.post("/login", data={"key": told["key"]}), 429, "too_many_requests")
     assert all(admin.get("/api/v1/tasks").status_code == 200 for _ in range(20))
 
 
@@ -185,14 +221,20 @@ def test_a_key_that_makes_no_sense_is_refused(admin: TestClient, told: dict[str,
     assert admin.get("/api/v1/keys").json()["keys"] == []
 
 
-def test_an_admin_key_closes_the_door_that_stood_open_to_this_machine(api: Api) -> None:
+def test_the_first_key_closes_the_door_that_stood_open_to_this_machine_for_good(api: Api) -> None:
     here = api.client()
-    assert here.post("/api/v1/keys", json={"name": "reader", "scopes": ["read"]}).status_code == 201
-    assert here.get("/api/v1/tasks").status_code == 200, "a reader's key locks nobody out"
-    told = here.post("/api/v1/keys", json={"name": "owner", "scopes": ["admin"]}).json()
+    told = here.post("/api/v1/keys", json={"name": "owner", "scopes": ["admin"], "expires_in": 60}).json()
     assert_problem(here.get("/api/v1/tasks"), 401, "key_needed")
     assert here.get("/api/v1/tasks", headers={"x-api-key": told["key"]}).status_code == 200
+    with api.database.begin() as conn:
+        conn.execute(update(api_keys).values(expires_at=db_now(-1)))
+    for client in (here, api.client()):
+        assert_problem(client.get("/api/v1/keys"), 401, "key_needed")
+        assert_problem(client.post("/api/v1/keys", json={"name": "mine", "scopes": ["admin"]}), 401, "key_needed")
     assert here.get("/healthz").status_code == 200
+    with api.database.begin() as conn:
+        again = store.issue_key(conn, "again", ["admin"])
+    assert here.get("/api/v1/tasks", headers={"x-api-key": again.text}).status_code == 200
 
 
 def test_a_session_ends_with_the_key_that_began_it(api: Api, admin: TestClient) -> None:
@@ -206,6 +248,49 @@ def test_a_session_ends_with_the_key_that_began_it(api: Api, admin: TestClient) 
     assert_problem(browser.get("/api/v1/tasks"), 401, "key_needed")
 
 
+def test_a_copy_of_the_keys_makes_no_session(api: Api, admin: TestClient) -> None:
+    told = made(admin, "admin")
+    with api.database.read() as conn:
+        row = conn.execute(select(api_keys).where(api_keys.c.id == told["id"])).one()
+    this_week, known = int(time.time()) // key.WEEK, key.Kept.of(row.digest)
+    thief = api.client(api_key=KEY, **FAR)
+    for week in (this_week, this_week + 1, this_week + sessions.LASTS):
+        for proof in (
+            known.digest,
+            known.anchor,
+            key.pass_of(known.digest, week, since=known.since),
+            key.pass_of(row.digest, week, since=known.since),
+            *(sessions._proof_of_configured(told, week) for told in (row.digest, known.digest, known.anchor)),
+        ):
+            thief.cookies = {"jobrunner_session": f"{week}.{row.id}.{proof}"}
+            assert_problem(thief.get("/api/v1/keys"), 401, "key_needed")
+
+
+def test_a_session_opens_every_node_and_cannot_be_prolonged(api: Api, admin: TestClient) -> None:
+    told = made(admin, "read")
+    browser, elsewhere = (api.client(api_key=KEY, **FAR) for _ in range(2))
+    browser.post("/login", data={"key": told["key"]})
+    name, value = next(iter(browser.cookies.items()))
+    week, owner, proof = value.split(".")
+    for cookie, opens in (
+        (value, True),
+        (f"{int(week) - 1}.{owner}.{hashlib.sha256(bytes.fromhex(proof)).hexdigest()}", True),
+        (f"{int(week) + 1}.{owner}.{proof}", False),
+        (f"{week}.{owner}.{proof[:-1]}", False),
+    ):
+        elsewhere.cookies = {name: cookie}
+        assert (elsewhere.get("/api/v1/tasks").status_code == 200) == opens, cookie
+
+
+def test_a_key_of_which_a_digest_alone_is_kept_begins_no_session() -> None:
+    text = key.make()[1]
+    assert str(key.Kept.of(str(key.kept(text, 7)))) == str(key.kept(text, 7))
+    assert key.kept(text, 7).fits(key.pass_of(text, 8, since=7), 8)
+    for week, since in ((7, 7), (8 + key.CHAIN, 7)):
+        assert not key.kept(text, since).fits(key.pass_of(text, week, since=since), week)
+    assert not key.Kept.of(key.digest(text)).fits(key.pass_of(text, 8, since=0), 8)
+
+
 def test_every_change_is_audited_and_what_was_refused_is_not(admin: TestClient) -> None:
     told = made(admin, "read")
     execute(admin, task_id="one")
@@ -216,7 +301,7 @@ def test_every_change_is_audited_and_what_was_refused_is_not(admin: TestClient) 
     assert [(one["action"], one["target"]) for one in changes] == [
         ("DELETE /api/v1/keys/{key_id}", told["id"]),
         ("POST /api/v1/tasks/{task_id}/cancel", "one"),
-        ("POST /api/v1/keys", "test"),
+        ("POST /api/v1/keys", told["id"]),
     ]
     assert {one["actor"] for one in changes} == {"the configured key"}
     assert changes[1]["details"]["reason"] == "not today"
@@ -226,18 +311,27 @@ def test_every_change_is_audited_and_what_was_refused_is_not(admin: TestClient) 
     assert [*page["changes"], *rest["changes"]] == changes
 
 
-def test_what_a_lost_database_knew_last_goes_on(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    with database.begin() as conn:
-        issued = store.issue_key(conn, "probe", ["read"])
-    ring = keyring.Keyring(database)
-    ring.look()
-    assert ring.find(issued.text) is not None
-    monkeypatch.setattr(keyring, "WITHIN", 0.2)
-    database.dispose()
-    time.sleep(0.01)
-    ring.look()
-    assert ring.find(issued.text) is not None
-    assert ring.find(issued.text[:-1]) is None
+def test_the_audit_names_what_was_made(api: Api, admin: TestClient) -> None:
+    old = made(admin, "submit", queues=["a"], rate=3, expires_in=60)
+    turn = f"/api/v1/keys/{old['id']}/rotate"
+    lost, new = (admin.post(turn, json={"overlap": 5}).json() for _ in range(2))
+    begun = admin.post("/api/v1/operations", json={"action": "cancel", "filter": {"queue": "a"}}).json()
+    ids = [f"t{number}" for number in range(101)]
+    named = admin.post("/api/v1/operations", json={"action": "retry", "ids": ids, "dry_run": True}).json()
+    execute(admin, queue="a", task_id="one")
+    purged = admin.post("/api/v1/queues/a/purge", json={}).json()
+    changes = admin.get("/api/v1/audit").json()["changes"]
+    assert all(one["details"].pop("request_id") for one in changes)
+    until = old["expires_at"]
+    purge, by_ids, by_filter, again, first, make = [(one["target"], one["details"]) for one in changes]
+    limits = {"name": "test", "scopes": ["submit"], "queues": ["a"], "rate": 3.0, "expires_at": until}
+    assert make == (old["id"], limits)
+    assert first == (old["id"], {"overlap": 5.0, "successor": lost["id"], "expires_at": until, "ended": []})
+    assert again == (old["id"], {"overlap": 5.0, "successor": new["id"], "expires_at": until, "ended": [lost["id"]]})
+    assert by_filter == (begun["id"], {"action": "cancel", "dry_run": False, "filter": {"queue": "a"}})
+    assert by_ids == (named["id"], {"action": "retry", "dry_run": True, "ids": ids[:100], "of": 101})
+    waiting = {"queue": "a", "statuses": ["pending"]}
+    assert purge == ("a", {"action": "cancel", "dry_run": False, "filter": waiting, "operation": purged["id"]})
 
 
 def test_the_wire_of_submissions_takes_no_name_of_another(admin: TestClient) -> None:

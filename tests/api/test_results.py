@@ -89,8 +89,9 @@ def test_a_key_of_named_queues_runs_its_own_again_and_in_no_other_queue(
     monkeypatch.setattr(keyring, "FRESH", 0.0)
     with database.begin() as conn:
         text = store.issue_key(conn, "mine", ["submit", "read"], queues=["mine"]).text
-    execute(api.client(), task_id="own", queue="mine")
-    execute(api.client(), task_id="theirs")
+    owner = api.client(api_key=KEY, headers={"x-api-key": KEY})
+    execute(owner, task_id="own", queue="mine")
+    execute(owner, task_id="theirs")
     keyed = api.client(api_key=KEY, headers={"x-api-key": text})
     assert rerun(keyed, "own").status_code == 202
     assert_problem(rerun(keyed, "own", queue="default"), 403, "forbidden")

@@ -72,6 +72,7 @@ def test_a_list_is_filtered(client: TestClient, database: Database) -> None:
     assert ids("node=node-a") == {"a"}
     assert ids("created_before=2026-01-01T00:00:00Z") == set()
     assert ids("created_after=2026-01-01T00:00:00%2B08:00&type=sum") == {"b"}
+    assert ids("created_after=0001-01-01T00:00:00Z&created_before=9999-12-31T23:59:59.999999Z&type=sum") == {"b"}
 
 
 def test_every_answer_is_as_it_is_described(client: TestClient, database: Database) -> None:

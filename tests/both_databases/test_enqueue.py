@@ -8,12 +8,13 @@ from importlib import import_module
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, update
+from sqlalchemy import Connection, create_engine, update
 
+import jobrunner
 from jobrunner.db.engine import Database
 from jobrunner.db.tables import tasks
 from jobrunner.db.types import db_now
-from jobrunner.errors import InvalidInput, TaskExists
+from jobrunner.errors import HandlerError, InvalidInput, TaskExists, TaskNotFound
 from jobrunner.queue import store, views
 from jobrunner.queue.request import new_task
 from jobrunner.queue.task import Status
@@ -109,6 +110,21 @@ def test_the_caller_owns_the_transaction(database: Database) -> None:
         store.enqueue(conn, new_task("work", task_id="undone"))
         raise RuntimeError
     assert take(database) == []
+
+
+def test_a_connection_that_commits_by_itself_is_refused(postgres_url: str) -> None:
+    engine = create_engine(postgres_url)
+    with engine.connect() as conn:
+        made = jobrunner.enqueue(conn, "nap", allow_unknown=True)
+        conn.rollback()
+        with pytest.raises(TaskNotFound):
+            views.task(conn, made.task_id)
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as conn:
+        with pytest.raises(HandlerError, match="AUTOCOMMIT"):
+            jobrunner.enqueue(conn, "nap", task_id="stays", allow_unknown=True)
+        with pytest.raises(TaskNotFound):
+            views.task(conn, "stays")
+    engine.dispose()
 
 
 def test_later_is_later(database: Database) -> None:

@@ -96,7 +96,13 @@ def test_a_walk_has_an_end_and_goes_on_where_it_was(database: Database) -> None:
     assert [name for page in pages(database, queue="rare", walk=4, limit=1) for name in page] == ["t20", "t10", "t00"]
     assert len(pages(database, walk=4)) == 1, "whatever every row fits needs no walk"
     assert len(pages(database, prefix="t0", walk=4)) == 1
-    assert len(pages(database, statuses=(Status.PENDING,), queue="rare", walk=4)) == 1
+    assert len(pages(database, statuses=(Status.PENDING,), queue="rare", walk=4)) == 1, "there are few to look through"
+    assert len(pages(database, prefix="t0", queue="rare", walk=10)) == 1
+    assert len(pages(database, prefix="t0", statuses=(Status.PENDING,), queue="default", walk=10)) == 1
+    for wish in ({"prefix": "t0"}, {"statuses": (Status.PENDING,)}, {"statuses": (Status.PENDING, Status.FAILED)}):
+        found = pages(database, tag="none", walk=4, **wish)
+        assert [name for page in found for name in page] == []
+        assert len(found) > 3
     with database.begin() as conn:
         conn.execute(tasks.delete())
     assert pages(database, queue="rare", walk=4) == [[]]
@@ -139,6 +145,11 @@ def test_no_filter_walks_over_all(postgres_url: str) -> None:
         "a span of time": (TaskFilter(**span), 300),
         "a span of time, by type": (TaskFilter(task_type="rare", **span), 300),
         "failed, by tag": (TaskFilter((Status.FAILED,), tag="rare"), 300),
+        "failed, cancelled or running, by node": (
+            TaskFilter((Status.FAILED, Status.CANCELLED, Status.RUNNING), node="n1"),
+            500,
+        ),
+        "walk: start of every task_id, by tag": (TaskFilter(prefix="t", tag="none"), rows // 4),
         "walk: type": (TaskFilter(task_type="rare"), rows // 4),
         "walk: queue": (TaskFilter(queue="rare"), rows // 4),
         "walk: tag": (TaskFilter(tag="rare"), rows // 4),

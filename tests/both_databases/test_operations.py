@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from sqlalchemy import func, select, text
+from sqlalchemy import Connection, func, insert, select, text
 
 from jobrunner.background import operations as duty
 from jobrunner.background.operations import Operations
@@ -14,13 +16,16 @@ from jobrunner.background.tending import Tending
 from jobrunner.db.engine import Database, open_database
 from jobrunner.db.tables import operations, tasks
 from jobrunner.db.types import db_now
+from jobrunner.errors import DatabaseUnavailable, OperationNotFound
 from jobrunner.queue import store, views
 from jobrunner.queue.operation import Action
 from jobrunner.queue.request import new_task
 from jobrunner.queue.store import Chosen, Step
+from jobrunner.queue.store import operations as stepping
+from jobrunner.queue.store.many import Changed
 from jobrunner.queue.task import Status
 from jobrunner.queue.views import OperationView, TaskFilter
-from tests.both_databases.moves import BROKEN, add, change, end, row, take
+from tests.both_databases.moves import BROKEN, DONE, add, change, end, row, take
 
 ALL_WORK = TaskFilter(task_type="work")
 
@@ -102,7 +107,7 @@ def test_what_comes_after_its_beginning_is_not_its_business(database: Database) 
     assert row(database, "later").status == "pending"
 
 
-def test_it_touches_no_queue_but_its_callers(database: Database) -> None:
+def test_it_touches_no_queue_but_its_callers(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("mine", "theirs"):
         add(database, task_id=name, queue=name)
     by_filter = begin(database, Action.CANCEL, queues=["mine", "none"])
@@ -112,10 +117,16 @@ def test_it_touches_no_queue_but_its_callers(database: Database) -> None:
     assert figures(database, by_filter) == ("done", 1, 1, 0)
     assert figures(database, by_ids) == ("done", 0, 0, 1), "as if it were not there"
     assert row(database, "theirs").status == "pending"
+    of_all = begin(database, Action.CANCEL)
     with database.read() as conn:
         assert views.all_operations(conn, ["theirs"]) == []
-        assert len(views.all_operations(conn, ["mine"])) == 1
-        assert len(views.all_operations(conn)) == 2
+        assert [view.id for view in views.all_operations(conn)] == [of_all, by_ids, by_filter]
+        monkeypatch.setattr("jobrunner.queue.views.operations.OPERATIONS_MOST", 1)
+        assert [view.id for view in views.all_operations(conn, ["mine"])] == [by_ids], "whatever others began since"
+        assert [view.id for view in views.all_operations(conn, ["mine", "none", "it's"])] == [by_ids]
+        for named in (by_filter, of_all):
+            with pytest.raises(OperationNotFound):
+                views.one_operation(conn, named, ["mine"])
 
 
 def test_by_ids_whatever_cannot_be_changed_is_counted(database: Database) -> None:
@@ -242,6 +253,91 @@ def test_what_somebody_holds_is_waited_for_and_in_the_end_passed_by(
         assert not carries_on.carry_on()
     assert figures(database, operation) == ("done", 1, 0, 1)
     database.dispose()
+
+
+@pytest.mark.parametrize("ends_badly", [True, False])
+def test_a_retry_tries_nothing_twice_while_a_task_is_held(postgres_url: str, ends_badly: bool) -> None:
+    """The walk comes back to the one that is held, and over those behind it, which have failed again meanwhile."""
+    database = open_database(postgres_url, pool_size=4)
+    fill(database, 3, max_attempts=1)
+    for one in take(database, 3):
+        end(database, one, BROKEN)
+    operation = begin(database, Action.RETRY)
+    with database.begin() as conn:
+        conn.execute(text("SELECT 1 FROM tasks WHERE task_id = 't000' FOR UPDATE"))
+        for _ in range(3):
+            step(database)
+            for one in take(database, 3):
+                end(database, one, BROKEN if ends_badly else DONE)
+    step(database)
+    assert figures(database, operation) == ("done", 3, 3, 0)
+    assert [row(database, f"t00{number}").generation for number in range(3)] == [1, 1, 1]
+    database.dispose()
+
+
+def test_an_operation_that_fails_bars_no_other(database: Database, caplog: pytest.LogCaptureFixture) -> None:
+    """As one that newer code began: its filter says what this code does not know. It is told, and tried again later."""
+    fill(database, 2)
+    with database.begin() as conn:
+        of_newer_code = {"chosen": '{"filter": {"newer": 1}}', "created_at": db_now(-10)}
+        conn.execute(insert(operations).values(id="x", action="cancel", upto=10, created_by="newer", **of_newer_code))
+    good = begin(database, Action.CANCEL)
+    carries_on = Operations(database)
+    assert not carries_on.carry_on()
+    assert figures(database, good) == ("done", 2, 2, 0)
+    assert "'newer'" in (told(database, "x").error or "")
+    assert told(database, "x").filter == {"newer": 1}
+    assert len(caplog.records) == 1
+    assert not carries_on.carry_on()
+    assert not carries_on.carry_on("x")
+    assert len(caplog.records) == 2, "told when it is tried, and not at each look"
+    with database.begin() as conn:
+        conn.execute(operations.update().values(chosen='{"filter": {}, "error": "as before"}'))
+    step(database)
+    assert (told(database, "x").state, told(database, "x").error) == ("done", None)
+
+
+def test_a_step_that_takes_too_long_is_tried_with_fewer_tasks(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And one that is given up even with a single task is put behind the others, as any that fails."""
+    fill(database, 4)
+    operation = begin(database, Action.CANCEL)
+    tried: list[int] = []
+    most = [3]
+
+    def slow(_conn: Connection, picked: Sequence[int], _operation_id: str) -> Changed:
+        tried.append(len(picked))
+        if len(picked) > most[0]:
+            time.sleep(0.06)
+            raise DatabaseUnavailable("the statement was given up")
+        return Changed(frozenset(picked), frozenset(picked))
+
+    monkeypatch.setattr(stepping, "CHANGES", {Action.CANCEL: slow})
+    monkeypatch.setattr(duty, "LIMIT", 0.05)
+    monkeypatch.setattr(duty, "STEP", 8)
+    carries_on = Operations(database)
+    while carries_on.carry_on(operation):
+        assert len(tried) < 10
+    assert tried == [4, 4, 2, 2]
+    assert figures(database, operation) == ("done", 4, 4, 0)
+
+    most[0] = 0
+    operation = begin(database, Action.CANCEL)
+    while carries_on.carry_on():
+        assert len(tried) < 20
+    assert tried[-1] == 1
+    assert told(database, operation).error == "DatabaseUnavailable: the statement was given up"
+
+
+def test_a_statement_over_its_limit_is_given_up_and_is_no_outage(grown_up: Database) -> None:
+    long = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000000000) SELECT max(i) FROM n"
+    sound = grown_up.sound_for()
+    with pytest.raises(DatabaseUnavailable), grown_up.begin(limit=0.1) as conn:
+        conn.exec_driver_sql(long)
+    with grown_up.begin() as conn:
+        conn.exec_driver_sql("SELECT 1")
+    assert grown_up.sound_for() == sound > 0
 
 
 def test_two_processes_never_take_the_same_step(postgres_url: str) -> None:

@@ -10,13 +10,14 @@ from sqlalchemy import Connection, func, insert, select, update
 from jobrunner.background.retention import prune
 from jobrunner.db.engine import Database
 from jobrunner.db.market import import_loads, import_outcomes, import_rejects
-from jobrunner.db.tables import tasks
+from jobrunner.db.tables import audit, tasks
 from jobrunner.db.types import db_now
 from jobrunner.errors import DatabaseUnavailable
-from jobrunner.queue import store
+from jobrunner.queue import store, views
 from tests.both_databases.moves import add
 
 DAY = 86_400.0
+KEPT: dict[str, Any] = {"completed_days": 7.0, "failed_days": 30.0, "audit_days": 365.0}
 
 
 def _load(conn: Connection, load_id: str, days_ago: float) -> None:
@@ -59,9 +60,9 @@ def _count(database: Database) -> int:
 
 def test_pruning_without_time_ends_one_batch_and_leaves_the_rest_for_later(database: Database) -> None:
     _old_tasks(database, 5)
-    assert prune(database, completed_days=7, failed_days=30, budget=0, batch=2) == 2
+    assert prune(database, **KEPT, budget=0, batch=2) == 2
     assert _count(database) == 3
-    assert prune(database, completed_days=7, failed_days=30, budget=60, batch=2) == 3
+    assert prune(database, **KEPT, budget=60, batch=2) == 3
     assert _count(database) == 0
 
 
@@ -83,9 +84,21 @@ def test_a_batch_that_takes_too_long_is_halved_down_to_ten(
     monkeypatch.setattr(store, "prune_tasks", slow)
     if bearable < 10:
         with pytest.raises(DatabaseUnavailable):
-            prune(database, completed_days=7, failed_days=30, budget=60, batch=40)
+            prune(database, **KEPT, budget=60, batch=40)
         assert _count(database) == 12
     else:
-        assert prune(database, completed_days=7, failed_days=30, budget=60, batch=40) == 12
+        assert prune(database, **KEPT, budget=60, batch=40) == 12
         assert _count(database) == 0
     assert asked == tried
+
+
+def test_what_the_audit_tells_goes_once_it_is_old(database: Database) -> None:
+    with database.begin() as conn:
+        for target, days_ago in (("oldest", 400), ("old", 366), ("young", 364)):
+            store.record(conn, "me", "POST /api/v1/keys", target)
+            conn.execute(update(audit).where(audit.c.target == target).values(at=db_now(-days_ago * DAY)))
+        assert store.prune_audit(conn, 365, limit=1) == 1
+        assert conn.execute(select(audit.c.target).order_by(audit.c.id)).scalars().all() == ["old", "young"]
+    assert prune(database, **KEPT) == 1
+    with database.read() as conn:
+        assert [one.target for one in views.audit_page(conn)] == ["young"]

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import random
+import tempfile
 from collections import Counter
 from typing import Any
 
@@ -15,6 +16,9 @@ from sqlalchemy import Connection, insert
 from jobrunner.db.engine import Database
 from jobrunner.db.tables import nodes, queues, tasks
 from jobrunner.db.types import db_now
+from jobrunner.node.heartbeat import Heartbeat
+from jobrunner.node.held import Held
+from jobrunner.node.host import Host
 from jobrunner.node.state import Identity, PoolFacts, State
 from jobrunner.queue import store, views
 from jobrunner.queue.reasons import Code
@@ -48,6 +52,7 @@ def _world(seed: int) -> dict[str, Any]:
             "types": pick((*[TYPES] * 4, ("b", "a"), ())),
             "queues": pick((*[None] * 3, ("q", "r"), ("s",))),
             "slots": (chance.randint(0, 3), chance.randint(0, 3)),
+            "stuck": (pick((0, 0, 1, 2)), pick((0, 0, 1))),
             "state": pick(STATES),
             "drains": chance.random() < 0.15,
             "silent": chance.random() < 0.1,
@@ -76,7 +81,9 @@ def _make(conn: Connection, world: dict[str, Any]) -> None:
                 reason="out of memory: all used" if node["state"] == "overloaded" else None,
                 queues=None if node["queues"] is None else json.dumps(node["queues"]),
                 types=json.dumps(node["types"]),
-                pools=json.dumps([{"slots": slots, "types": types} for slots, types in _pools(node)]),
+                pools=json.dumps(
+                    [{"slots": slots, "stuck": stuck, "types": types} for slots, stuck, types in _pools(node)]
+                ),
                 slots=sum(node["slots"]),
                 started_at=db_now(-100),
                 heartbeat_at=db_now(-100 if node["silent"] else 0),
@@ -104,9 +111,9 @@ def _make(conn: Connection, world: dict[str, Any]) -> None:
         )
 
 
-def _pools(node: dict[str, Any]) -> list[tuple[int, list[str]]]:
+def _pools(node: dict[str, Any]) -> list[tuple[int, int, list[str]]]:
     split = node["split"]
-    return list(zip(node["slots"], (node["types"][:split], node["types"][split:]), strict=True))
+    return list(zip(node["slots"], node["stuck"], (node["types"][:split], node["types"][split:]), strict=True))
 
 
 def _rooms(world: dict[str, Any], number: int) -> list[Room]:
@@ -117,8 +124,8 @@ def _rooms(world: dict[str, Any], number: int) -> list[Room]:
     holds = [one for one in world["tasks"] if one["status"] == "running" and one["holder"] == number]
     return [
         Room(str(place), tuple(types), PLENTY)
-        for place, (slots, types) in enumerate(_pools(node))
-        if slots > sum(one["task_type"] in types for one in holds)
+        for place, (slots, stuck, types) in enumerate(_pools(node))
+        if slots - stuck > sum(one["task_type"] in types for one in holds)
     ]
 
 
@@ -232,6 +239,27 @@ def test_each_reason_in_its_turn(database: Database) -> None:
     with database.begin() as conn:
         change(conn, "t", run_at=db_now(-1), expires_at=db_now(-1))
     assert codes() == ["expired"]
+
+
+def test_a_slot_that_becomes_stuck_is_told_with_the_next_beat(database: Database) -> None:
+    node = Identity("one", 3, ("work",), None, None, 10.0, pools=(PoolFacts(2, ("other",)), PoolFacts(1, ("work",))))
+    state = State()
+    told: dict[str, Any] = {"lease_seconds": LEASE, "types": [], "renewed": lambda _renewal: None}
+    beating = Heartbeat(database, node, state, Held(), Host(tempfile.gettempdir()), **told)
+    beating._register()
+    add(database, task_id="t")
+    for stuck, code in (((0, 0), Code.BEING_CLAIMED), ((1, 0), Code.BEING_CLAIMED), ((1, 1), Code.SLOTS_BUSY)):
+        state.stuck_in = stuck
+        beating._beat()
+        assert [reason.code for reason in _why(database).reasons] == [code]
+        with database.begin() as conn:
+            assert [view.stuck for view in views.all_nodes(conn)] == [sum(stuck)]
+            conn.execute(nodes.delete())
+        beating._beat()  # it has to register again
+        assert [reason.code for reason in _why(database).reasons] == [code]
+    state.stuck_in = (0, 0)
+    beating._beat()
+    assert [reason.code for reason in _why(database).reasons] == [Code.BEING_CLAIMED]
 
 
 def test_slots_and_limits_that_others_fill_are_told_at_once(database: Database) -> None:

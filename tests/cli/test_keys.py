@@ -60,14 +60,16 @@ def test_what_commands_change_is_audited(at: Jr, monkeypatch: pytest.MonkeyPatch
     assert at("cancel", "a", "--reason", "late").code == 0
     assert at("cancel", "nobody").code == Exit.NOT_FOUND
     assert at("retry", "a").code == 0
-    assert at("keys", "create", "k", "--scope", "read").code == 0
+    made = at("keys", "create", "k", "--scope", "read", "--json").json
     changes = at("audit", "--json").json["changes"]
     assert [(one["action"], one["target"]) for one in changes] == [
-        ("POST /api/v1/keys", "k"),
+        ("POST /api/v1/keys", made["id"]),
         ("POST /api/v1/tasks/{task_id}/retry", "a"),
         ("POST /api/v1/tasks/{task_id}/cancel", "a"),
     ]
     assert changes[2]["details"] == {"reason": "late"}
+    limits = {name: made[name] for name in ("name", "scopes", "queues", "rate", "expires_at")}
+    assert changes[0]["details"] == limits
     assert all("at the database" in one["actor"] for one in changes)
     first = at("audit", "--limit", "2", "--json").json
     rest = at("audit", "--limit", "2", "--cursor", first["next_cursor"]).rows

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import signal
 import socket
+import sqlite3
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -69,11 +71,13 @@ def test_settings_with_their_sources(jr: Jr, tmp_path: Path, monkeypatch: pytest
 def test_an_internal_error_is_a_sentence_and_a_traceback_on_request(
     jr: Jr, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "odd.db").write_bytes(b"this is no database, whatever its name says" * 100)
     monkeypatch.setenv("JOBRUNNER_DATABASE_URL", f"sqlite:///{tmp_path / 'odd.db'}")
+    jr("db", "upgrade")
+    with closing(sqlite3.connect(tmp_path / "odd.db")) as conn:
+        conn.execute("DROP TABLE nodes")
     told = jr("status")
     assert (told.code, told.out) == (Exit.INTERNAL, "")
-    assert told.err.startswith("jobrunner: internal error, DatabaseError: ")
+    assert told.err.startswith("jobrunner: internal error, OperationalError: ")
     assert "Traceback" not in told.err
     assert "Traceback" in jr("--debug", "status").err
     monkeypatch.setenv("JOBRUNNER_LOG_LEVEL", "debug")

@@ -61,6 +61,8 @@ def test_it_does_what_the_plain_one_does(server: Process) -> None:
         assert time.monotonic() - began < 10
         sums = [one async for one in client.map("total", [1, 2, 3], argument="numbers", chunk=2)]
         assert sums == [{"value": 3}, {"value": 3}]
+        ends = [one async for one in client.map("fall", [{}, {}], return_exceptions=True)]
+        assert [type(one) for one in ends] == [TaskFailed, TaskFailed]
         last = await client.submit("nap")
         async with aclosing(client.events()) as events:
             assert last.task_id in (await anext(events)).tasks

@@ -93,22 +93,32 @@ def test_map(client: Client) -> None:
     ends = client.map("fall", [{}, {}])
     with pytest.raises(TaskFailed):
         next(ends)
+    with pytest.raises(StopIteration):
+        next(ends)  # the first exception ends it
     with pytest.raises(WaitTimeout):
         list(client.map("nap", [{"seconds": 0.0}, {"seconds": 1.0}], within=0.3))
+    told = list(client.map("nap", [{"seconds": 1.0}, {}, {"secs": 1}], within=0.3, return_exceptions=True))
+    assert (type(told[0]), told[1], isinstance(told[2], InvalidInput)) == (WaitTimeout, {"slept": 0.0}, True)
     with pytest.raises(ValueError, match="chunk"):
         client.map("total", [1], chunk=2)
 
 
 def test_a_key(sqlite_url: str, start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     server = start(sqlite_url, "up", free_port(), JOBRUNNER_API_KEY="a-long-and-random-key")
-    for key, told in [(None, "a call without a key"), ("another-long-and-random-key", "this key")]:
+    monkeypatch.setenv("JOBRUNNER_API_KEY", "a-long-and-random-key")  # of the environment's server, and of no other
+    for key, told in [
+        (None, "a call without a key: give its key as api_key"),
+        ("another-long-and-random-key", "this key"),
+    ]:
         with Client(server.url, api_key=key) as client, pytest.raises(Refused, match=told) as refused:
             client.submit("nap")
         assert refused.value.status == 401
     monkeypatch.setenv("JOBRUNNER_URL", server.url)
-    monkeypatch.setenv("JOBRUNNER_API_KEY", "a-long-and-random-key")
     with Client.from_env() as client:
         assert client.submit("nap").result(20) == {"slept": 0.0}
+    monkeypatch.setenv("JOBRUNNER_API_KEY", "another-long-and-random-key")
+    with Client.from_env() as client, pytest.raises(Refused, match="set its key as JOBRUNNER_API_KEY"):
+        client.submit("nap")
 
 
 def test_refusals_are_those_of_the_database(server: Process, client: Client) -> None:

@@ -17,11 +17,12 @@ import pytest
 import sqlalchemy
 
 import jobrunner
-from jobrunner.client import AsyncClient, Client, Handle, Request, TaskFailed, WaitTimeout
+from jobrunner.client import AsyncClient, Client, Handle, Request, TaskFailed, WaitTimeout, waiter
 from jobrunner.client.local import Local
 from jobrunner.db.lock import owner
-from jobrunner.errors import HandlerError, TaskExists, TaskNotFound, UnknownTaskType
+from jobrunner.errors import DatabaseUnavailable, HandlerError, TaskExists, TaskNotFound, UnknownTaskType
 from jobrunner.handlers import registry
+from jobrunner.runtime.work import Work
 from tests.client import here_tasks
 from tests.client.conftest import ROOT, Start
 from tests.processes import Processes, free_port
@@ -115,6 +116,38 @@ def test_a_worker_elsewhere_is_left_to_it(postgres_url: str, start: Start) -> No
         assert [node["pid"] for node in desk.nodes()["nodes"]] == [worker.pid]
 
 
+def test_who_works_on_other_queues_only_is_nobody(postgres_url: str, start: Start) -> None:
+    handlers = "chores,tests.client.here_tasks"
+    worker = start(postgres_url, "worker", JOBRUNNER_HANDLERS=handlers, JOBRUNNER_QUEUES="other")
+    with Client(database_url=postgres_url) as client:
+        told = client.submit("here.nap", queue="other").result(30)
+        assert told is not None
+        assert told["pid"] == worker.pid
+        told = client.submit("here.nap").result(30)
+        assert told is not None
+        assert told["pid"] == os.getpid()
+
+
+def test_a_worker_that_could_not_begin_or_ended_is_begun_again(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin, begun = Work.start, []
+
+    def start(self: Work) -> None:
+        begun.append(self)
+        if len(begun) == 1:
+            raise DatabaseUnavailable("away for a moment")
+        begin(self)
+
+    monkeypatch.setattr(Work, "start", start)
+    with Client(database_url=database_url) as client:
+        assert client.submit("here.nap").result(15) is not None
+        begun[-1].drain("all its slots are stuck, say")
+        begun[-1].join(10)
+        assert client.submit("here.nap").result(15) is not None
+    assert len(begun) == 3
+
+
 def test_a_file_that_a_server_has_is_asked_for_over_rest(
     sqlite_url: str, start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -166,6 +199,31 @@ def test_in_a_loop(database_url: str) -> None:
             assert (await long.wait(10)).status == "completed"
         with pytest.raises(RuntimeError, match="closed"):
             await long.status()
+
+    asyncio.run(work())
+
+
+def test_many_waits_leave_the_programs_threads_alone(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(waiter, "SLICE", 60.0)  # whatever ends in time was told
+    before = threading.active_count()
+
+    async def work() -> None:
+        async with AsyncClient(database_url=postgres_url, run_here=False) as client:
+            handles = [await client.submit("here.nap") for _ in range(50)]
+            waits = [asyncio.create_task(handle.wait(20)) for handle in handles]
+            await asyncio.sleep(0.5)
+            began = time.monotonic()
+            await asyncio.to_thread(time.monotonic)
+            assert time.monotonic() - began < 0.3
+            assert threading.active_count() - before <= 10
+            with Local(postgres_url) as other:
+                for handle in handles[1:]:
+                    other.cancel(handle.task_id)
+            assert {task.status for task in await asyncio.wait_for(asyncio.gather(*waits[1:]), 5)} == {"cancelled"}
+            assert not waits[0].done()
+            await client.close()
+            with pytest.raises(RuntimeError, match="closed"):
+                await asyncio.wait_for(waits[0], 5)
 
     asyncio.run(work())
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from jobrunner.client import AsyncClient, Client, Handle, OutcomeUnknown, Request, Unreachable
+from jobrunner.client import AsyncClient, Client, Handle, OutcomeUnknown, Request, Unreachable, WaitTimeout
 from jobrunner.client import rest as resting
 from jobrunner.client.remote import Remote
 from jobrunner.errors import StateConflict
@@ -82,8 +82,10 @@ def test_nobody_says_so_in_time(server: Process, wire: Wire, monkeypatch: pytest
     with Client(f"http://127.0.0.1:{free_port()}", patience=0.5) as nowhere:
         with pytest.raises(Unreachable, match="no jobrunner answers"):
             nowhere.submit("total", {"numbers": [1]})
-        with pytest.raises(Unreachable):
+        with pytest.raises(WaitTimeout, match="how it stands nobody says"):  # its own time is over first
             nowhere.handle("any").wait(0.2)
+        with pytest.raises(Unreachable):
+            nowhere.handle("any").wait(60)
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from email.utils import formatdate
 from typing import Any
 
@@ -16,33 +14,11 @@ from jobrunner.client import Client, OutcomeUnknown, Refused, Request, Unreachab
 from jobrunner.client.tries import Tries
 from jobrunner.errors import DatabaseUnavailable
 from tests.api.serving import serving
+from tests.client.answering import Script
 
 pytestmark = pytest.mark.ci
 
 ACCEPTED: tuple[int, dict[str, str], dict[str, Any]] = (202, {}, {"task_id": "mine", "status": "pending"})
-
-
-@dataclass
-class Script:
-    """An application that gives these answers in turn, the last again and again; ``asked`` has what came, and when."""
-
-    answers: list[tuple[int, dict[str, str], dict[str, Any]]] = field(default_factory=list)
-    asked: list[tuple[float, str, dict[str, Any]]] = field(default_factory=list)
-    rest: float = 0.0
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        body = b""
-        while True:
-            message = await receive()
-            body += message.get("body", b"")
-            if not message.get("more_body"):
-                break
-        self.asked.append((time.monotonic(), scope["path"], json.loads(body or b"{}")))
-        await asyncio.sleep(self.rest)
-        status, headers, told = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
-        given = [(name.encode(), value.encode()) for name, value in headers.items()]
-        await send({"type": "http.response.start", "status": status, "headers": given})
-        await send({"type": "http.response.body", "body": json.dumps(told).encode()})
 
 
 @pytest.fixture
@@ -108,7 +84,7 @@ def test_a_batch_in_one_call(script: Script, client: Client) -> None:
         {"index": 1, "status": 422, "problem": problem},
     ]
     script.answers = [(503, {}, {}), (200, {}, {"results": results, "accepted": 1, "refused": 1})]
-    handle, refused = client.submit_many([Request("nap"), Request("nap", {}, {"priority": 11})])
+    handle, refused = client.submit_many([Request("nap"), Request("nap", {}, {"priority": 10})])
     assert getattr(handle, "task_id", None) == "a"
     assert isinstance(refused, Refused)
     assert "/priority: too high" in str(refused)
@@ -180,6 +156,30 @@ def test_a_stream_goes_on_behind_the_last_event() -> None:
             ("reset", "a-3"),
         ]
     assert came == [None, "a-1", "a-1"]
+
+
+def test_a_stream_may_be_silent_for_longer_than_the_patience() -> None:
+    came: list[str] = []
+
+    async def stream(scope: Any, receive: Any, send: Any) -> None:
+        came.append(scope["path"])
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/event-stream")]})
+        for _ in range(0 if len(came) == 3 else 5):
+            await send({"type": "http.response.body", "body": b": ping\n\n", "more_body": True})
+            await asyncio.sleep(0.08)
+        said = {1: b'data: {"status":"running"}\n\n', 3: b'data: {"status":"completed"}\n\n'}.get(len(came), b"")
+        await send({"type": "http.response.body", "body": said})
+
+    with serving(stream) as url, Client(url, patience=0.3) as client:
+        assert [state.status for state in client.handle("mine").events()] == ["running", "completed"]
+    assert len(came) == 3
+
+    async def page(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/html")]})
+        await send({"type": "http.response.body", "body": b"<html>"})
+
+    with serving(page) as url, Client(url, patience=0.1) as client, pytest.raises(Unreachable, match="event-stream"):
+        next(client.events())
 
 
 def test_rests_grow_have_jitter_and_end() -> None:

@@ -41,6 +41,8 @@ def test_plain(server: Process) -> None:
         assert_type(handle.events(), Iterator[TaskState])
         assert_type(client.events(), Iterator[Event])
         assert_type(client.map("nap", [{}]), Iterator[dict[str, Any] | None])
+        all_ends = client.map("nap", [{}], return_exceptions=True)
+        assert_type(all_ends, Iterator[dict[str, Any] | JobrunnerError | None])
         assert_type(client.submit_many([Request("nap")]), list[Handle | JobrunnerError])
         assert (task.tags, task.priority, task.ended) == (("a",), 1, True)
         assert task.created_at is not None
@@ -49,6 +51,8 @@ def test_plain(server: Process) -> None:
             client.submit("nap", prio=1)  # type: ignore[call-arg]  # no such option, as mypy says too
         with pytest.raises(ValueError, match="or database_url"):
             Client(server.url, database_url="sqlite:///any.db")
+        with pytest.raises(ValueError, match="or config"):
+            Client(server.url, config="jobrunner.json")
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from jobrunner.db.engine import Database
+from jobrunner.errors import DatabaseUnavailable
 from jobrunner.node import looking
 from jobrunner.node.looking import REACH, Lookout, Source
 from jobrunner.queue import store, views
@@ -63,3 +65,35 @@ def test_where_a_full_look_is_dear_a_longer_one_finds_what_was_committed_late(
     assert reached[:2] == [None, None]
     assert REACH in reached
     assert reached[-1] is None
+
+
+def test_a_limited_queue_does_not_wait_until_full_looks_are_cheap_again(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Others may fill all the room meanwhile; and what it gave is kept where the look for the others fails."""
+    monkeypatch.setattr(looking, "DEAR", -1.0)
+    monkeypatch.setattr(looking, "DEAR_TASK", 0.0)
+    monkeypatch.setattr(looking, "DEAR_SHARE", 1e9)
+    monkeypatch.setattr(looking, "FULL_SHARE", 0)
+    with database.begin() as conn:
+        store.limit_queue(conn, "few", max_running=2)
+        store.enqueue_many(conn, [new_task("work", {}, queue="many") for _ in range(9)], fresh=True)
+    lookout = Lookout(database, Source("node", None, 30.0))
+
+    def look(room: int) -> list[str]:
+        return [task.queue for task in lookout.look([replace(ROOM, wanted=room)], everywhere=True).tasks]
+
+    assert look(1) + look(1) == ["many", "many"]
+    with database.begin() as conn:
+        store.enqueue_many(conn, [new_task("work", {}, queue="few") for _ in range(3)], fresh=True)
+    with monkeypatch.context() as broken:
+        broken.setattr(store, "claim_into", _unavailable)
+        assert look(1) == ["few"]
+        with pytest.raises(DatabaseUnavailable):
+            look(0)
+    assert look(3) == ["few", "many", "many"]
+    assert look(2) == ["many", "many"], "it has as many as it may"
+
+
+def _unavailable(*_args: Any, **_given: Any) -> Claimed:
+    raise DatabaseUnavailable("it is away")

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobrunner.queue.fingerprint import fingerprint, folded
+from jobrunner.queue.fingerprint import _FOLDS, fingerprint, folded
 
 _words = st.text("abcdefghijklmnopqrstuvwxyz ", min_size=1, max_size=20)
 _same = {
@@ -68,3 +71,28 @@ def test_what_an_error_is_folded_to(error: str, told: str) -> None:
 def test_a_long_error_costs_no_more_than_a_short_one() -> None:
     assert len(folded("word " * 100_000)) <= 2_000
     assert folded("'" * 100_000)
+
+
+@pytest.mark.parametrize(
+    "part", ["a.", "a+", "a-", "word", "1", "1.", "1.e+", "/", "/a", "C:/", "'", "\"'`", "<n>,", "a:/", "f0"]
+)
+def test_eight_times_the_text_takes_about_eight_times_as_long(part: str) -> None:
+    """Each pattern reads it once, whatever it holds: one that looked on from every character would take 64 times."""
+
+    def cost(pattern: re.Pattern[str], text: str) -> float:
+        def once() -> float:
+            began = time.thread_time()
+            pattern.sub("", text)
+            return time.thread_time() - began
+
+        return min(once() for _ in range(3))
+
+    for pattern, _ in _FOLDS:
+        short, long = (part * (length // len(part)) for length in (2_000, 16_000))
+        assert cost(pattern, long) < 30 * max(cost(pattern, short), 2e-5), pattern.pattern
+
+
+def test_what_was_folded_before_is_not_folded_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    fingerprint("t", "E", "the same error")
+    monkeypatch.setattr("jobrunner.queue.fingerprint.folded", None)
+    assert len(fingerprint("t", "E", "the same error")) == 16

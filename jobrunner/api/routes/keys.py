@@ -24,29 +24,33 @@ def listed(call: Call) -> Content:
 def add(call: Call) -> Content:
     """Make a key. ``key`` in the answer is its text, which nobody can tell again."""
     wish: KeyRequest = call.body
-    with call.change(wish.name, scopes=wish.scopes, queues=wish.queues) as conn:
+    with call.change() as change:
         issued = store.issue_key(
-            conn, wish.name, wish.scopes, queues=wish.queues, lasts=wish.expires_in, rate=wish.rate
+            change.conn, wish.name, wish.scopes, queues=wish.queues, lasts=wish.expires_in, rate=wish.rate
         )
-        told = shapes.key_dict(views.one_key(conn, issued.id))
+        told = shapes.key_dict(views.one_key(change.conn, issued.id))
+        change.target = issued.id
+        change.tell(**shapes.key_limits(told))
     _look_again(call)
     return Answer({**told, "key": issued.text}, 201)
 
 
 def rotate(call: Call) -> Content:
-    """Make a key that may do the same; the old one goes on for ``overlap`` seconds."""
+    """Make a key that may do the same; the old one goes on for ``overlap`` seconds. Again, in place of a lost answer: a
+    successor that was never used ends, and the new one takes its place. 409 where it was."""
     wish: RotateRequest = call.body
-    with call.change(_id(call), overlap=wish.overlap) as conn:
-        issued = store.rotate_key(conn, _id(call), wish.overlap)
-        told = shapes.key_dict(views.one_key(conn, issued.id))
+    with call.change(_id(call), overlap=wish.overlap) as change:
+        issued = store.rotate_key(change.conn, _id(call), wish.overlap)
+        told = shapes.key_dict(views.one_key(change.conn, issued.id))
+        change.tell(successor=issued.id, expires_at=told["expires_at"], ended=issued.ended)
     _look_again(call)
     return Answer({**told, "key": issued.text}, 201)
 
 
 def revoke(call: Call) -> Content:
     """End a key. It opens nothing any more, on any node, within five seconds."""
-    with call.change(_id(call)) as conn:
-        store.revoke_key(conn, _id(call))
+    with call.change(_id(call)) as change:
+        store.revoke_key(change.conn, _id(call))
     _look_again(call)
     return Response(status_code=204)
 
@@ -89,6 +93,7 @@ ROUTES = (
         request=RotateRequest,
         response=answers.IssuedKey,
         statuses=(201,),
+        refuses=(409,),
     ),
     Route(_ONE, revoke, ("DELETE",), Scope.ADMIN, "End a key", statuses=(204,)),
     Route(

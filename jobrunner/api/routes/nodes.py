@@ -26,22 +26,22 @@ def one(call: Call) -> Content:
 def drain(call: Call) -> Content:
     """Have it claim nothing from its next heartbeat on. What runs goes on, and the process stays until it is ended."""
     node_id = _id(call)
-    with call.change(node_id) as conn:
-        if views.one_node(conn, node_id).stopped_at is not None:
+    with call.change(node_id) as change:
+        if views.one_node(change.conn, node_id).stopped_at is not None:
             raise Refused(409, "node_stopped", "this node has ended: it claims nothing any more")
-        store.drain_node(conn, node_id)
-        told = shapes.node_dict(views.one_node(conn, node_id))
+        store.drain_node(change.conn, node_id)
+        told = shapes.node_dict(views.one_node(change.conn, node_id))
     return Answer(told, 202)
 
 
 def resume(call: Call) -> Content:
     """Have it claim again, from its next heartbeat on."""
     node_id = _id(call)
-    with call.change(node_id) as conn:
-        if views.one_node(conn, node_id).stopped_at is not None:
+    with call.change(node_id) as change:
+        if views.one_node(change.conn, node_id).stopped_at is not None:
             raise Refused(409, "node_stopped", "this node has ended; a new one claims as soon as it is started")
-        store.resume_node(conn, node_id)
-        told = shapes.node_dict(views.one_node(conn, node_id))
+        store.resume_node(change.conn, node_id)
+        told = shapes.node_dict(views.one_node(change.conn, node_id))
     return Answer(told, 202)
 
 

@@ -42,10 +42,14 @@ def start(call: Call) -> Content:
 
 def begin(call: Call, action: Action, chosen: Chosen, *, dry_run: bool, target: str | None = None) -> Content:
     """Begin an operation within the caller's queues, and answer with it."""
-    with call.change(target, action=action, dry_run=dry_run) as conn:
+    with call.change(target, action=action, dry_run=dry_run, **chosen.told()) as change:
         operation_id = store.begin_operation(
-            conn, action, chosen, queues=call.caller.queues, dry_run=dry_run, by=call.caller.who
+            change.conn, action, chosen, queues=call.caller.queues, dry_run=dry_run, by=call.caller.who
         )
+        if target is None:
+            change.target = operation_id
+        else:
+            change.tell(operation=operation_id)
     service = call.service
     operations = Operations(
         service.database, ended=service.ends.ended, cancel_hint=service.cancel_hint, wake=service.wake
@@ -62,10 +66,10 @@ def begin(call: Call, action: Action, chosen: Chosen, *, dry_run: bool, target: 
 
 def abort(call: Call) -> Content:
     """End it before its end: what it changed stays so. One that has ended stays as it is."""
-    with call.change(_id(call)) as conn:
-        views.one_operation(conn, _id(call), call.caller.queues)
-        store.abort_operation(conn, _id(call))
-        return shapes.plain(views.one_operation(conn, _id(call)))
+    with call.change(_id(call)) as change:
+        views.one_operation(change.conn, _id(call), call.caller.queues)
+        store.abort_operation(change.conn, _id(call))
+        return shapes.plain(views.one_operation(change.conn, _id(call)))
 
 
 def _id(call: Call) -> str:

@@ -43,7 +43,7 @@ def _page(call: Call) -> Response:
             found = overview.gather(conn)
     except DatabaseUnavailable:
         return pages.lost(request, VARIES)
-    signed_in = sessions.caller(request, service.settings, request.app.state.keyring) is not None
+    signed_in = sessions.owner_of(request, service.settings, request.app.state.keyring) is not None
     return pages.overview(request, found, signed_in=signed_in, headers=VARIES)
 
 
@@ -78,9 +78,10 @@ async def login(call: Call) -> Content:
         found = ring.find(given)
         if found is None:
             return pages.login(request, status=401, wrong=True)
+        doors.charge(ring, found)
         owner = found.id
     response = RedirectResponse(_home(call), 303)
-    sessions.start(response, request, settings, ring, owner)
+    sessions.start(response, request, settings, ring, given, owner)
     return response
 
 

@@ -31,17 +31,17 @@ def one(call: Call) -> Content:
 def pause(call: Call) -> Content:
     """Claim nothing of it; what runs goes on, and what is submitted waits. One that nobody knows yet may be paused."""
     name, wish = _name(call), call.body
-    with call.change(name, reason=wish.reason) as conn:
-        store.pause_queue(conn, name, by=call.caller.who, reason=wish.reason)
-        return shapes.plain(views.one_queue(conn, name))
+    with call.change(name, reason=wish.reason) as change:
+        store.pause_queue(change.conn, name, by=call.caller.who, reason=wish.reason)
+        return shapes.plain(views.one_queue(change.conn, name))
 
 
 def resume(call: Call) -> Content:
     """Claim from it again."""
     name = _name(call)
-    with call.change(name) as conn:
-        store.resume_queue(conn, name)
-        told = shapes.plain(views.one_queue(conn, name))
+    with call.change(name) as change:
+        store.resume_queue(change.conn, name)
+        told = shapes.plain(views.one_queue(change.conn, name))
     call.service.wake()
     return told
 
@@ -50,9 +50,9 @@ def limit(call: Call) -> Content:
     """Set limits, or lift them."""
     name, wish = _name(call), call.body
     limits = wish.model_dump(exclude_unset=True)
-    with call.change(name, **limits) as conn:
-        store.limit_queue(conn, name, **limits)
-        told = shapes.plain(views.one_queue(conn, name))
+    with call.change(name, **limits) as change:
+        store.limit_queue(change.conn, name, **limits)
+        told = shapes.plain(views.one_queue(change.conn, name))
     call.service.wake()
     return told
 

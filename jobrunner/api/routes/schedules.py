@@ -26,36 +26,37 @@ def save(call: Call) -> Content:
     wish: ScheduleRequest = call.body
     told = wish.model_dump(exclude={"name", "task_data"})
     allow_unknown = call.service.settings.allow_unknown_types
-    with call.change(wish.name, entry=wish.model_dump(mode="json", exclude={"name", "task_data"})) as conn:
-        known = views.schedule(conn, wish.name)
-        saved = schedules.save(conn, wish.name, **told, payload=wish.task_data, allow_unknown=allow_unknown)
+    with call.change(wish.name, entry=wish.model_dump(mode="json", exclude={"name", "task_data"})) as change:
+        known = views.schedule(change.conn, wish.name)
+        saved = schedules.save(change.conn, wish.name, **told, payload=wish.task_data, allow_unknown=allow_unknown)
     return Answer(shapes.schedule_dict(saved), 201 if known is None else 200)
 
 
 def pause(call: Call) -> Content:
     """Stop firing."""
-    with call.change(call.schedule) as conn:
-        return shapes.schedule_dict(schedules.pause(conn, call.schedule))
+    with call.change(call.schedule) as change:
+        return shapes.schedule_dict(schedules.pause(change.conn, call.schedule))
 
 
 def resume(call: Call) -> Content:
     """Fire again, from the next instant on."""
-    with call.change(call.schedule) as conn:
-        return shapes.schedule_dict(schedules.resume(conn, call.schedule))
+    with call.change(call.schedule) as change:
+        return shapes.schedule_dict(schedules.resume(change.conn, call.schedule))
 
 
 def run_now(call: Call) -> Content:
     """Submit its task now, besides its instants."""
-    with call.change(call.schedule) as conn:
-        task_id = schedules.run_now(conn, call.schedule)
+    with call.change(call.schedule) as change:
+        task_id = schedules.run_now(change.conn, call.schedule)
+        change.tell(task_id=task_id)
     call.service.wake()
     return Answer({"task_id": task_id, "status": "pending"}, 202, {"Location": status_path(call, task_id)})
 
 
 def remove(call: Call) -> Content:
     """Delete it; its tasks stay."""
-    with call.change(call.schedule) as conn:
-        schedules.remove(conn, call.schedule)
+    with call.change(call.schedule) as change:
+        schedules.remove(change.conn, call.schedule)
     return Response(status_code=204)
 
 

@@ -57,9 +57,9 @@ def logs(call: Call) -> Content:
 
 def cancel(call: Call) -> Content:
     """Cancel: at once while it waits (200), on request while it runs (202)."""
-    with call.change(call.task_id, reason=call.body.reason) as conn:
-        call.must_see(views.queue_of(conn, call.task_id), call.task_id)
-        now = store.cancel(conn, call.task_id, call.body.reason)
+    with call.change(call.task_id, reason=call.body.reason) as change:
+        call.must_see(views.queue_of(change.conn, call.task_id), call.task_id)
+        now = store.cancel(change.conn, call.task_id, call.body.reason)
     if now is Status.RUNNING:
         call.service.cancel_hint()
     else:
@@ -69,9 +69,9 @@ def cancel(call: Call) -> Content:
 
 def retry(call: Call) -> Content:
     """Run a failed or cancelled task again, with fresh budgets."""
-    with call.change(call.task_id) as conn:
-        call.must_see(views.queue_of(conn, call.task_id), call.task_id)
-        store.retry(conn, call.task_id)
+    with call.change(call.task_id) as change:
+        call.must_see(views.queue_of(change.conn, call.task_id), call.task_id)
+        store.retry(change.conn, call.task_id)
     call.service.wake()
     return Answer({"task_id": call.task_id, "status": Status.PENDING}, 202)
 

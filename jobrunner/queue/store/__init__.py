@@ -3,7 +3,7 @@
 Each takes a Connection and never opens, commits or sleeps: the caller owns the transaction.
 """
 
-from jobrunner.queue.store.audit import record
+from jobrunner.queue.store.audit import Change, record
 from jobrunner.queue.store.chosen import Chosen
 from jobrunner.queue.store.claim import LATE, Claimed, Place, Room, claim, claim_into
 from jobrunner.queue.store.control import cancel, expire, retry
@@ -12,10 +12,18 @@ from jobrunner.queue.store.keys import Issued, issue_key, note_used, revoke_key,
 from jobrunner.queue.store.lease import Reclaimed, Renewal, holds, reclaim, release, renew
 from jobrunner.queue.store.limits import claim_within, limited_queues
 from jobrunner.queue.store.nodes import Beat, beat, drain_node, publish, published, register, resume_node, stopped
-from jobrunner.queue.store.operations import Step, abort_operation, begin_operation, step_operation
+from jobrunner.queue.store.operations import (
+    STEP,
+    Step,
+    abort_operation,
+    begin_operation,
+    next_operation,
+    note_failure,
+    step_operation,
+)
 from jobrunner.queue.store.queues import limit_queue, pause_queue, resume_queue
 from jobrunner.queue.store.report import logs, progress
-from jobrunner.queue.store.retention import prune_rest, prune_tasks
+from jobrunner.queue.store.retention import prune_audit, prune_rest, prune_tasks
 from jobrunner.queue.store.schedules import (
     advance,
     blame,
@@ -30,7 +38,9 @@ from jobrunner.queue.store.settle import Settled, settle
 
 __all__ = [
     "LATE",
+    "STEP",
     "Beat",
+    "Change",
     "Chosen",
     "Claimed",
     "Issued",
@@ -61,9 +71,12 @@ __all__ = [
     "limit_queue",
     "limited_queues",
     "logs",
+    "next_operation",
+    "note_failure",
     "note_used",
     "pause_queue",
     "progress",
+    "prune_audit",
     "prune_rest",
     "prune_tasks",
     "publish",

@@ -11,6 +11,8 @@ from typing import Any
 from jobrunner.queue.task import Status
 from jobrunner.queue.views.lists import TaskFilter
 
+IDS_TOLD = 100  # in the audit; the operation has them all
+
 
 @dataclass(frozen=True)
 class Chosen:
@@ -23,6 +25,13 @@ class Chosen:
         """As JSON, to be kept."""
         told = {"ids": self.ids, "filter": None if self.filter is None else _plain(self.filter)}
         return json.dumps({name: value for name, value in told.items() if value is not None})
+
+    def told(self) -> dict[str, Any]:
+        """As the audit tells it: of many ids the first, and how many there are."""
+        told: dict[str, Any] = json.loads(self.spelled())
+        if self.ids is not None and len(self.ids) > IDS_TOLD:
+            told = {"ids": list(self.ids[:IDS_TOLD]), "of": len(self.ids)}
+        return told
 
 
 def chosen_from(spelled: str, queues: Collection[str] | None) -> Chosen:

@@ -11,6 +11,7 @@ from sqlalchemy import ColumnElement, Connection, Row, func, insert, literal_col
 
 from jobrunner.db.tables import operations, tasks
 from jobrunner.db.types import Name, among, db_now, rowset
+from jobrunner.queue.codec import clean_text
 from jobrunner.queue.operation import COUNT_MOST, OPEN_TO, Action
 from jobrunner.queue.request import new_id
 from jobrunner.queue.store.chosen import Chosen, chosen_from
@@ -20,7 +21,8 @@ from jobrunner.queue.views.lists import conditions
 _t = tasks.c
 _o = operations.c
 STEP = 500  # tasks that one step changes at most
-WINDOW = 10_000  # rows that it looks through at most, where few of them fit
+ROWS_PER_TASK = 20  # that it looks through at most for each of these, where few rows fit
+ERROR_LONGEST = 500  # characters
 
 _RUNNING = _o.state == literal_column("'running'")  # spelled out, so that its index serves
 
@@ -68,28 +70,43 @@ def abort_operation(conn: Connection, operation_id: str) -> None:
     conn.execute(update(operations).where(*mine).values(state="aborted", ended_at=db_now()))
 
 
+def next_operation(conn: Connection, *, but: Collection[str] = ()) -> str | None:
+    """The oldest running operation that nobody is at, ``but`` none of these."""
+    found = select(_o.id).where(_RUNNING, _o.id.not_in(sorted(but))).order_by(_o.created_at).limit(1)
+    return conn.execute(found.with_for_update(skip_locked=True)).scalar()
+
+
+def note_failure(conn: Connection, operation_id: str, error: str) -> None:
+    """Keep with a running operation what a step failed with, until one succeeds."""
+    mine = select(_o.chosen).where(_o.id == operation_id, _RUNNING).with_for_update(skip_locked=True)
+    spelled = conn.execute(mine).scalar()
+    if spelled is not None:
+        chosen = json.dumps({**json.loads(spelled), "error": clean_text(error, ERROR_LONGEST)})
+        conn.execute(update(operations).where(_o.id == operation_id).values(chosen=chosen))
+
+
 def step_operation(
     conn: Connection,
     operation_id: str | None = None,
     *,
     step: int = STEP,
-    window: int = WINDOW,
+    window: int | None = None,
     pass_held: bool = False,
 ) -> Step | None:
     """Take one step of a running operation (or of this one): None where there is none, or others are at it.
 
-    It walks over the tasks in the order of their row ids. ``pass_held`` counts what somebody else holds as unchanged,
-    and goes on; else the next step begins there.
+    It walks over the tasks in the order of their row ids, and changes ``step`` of them at most, of ``window`` that it
+    looks through. ``pass_held`` counts what somebody else holds as unchanged, and goes on; else the next step begins
+    there.
     """
-    mine = select(operations).where(_RUNNING)
-    if operation_id is not None:
-        mine = mine.where(_o.id == operation_id)
-    row = conn.execute(mine.order_by(_o.created_at).limit(1).with_for_update(skip_locked=True)).one_or_none()
+    operation_id = operation_id or next_operation(conn)
+    mine = select(operations).where(_RUNNING, _o.id == operation_id)
+    row = conn.execute(mine.with_for_update(skip_locked=True)).one_or_none()
     if row is None:
         return None
     queues = None if row.queues is None else frozenset(json.loads(row.queues))
-    walk = _Walk(row.after, row.upto or 0, Action(row.action), chosen_from(row.chosen, queues))
-    seen = walk.look(conn, window)
+    walk = _Walk(row, chosen_from(row.chosen, queues))
+    seen = walk.look(conn, window or step * ROWS_PER_TASK)
     if row.dry_run:
         return _count(conn, row, walk, seen)
     picked = walk.pick(conn, seen.last, step)
@@ -106,6 +123,9 @@ def step_operation(
     }
     if done:
         values |= _ended(walk, row, len(changed.done) + len(unchanged))
+    chosen = json.loads(row.chosen)
+    if chosen.pop("error", None) is not None:
+        values["chosen"] = json.dumps(chosen)
     conn.execute(update(operations).where(_o.id == row.id).values(values))
     return Step(row.id, done, changed.ended, changed.asked, changed.woke, tuple(held))
 
@@ -140,10 +160,10 @@ class _Seen(NamedTuple):
 class _Walk:
     """One step's way: what it may meet behind where the last one ended."""
 
-    def __init__(self, after: int, upto: int, action: Action, chosen: Chosen) -> None:
-        self.action = action
+    def __init__(self, row: Row[Any], chosen: Chosen) -> None:
+        self.action = action = Action(row.action)
         self.chosen = chosen
-        self._here: tuple[ColumnElement[Any], ...] = (_t.id > after, _t.id <= upto)
+        self._here: tuple[ColumnElement[Any], ...] = (_t.id > row.after, _t.id <= (row.upto or 0))
         self.named: dict[str, Any] = {}
         if chosen.ids is not None:
             self.named = {"named": [{"task_id": task_id} for task_id in chosen.ids]}
@@ -153,6 +173,9 @@ class _Walk:
         self.fits = (*self._here, *conditions(chosen.filter), _t.status.in_(open_to))
         if action is Action.CANCEL:
             self.fits += (_t.cancel_requested_at.is_(None),)
+        else:
+            # While one task is held, the walk meets those behind it again: what has failed anew was retried before.
+            self.fits += (_t.finished_at <= row.created_at,)
 
     def look(self, conn: Connection, window: int) -> _Seen:
         """How far this step may look."""

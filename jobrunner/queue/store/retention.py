@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import Connection, delete, exists, select, text
 
 from jobrunner.db.market import import_loads
-from jobrunner.db.tables import FAILED, NOT_FAILED, firings, node_samples, nodes, operations, tasks
+from jobrunner.db.tables import FAILED, NOT_FAILED, audit, firings, node_samples, nodes, operations, tasks
 from jobrunner.db.types import among, db_now
 
 _t = tasks.c
@@ -34,6 +34,12 @@ def _prune(conn: Connection, which: str, days: float, limit: int) -> int:
     )
     # RETURNING, since sqlite3 counts no rows of a statement that begins with WITH.
     return len(conn.execute(delete(tasks).where(among(_t.id, select(chosen.c.id))).returning(_t.id)).all())
+
+
+def prune_audit(conn: Connection, days: float, *, limit: int = 1_000) -> int:
+    """Delete up to ``limit`` entries of the audit that are older than so many days, the oldest first."""
+    chosen = select(audit.c.id).where(audit.c.at < db_now(-days * DAY)).order_by(audit.c.at).limit(limit).cte("old")
+    return len(conn.execute(delete(audit).where(among(audit.c.id, select(chosen.c.id))).returning(audit.c.id)).all())
 
 
 def prune_rest(conn: Connection, *, longest_days: float, loads: int = LOADS_AT_ONCE) -> int:

@@ -3,7 +3,7 @@
 from jobrunner.queue.views.due import Due, due
 from jobrunner.queue.views.ended import EndedView, StatsView, stats
 from jobrunner.queue.views.failed import FailureGroup, Failures, OneFailureGroup, failure_group, failures
-from jobrunner.queue.views.keys import AuditView, KeyView, all_keys, audit_page, one_key, usable_keys
+from jobrunner.queue.views.keys import AuditView, KeyView, all_keys, audit_page, is_any_key, one_key, usable_keys
 from jobrunner.queue.views.lists import TaskFilter, TasksPage, tasks_page
 from jobrunner.queue.views.nodes import NodeView, all_nodes, one_node, published_types, samples, types_and_nodes
 from jobrunner.queue.views.operations import OperationView, all_operations, one_operation
@@ -19,6 +19,7 @@ from jobrunner.queue.views.tasks import (
     TaskView,
     ended_among,
     last_ended,
+    listed_among,
     queue_of,
     running,
     states_among,
@@ -64,9 +65,11 @@ __all__ = [
     "failure_group",
     "failures",
     "health",
+    "is_any_key",
     "is_idle",
     "last_ended",
     "last_firings",
+    "listed_among",
     "max_pending",
     "meets",
     "now",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -44,19 +43,19 @@ class StatsView:
     queues: list[EndedView]
 
 
-def stats(conn: Connection, queues: Collection[str] | None = None) -> StatsView:
-    """What has ended in these queues (None: in any)."""
+def stats(conn: Connection) -> StatsView:
+    """What has ended."""
     columns = (_t.task_type, _t.queue, _t.status, _t.started_at, _t.finished_at)
-    heads = []
+    since = conn.execute(select(db_now(-WITHIN))).scalar_one()
+    rows: list[Any] = []
+    capped = []
     for which in (NOT_FAILED, FAILED):
         found = select(*columns).where(text(which), _t.finished_at > db_now(-WITHIN))
-        if queues is not None:
-            found = found.where(_t.queue.in_(sorted(queues)))
-        heads.append(found.order_by(_t.finished_at.desc()).limit(ENDED_MOST).subquery())
-    since = conn.execute(select(db_now(-WITHIN))).scalar_one()
-    halves = [conn.execute(select(head)).all() for head in heads]
-    capped = [half[-1].finished_at for half in halves if len(half) >= ENDED_MOST]
-    rows = [row for half in halves for row in half if not capped or row.finished_at >= max(capped)]
+        half = conn.execute(found.order_by(_t.finished_at.desc()).limit(ENDED_MOST + 1)).all()
+        rows += half[:ENDED_MOST]
+        if len(half) > ENDED_MOST:
+            capped.append(half[ENDED_MOST - 1].finished_at)
+    rows = [row for row in rows if not capped or row.finished_at >= max(capped)]
     return StatsView(
         since=max([since, *capped]),
         capped=bool(capped),

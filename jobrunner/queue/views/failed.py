@@ -15,6 +15,7 @@ from jobrunner.queue.fingerprint import fingerprint
 
 _t = tasks.c
 NEWEST = 2_000  # failed tasks that are looked at
+AMONG = 20_000  # of the newest failed tasks, among which those of named queues are looked for
 GROUPS_MOST = 200  # in one answer
 IDS_MOST = 200  # of one group
 EXAMPLE = 500  # characters
@@ -52,10 +53,11 @@ class OneFailureGroup:
 
 
 def failures(conn: Connection, queues: Collection[str] | None = None) -> Failures:
-    """The groups of failed tasks, among these queues (None: all)."""
+    """The groups of failed tasks, among these queues (None: all): then of the ``AMONG`` that failed last."""
     rows = _newest(conn, queues)
     groups = [_group(key, those) for key, those in _grouped(rows).items()]
-    return Failures(groups[:GROUPS_MOST], len(rows), len(rows) < NEWEST)
+    everything = len(rows) < NEWEST and (queues is None or not _are_more(conn))
+    return Failures(groups[:GROUPS_MOST], len(rows), everything)
 
 
 def failure_group(conn: Connection, key: str, queues: Collection[str] | None = None) -> OneFailureGroup:
@@ -68,14 +70,13 @@ def failure_group(conn: Connection, key: str, queues: Collection[str] | None = N
 
 def _newest(conn: Connection, queues: Collection[str] | None) -> list[Row[Any]]:
     """The failed tasks that failed last, latest first, each with the class of its last error."""
-    found = (
-        select(_t.id, _t.task_id, _t.task_type, func.substr(_t.error, 1, 2_000).label("error"), _t.finished_at)
-        .where(text(FAILED))
-        .order_by(_t.finished_at.desc())
-        .limit(NEWEST)
-    )
+    columns = (_t.id, _t.task_id, _t.task_type, func.substr(_t.error, 1, 2_000).label("error"), _t.finished_at)
+    found = select(*columns).where(text(FAILED)).order_by(_t.finished_at.desc()).limit(NEWEST)
     if queues is not None:
-        found = found.where(_t.queue.in_(sorted(queues)))
+        those = select(*columns, _t.queue).where(text(FAILED)).order_by(_t.finished_at.desc()).limit(AMONG).subquery()
+        mine = those.c.queue.in_(sorted(queues))
+        found = select(*(those.c[column.name] for column in columns)).where(mine)
+        found = found.order_by(those.c.finished_at.desc()).limit(NEWEST)
     some = found.subquery("some")
     last = (
         select(attempts.c.error_class)
@@ -85,6 +86,12 @@ def _newest(conn: Connection, queues: Collection[str] | None) -> list[Row[Any]]:
         .scalar_subquery()
     )
     return list(conn.execute(select(some, last.label("error_class")).order_by(some.c.finished_at.desc())))
+
+
+def _are_more(conn: Connection) -> bool:
+    """Whether more have failed than those of named queues are looked for among."""
+    beyond = select(_t.id).where(text(FAILED)).order_by(_t.finished_at.desc()).offset(AMONG).limit(1)
+    return conn.execute(beyond).first() is not None
 
 
 def _grouped(rows: list[Row[Any]]) -> dict[str, list[Row[Any]]]:

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, or_, select
+from sqlalchemy import Connection, Row, exists, or_, select
 
 from jobrunner.db.tables import api_keys, audit
 from jobrunner.db.types import db_now
 from jobrunner.errors import KeyNotFound
 from jobrunner.queue import codec
+from jobrunner.queue.key import Kept
 
 _k = api_keys.c
 KEYS_MOST = 10_000  # in one answer
@@ -35,8 +36,8 @@ class KeyView:
     usable: bool
 
 
-_USABLE = _k.revoked_at.is_(None) & or_(_k.expires_at.is_(None), _k.expires_at > db_now())
-_COLUMNS = [_USABLE.label("usable") if name == "usable" else _k[name] for name in KeyView.__dataclass_fields__]
+USABLE = _k.revoked_at.is_(None) & or_(_k.expires_at.is_(None), _k.expires_at > db_now())
+_COLUMNS = [USABLE.label("usable") if name == "usable" else _k[name] for name in KeyView.__dataclass_fields__]
 
 
 def all_keys(conn: Connection) -> list[KeyView]:
@@ -53,10 +54,15 @@ def one_key(conn: Connection, key_id: str) -> KeyView:
     return _key(row)
 
 
-def usable_keys(conn: Connection) -> dict[str, tuple[str, KeyView]]:
-    """By id, what each key that opens a door now is checked by, and the key."""
-    rows = conn.execute(select(_k.digest, *_COLUMNS).where(_USABLE).limit(KEYS_MOST))
-    return {row.id: (row.digest, _key(row)) for row in rows}
+def usable_keys(conn: Connection) -> dict[str, tuple[Kept, KeyView]]:
+    """By id, what each key that opens a door now is checked by, and the key: all of them, so that none is missed."""
+    rows = conn.execute(select(_k.digest, *_COLUMNS).where(USABLE))
+    return {row.id: (Kept.of(row.digest), _key(row)) for row in rows}
+
+
+def is_any_key(conn: Connection) -> bool:
+    """Whether a key was ever made: one that has ended counts too, for rows of keys are never deleted."""
+    return bool(conn.execute(select(exists(select(_k.id)))).scalar_one())
 
 
 def _key(row: Row[Any]) -> KeyView:

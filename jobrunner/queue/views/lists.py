@@ -1,27 +1,31 @@
 """Lists of tasks: by every useful filter, newest first, page by page, and never by a walk without an end.
 
-Statuses other than ``completed``, and the start of a task_id, are found by indexes of their own. Of what has none
-(type, queue, tag, node, completed ones) a page looks at WALK rows at most: where few of them fit it is short, or empty,
-and still says where to go on. ``created_after`` and ``created_before`` narrow that down, since row ids rise with time.
+Statuses other than ``completed``, and the start of a task_id, are found by indexes of their own. Where anything else is
+asked as well (type, queue, tag, node), it is looked for among what these find, if that is FEW at most. Else, and of
+completed ones, a page looks at WALK rows at most: where few of them fit it is short, or empty, and still says where to
+go on. ``created_after`` and ``created_before`` narrow that down, since row ids rise with time.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
-from sqlalchemy import Connection, func, literal_column, select
+from sqlalchemy import Connection, Select, SelectBase, func, literal_column, select, union_all
 from sqlalchemy.sql.elements import ColumnElement
 
 from jobrunner.db.tables import tasks
-from jobrunner.db.types import holds
+from jobrunner.db.types import among, holds
 from jobrunner.queue.task import Status
 from jobrunner.queue.views.tasks import LISTED, PAGE, TaskView, view_of
 
 _t = tasks.c
 WALK = 100_000  # row ids that one page looks through, where no index finds what is asked for
+FEW = 10_000  # rows that an index finds, among which all other conditions are looked for
 APART = timedelta(minutes=1)  # by which tasks may be created in another order than that of their row ids
+_FIRST, _LAST = datetime.min.replace(tzinfo=UTC) + APART, datetime.max.replace(tzinfo=UTC) - APART
 
 
 @dataclass(frozen=True)
@@ -59,10 +63,15 @@ def tasks_page(
     """The tasks of one page, newest first; ``before`` is the ``following`` of the page before."""
     limit = min(limit, PAGE)
     low, high = _row_ids(conn, wish, before)
-    start = low
-    if high is not None and _needs_a_walk(wish):
-        start = max(low, high - walk)
-    found = select(*LISTED).where(*conditions(wish)).order_by(_t.id.desc()).limit(limit)
+    start, fits = low, conditions(wish)
+    if not _is_indexed(wish):
+        few = _few(conn, wish, min(FEW, walk))
+        if few is not None:
+            fits.append(among(_t.id, few))
+        else:
+            high = _newest(conn) + 1 if high is None else high
+            start = max(low, high - walk)
+    found = select(*LISTED).where(*fits).order_by(_t.id.desc()).limit(limit)
     if high is not None:
         found = found.where(_t.id < high)
     if start:
@@ -98,23 +107,56 @@ def conditions(wish: TaskFilter) -> list[ColumnElement[bool]]:
     return found
 
 
-def _needs_a_walk(wish: TaskFilter) -> bool:
-    """Whether no index finds these, and not every row fits."""
-    if wish.prefix or (wish.statuses and Status.COMPLETED not in wish.statuses):
-        return False
-    return wish != TaskFilter(created_after=wish.created_after, created_before=wish.created_before)
+def _is_indexed(wish: TaskFilter) -> bool:
+    """Whether one index finds just these in every case, or every row fits."""
+    asked = replace(wish, created_after=None, created_before=None)
+    by_status = Status.COMPLETED not in asked.statuses and asked == TaskFilter(asked.statuses)
+    return by_status or asked == TaskFilter(prefix=asked.prefix)
+
+
+def _few(conn: Connection, wish: TaskFilter, few: int) -> SelectBase | None:
+    """The row ids of what an index finds of these and others; None where that is none, or more than a few.
+
+    Told to the query, since a plan guesses how far from the end of the table the tasks stand that are asked for.
+    """
+    ways = []
+    if wish.statuses and Status.COMPLETED not in wish.statuses:
+        ways.append([_of_status(wish, status) for status in sorted(set(wish.statuses))])
+    if wish.prefix:
+        ways.append([select(_t.id).where(*conditions(TaskFilter(prefix=wish.prefix))).order_by(_t.task_id)])
+    for way in ways:
+        heads = [found.limit(few + 1).subquery() for found in way]
+        # Not their ids: the index of task_ids knows none, and would be left for each of them.
+        count = sum(conn.execute(_count(found.limit(few + 1))).scalar_one() for found in way)
+        if count <= few:
+            return union_all(*(select(head.c.id) for head in heads))
+    return None
+
+
+def _count(found: Select[Any]) -> Select[Any]:
+    return select(func.count()).select_from(found.with_only_columns(literal_column("1")).subquery())
+
+
+def _of_status(wish: TaskFilter, status: Status) -> Select[Any]:
+    """Those of one status in the order of its index, so that a few of them are found along it."""
+    found = select(_t.id).where(*conditions(TaskFilter((status,))))
+    if status is Status.RUNNING:
+        return found.order_by(_t.lease_until)
+    if status is not Status.PENDING:
+        return found.order_by(_t.id)
+    if wish.queue is None:
+        return found.order_by(_t.queue, _t.task_type, _t.priority, _t.run_at, _t.id)
+    return found.where(_t.queue == wish.queue).order_by(_t.task_type, _t.priority, _t.run_at, _t.id)
 
 
 def _row_ids(conn: Connection, wish: TaskFilter, before: int | None) -> tuple[int, int | None]:
-    """The first row id that may fit, and the one after the last; None where all newer ones may and nobody needs it."""
+    """The first row id that may fit, and the one after the last; None where all newer ones may."""
     low, high = 0, before
     if wish.created_after is not None:
-        low = _first_at(conn, wish.created_after - APART)
+        low = _first_at(conn, max(wish.created_after, _FIRST) - APART)
     if wish.created_before is not None:
-        end = _first_at(conn, wish.created_before + APART)
+        end = _first_at(conn, min(wish.created_before, _LAST) + APART)
         high = end if high is None else min(end, high)
-    if high is None and _needs_a_walk(wish):
-        high = _newest(conn) + 1
     return low, high
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, select
 
 from jobrunner.db.tables import operations
+from jobrunner.db.types import within
 from jobrunner.errors import OperationNotFound
 from jobrunner.queue.operation import COUNT_MOST, Action
 
@@ -23,7 +24,8 @@ class OperationView:
     """One operation. ``matched`` are the tasks met so far that it could change, which is ``changed`` and ``unchanged``.
 
     ``ids`` or ``filter`` says which tasks. ``progress`` is the share of its way that lies behind it; ``capped`` tells
-    that a dry run stopped counting, so that there are more than it says.
+    that a dry run stopped counting, so that there are more than it says. ``error`` is what its last step failed with,
+    where it did: the operation is tried again, behind the others.
     """
 
     id: str
@@ -37,6 +39,7 @@ class OperationView:
     unchanged: int
     capped: bool
     progress: float
+    error: str | None
     created_by: str
     created_at: datetime
     ended_at: datetime | None
@@ -44,20 +47,21 @@ class OperationView:
 
 def all_operations(conn: Connection, queues: Collection[str] | None = None) -> list[OperationView]:
     """The latest operations, newest first; where ``queues`` are given, those that touch no other queue."""
-    rows = conn.execute(select(operations).order_by(_o.id.desc()).limit(OPERATIONS_MOST))
-    return [_view(row) for row in rows if _seen(row, queues)]
+    found = select(operations).order_by(_o.id.desc()).limit(OPERATIONS_MOST)
+    if queues is not None:
+        found = found.where(within(_o.queues, queues))
+    return [_view(row) for row in conn.execute(found)]
 
 
 def one_operation(conn: Connection, operation_id: str, queues: Collection[str] | None = None) -> OperationView:
     """One of these; raises OperationNotFound."""
-    row = conn.execute(select(operations).where(_o.id == operation_id)).one_or_none()
-    if row is None or not _seen(row, queues):
+    found = select(operations).where(_o.id == operation_id)
+    if queues is not None:
+        found = found.where(within(_o.queues, queues))
+    row = conn.execute(found).one_or_none()
+    if row is None:
         raise OperationNotFound(operation_id)
     return _view(row)
-
-
-def _seen(row: Row[Any], queues: Collection[str] | None) -> bool:
-    return queues is None or (row.queues is not None and set(json.loads(row.queues)) <= set(queues))
 
 
 def _view(row: Row[Any]) -> OperationView:
@@ -75,6 +79,7 @@ def _view(row: Row[Any]) -> OperationView:
             "ids": chosen.get("ids"),
             "filter": wish,
             "capped": bool(row.dry_run) and row.matched >= COUNT_MOST,
+            "error": chosen.get("error"),
             "progress": 1.0 if row.state == "done" else min(1.0, share),
         }
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -46,5 +47,6 @@ def _ended() -> Select[Any]:
 
 
 def quantile(rising: list[float], share: float) -> float:
-    """The value below which ``share`` of them lie (nearest rank); 0.0 of none."""
-    return rising[min(len(rising) - 1, int(share * len(rising)))] if rising else 0.0
+    """The least value that is not under ``share`` of them (nearest rank); 0.0 of none."""
+    rank = math.ceil(share * len(rising) - 1e-9)  # 0.07 * 100 is a little more than 7
+    return rising[max(rank, 1) - 1] if rising else 0.0

@@ -109,6 +109,11 @@ def key_dict(view: KeyView) -> dict[str, Any]:
     return _plain(vars(view))
 
 
+def key_limits(told: Mapping[str, Any]) -> dict[str, Any]:
+    """What the audit tells of a new key, beside its id."""
+    return {name: told[name] for name in ("name", "scopes", "queues", "rate", "expires_at")}
+
+
 def keys_dict(views: Sequence[KeyView]) -> dict[str, Any]:
     """The keys, the newest first."""
     return {"keys": [key_dict(view) for view in views]}

@@ -117,6 +117,11 @@ def tasks_among(conn: Connection, task_ids: Sequence[str]) -> list[TaskView]:
     return [view_of(row) for row in rows]
 
 
+def listed_among(conn: Connection, task_ids: Sequence[str]) -> list[TaskView]:
+    """The same without payload and result."""
+    return [view_of(row) for row in conn.execute(select(*LISTED).where(_among()), _wanted(task_ids))]
+
+
 @dataclass(frozen=True)
 class TaskState:
     """How one task stands at this moment, for who follows it."""

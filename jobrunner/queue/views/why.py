@@ -82,7 +82,8 @@ def _nodes(conn: Connection, node_id: str | None) -> list[Able]:
 
 def _able(row: Row[Any], running: dict[str, int]) -> Able:
     types = frozenset(json.loads(row.types))
-    pools = [(pool["slots"], frozenset(pool["types"])) for pool in json.loads(row.pools or "[]")]
+    told = json.loads(row.pools or "[]")
+    pools = [(pool["slots"] - pool.get("stuck", 0), frozenset(pool["types"])) for pool in told]
     return Able(
         id=row.id,
         name=row.name,

@@ -1,0 +1,42 @@
+"""What cannot be sent, or would arrive as something else, is refused before anything is sent."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import pytest
+
+from jobrunner.client import Client, Request
+from jobrunner.client.remote import Remote
+from jobrunner.errors import InvalidInput
+from tests.client.answering import Leaving
+
+WRONG: list[tuple[dict[str, Any], str]] = [
+    ({"traceparent": "00-é"}, "/traceparent: must be printable ASCII"),
+    ({"traceparent": "00\nX-API-Key: other"}, "/traceparent: must be printable ASCII"),
+    ({"run_at": datetime(2026, 1, 31, 9, 30)}, "/run_at: must be a time with its zone"),
+    ({"expires_at": "2026-01-31"}, "/expires_at: must be a time with its zone"),
+    ({"priority": 11}, "/priority: must be a whole number from 1 to 10"),
+]
+
+
+@pytest.mark.parametrize(("options", "told"), WRONG, ids=[next(iter(options)) for options, _ in WRONG])
+def test_options(options: Any, told: str) -> None:
+    with Leaving([{}]) as server:
+        with Client(server.url, patience=0) as client:
+            with pytest.raises(InvalidInput, match=told):
+                client.submit("nap", {}, **options)
+            (refused,) = client.submit_many([Request("nap", {}, options)])
+            assert isinstance(refused, InvalidInput)
+        with Remote(server.url) as desk, pytest.raises(InvalidInput, match=told):
+            desk.submit("nap", {}, options)
+    assert server.asked == []
+
+
+def test_data_and_keys() -> None:
+    with Client("http://127.0.0.1:1") as client, pytest.raises(InvalidInput, match="/task_data: must be an object"):
+        client.submit("nap", ["no", "object"])  # type: ignore[arg-type]
+    for key in ("schlüssel", "a-key\nHost: elsewhere", " a-key"):
+        with pytest.raises(InvalidInput, match="/api_key: must be printable ASCII"):
+            Client("http://127.0.0.1:1", api_key=key)
