@@ -1,4 +1,4 @@
-"""Completion of what only a running system knows: task types, queues, nodes, schedules and tasks.
+"""Completion of what only a running system knows: task types, queues, nodes, schedules, keys and tasks.
 
 It must be quick, and silent whatever is wrong: who presses a key wants to go on typing.
 """
@@ -31,9 +31,31 @@ def queue_names(ctx: typer.Context, incomplete: str) -> list[str]:
     return _found(ctx, incomplete, lambda asked: [one["name"] for one in asked.queues()["queues"]])
 
 
+def queue_lists(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Queues with commas between them: the last one is being typed."""
+    before, comma, last = incomplete.rpartition(",")
+    typed = before.split(",")
+    return [f"{before}{comma}{name}" for name in queue_names(ctx, last) if name not in typed]
+
+
 def node_names(ctx: typer.Context, incomplete: str) -> list[str]:
     """Names of living nodes."""
     return _found(ctx, incomplete, lambda asked: [one["name"] for one in asked.nodes()["nodes"] if one["alive"]])
+
+
+def node_ids(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Ids of living nodes."""
+    return _found(ctx, incomplete, lambda asked: [one["id"] for one in asked.nodes()["nodes"] if one["alive"]])
+
+
+def key_ids(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Ids of keys."""
+    return _found(ctx, incomplete, lambda asked: [one["id"] for one in asked.keys()["keys"]])
+
+
+def operation_ids(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Ids of operations on many tasks."""
+    return _found(ctx, incomplete, lambda asked: [one["id"] for one in asked.operations()["operations"]])
 
 
 def schedule_names(ctx: typer.Context, incomplete: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""``db``: the schema of the database."""
+"""``db``: the schema of the database, and what it takes."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ import typer
 
 from jobrunner.cli.bundles import bundled
 from jobrunner.cli.options import AsJson, Base
-from jobrunner.cli.output import confirm, document, plain, talk
+from jobrunner.cli.output import confirm, document, plain, table, talk
 from jobrunner.errors import SchemaMismatch
 
-app = typer.Typer(help="The schema of the database.", no_args_is_help=True)
+_SIZE = ("name", "kind", "bytes", "rows", "dead_rows", "belongs_to")
+
+app = typer.Typer(help="The schema of the database, and what it takes.", no_args_is_help=True)
 
 
 @app.command()
@@ -67,6 +69,27 @@ def check(as_json: AsJson = False, base: Base = Base()) -> None:
     finally:
         database.dispose()
     _tell(url, as_json)
+
+
+@app.command(epilog="Example: jobrunner db stats --json")
+@bundled
+def stats(as_json: AsJson = False, base: Base = Base()) -> None:
+    """Tell the size of each table and index; PostgreSQL estimates rows, and those that are dead until a vacuum."""
+    from jobrunner.db.engine import open_database
+    from jobrunner.db.sizes import sizes
+
+    url = base.url
+    _refuse_missing(url)
+    database = open_database(url, pool_size=1)
+    try:
+        with database.read() as conn:
+            found = sizes(conn)
+    finally:
+        database.dispose()
+    if as_json:
+        document({"sizes": found, "bytes": sum(one["bytes"] or 0 for one in found)})
+    else:
+        table(_SIZE, ([one[name] for name in _SIZE] for one in found))
 
 
 def _confirm(revision: str) -> None:

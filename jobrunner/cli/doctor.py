@@ -10,7 +10,8 @@ import typer
 
 from jobrunner.cli.bundles import bundled
 from jobrunner.cli.exits import Exit
-from jobrunner.cli.options import AsJson, ConfigFile, Where, settings_of
+from jobrunner.cli.hints import TRUST, distrust
+from jobrunner.cli.options import AsJson, ConfigFile, Where, search_here, settings_of
 from jobrunner.cli.output import document, plain, table, talk
 from jobrunner.errors import JobrunnerError
 
@@ -24,7 +25,11 @@ _FINDING = ("check", "level", "detail", "fix")
 
 ServerUrl = Annotated[
     str | None,
-    typer.Option("--url", metavar="URL", help="The server. (env JOBRUNNER_URL; default the one of these settings)"),
+    typer.Option(
+        "--url",
+        metavar="URL",
+        help="The server. (env JOBRUNNER_URL; default the one of this SQLite file, else where the settings say)",
+    ),
 ]
 
 
@@ -48,6 +53,7 @@ def _findings(loaded: Loaded, where: Where) -> Iterator[Finding]:
     from jobrunner.client.checkup_database import database
     from jobrunner.client.checkup_here import here
 
+    search_here()  # as a worker that is started here
     yield from here(loaded)
     if where.server is None:
         about = list(database(loaded.settings))
@@ -58,7 +64,9 @@ def _findings(loaded: Loaded, where: Where) -> Iterator[Finding]:
         with where.desk() as asked:
             yield from checkup.fleet(asked)
     except JobrunnerError as error:
-        yield checkup.fail("fleet", str(error), "set that right first; see: jobrunner status")
+        untrusted = distrust(error)
+        fix = TRUST if untrusted else "set that right first; see: jobrunner status"
+        yield checkup.fail("fleet", untrusted or str(error), fix)
 
 
 @health.command()
@@ -76,10 +84,10 @@ def ready(url: ServerUrl = None, as_json: AsJson = False, config: ConfigFile = N
 def _probe(path: str, url: str | None, as_json: bool, config: Any) -> None:
     import httpx2
 
-    from jobrunner.client.checkup_here import own_url, probe, said
+    from jobrunner.client.checkup_here import probe, said, served_url
     from jobrunner.client.errors import Unreachable
 
-    asked = Where(url=url).server or own_url(settings_of(config).settings)
+    asked = Where(url=url).server or served_url(settings_of(config).settings)
     asked = asked.rstrip("/") if "://" in asked else f"http://{asked.rstrip('/')}"
     try:
         answer = probe(asked, path)

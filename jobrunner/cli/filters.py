@@ -37,7 +37,10 @@ class Filter:
         str | None, typer.Option("--queue", help="Only this queue.", autocompletion=complete.queue_names)
     ] = None
     tag: Annotated[str | None, typer.Option("--tag", help="Only with this tag.")] = None
-    node: Annotated[str | None, typer.Option("--node", help="Only those that this node ran last: its id.")] = None
+    node: Annotated[
+        str | None,
+        typer.Option("--node", help="Only those that this node ran last: its id.", autocompletion=complete.node_ids),
+    ] = None
     since: Annotated[
         datetime | None,
         typer.Option(

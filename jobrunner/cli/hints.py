@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from jobrunner import errors
-from jobrunner.client.errors import Refused
+from jobrunner.client.errors import Refused, Unreachable
 
 _BY_CODE = {
     "task_not_found": "the newest are told by: jobrunner list",
@@ -29,8 +29,24 @@ _CODES: tuple[tuple[type[Exception], str], ...] = (
 )
 
 
+TRUST = "set SSL_CERT_FILE to the file (PEM) of the authority that signed it, or to the certificate itself"
+
+
+def distrust(error: Exception) -> str | None:
+    """What is told where somebody answers whose certificate nobody here vouches for: another one started would not
+    help. None for any other error.
+    """
+    _, failed, rest = str(error).partition("certificate verify failed: ")
+    why = rest.partition(" (_ssl")[0]
+    if not (isinstance(error, Unreachable) and failed and ("self-signed" in why or "issuer" in why)):
+        return None
+    return f"the certificate of {error.url} is not trusted here: {why}"
+
+
 def hint(error: Exception) -> str | None:
     """What to do about it; None where nobody knows more than it says."""
+    if distrust(error):
+        return TRUST
     if isinstance(error, Refused):
         if error.status == 403:
             return "a key that may do more is made by: jobrunner keys create NAME --scope ..."

@@ -7,14 +7,21 @@ from typing import Annotated, Any
 
 import typer
 
-from jobrunner.cli import values
+from jobrunner.cli import complete, values
 from jobrunner.cli.bundles import bundled
 from jobrunner.cli.options import AsJson, Cursor, Limit, Where
 from jobrunner.cli.output import document, plain, table, talk
 
 app = typer.Typer(help="Keys of the API: who may ask for what.", no_args_is_help=True)
 
-KeyId = Annotated[str, typer.Argument(metavar="ID", help="The key's id, as keys list tells it; not the key itself.")]
+KeyId = Annotated[
+    str,
+    typer.Argument(
+        metavar="ID",
+        help="The key's id, as keys list tells it; not the key itself.",
+        autocompletion=complete.key_ids,
+    ),
+]
 
 _KEY = ("id", "name", "scopes", "queues", "rate", "usable", "created_at", "expires_at", "used_at", "replaces")
 _CHANGE = ("at", "actor", "action", "target", "details")
@@ -44,7 +51,11 @@ def create(
     ] = None,
     of_queues: Annotated[
         list[str] | None,
-        typer.Option("--queue", help="Its tasks are those of this queue; several times; default all queues."),
+        typer.Option(
+            "--queue",
+            help="Its tasks are those of this queue; several times; default all queues.",
+            autocompletion=complete.queue_names,
+        ),
     ] = None,
     expires: Annotated[
         float | None, typer.Option(parser=values.duration, metavar="90d", help="It ends after this; default never.")

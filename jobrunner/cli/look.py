@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from jobrunner.cli import complete
 from jobrunner.cli.bundles import bundled
 from jobrunner.cli.exits import Exit
 from jobrunner.cli.filters import Filter
@@ -37,7 +38,10 @@ _ATTEMPT = ("attempt", "outcome", "node_id", "started_at", "ended_at", "error_cl
 
 
 def status(
-    task_id: Annotated[str | None, typer.Argument(metavar="ID", help="A task_id; without it, the whole.")] = None,
+    task_id: Annotated[
+        str | None,
+        typer.Argument(metavar="ID", help="A task_id; without it, the whole.", autocompletion=complete.task_ids),
+    ] = None,
     check: Annotated[bool, typer.Option("--check", help="Exit with 4 unless all is well.")] = False,
     as_json: AsJson = False,
     where: Where = Where(),

@@ -35,7 +35,7 @@ from jobrunner.cli import (
     why,
 )
 from jobrunner.cli.exits import Exit, exit_of
-from jobrunner.cli.hints import hint
+from jobrunner.cli.hints import distrust, hint
 from jobrunner.cli.options import traceback_wanted, want_traceback
 from jobrunner.cli.output import NobodyReads, talk
 from jobrunner.text import mask
@@ -94,10 +94,18 @@ def root(
 
 def run(argv: Sequence[str] | None = None) -> NoReturn:
     """The console script: run the command line and exit with its code."""
+    _open_closed()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # no console's encoding may fail a command
     sys.exit(main(argv))
+
+
+def _open_closed() -> None:
+    """A stream that was closed (``>&-``) leads to nowhere, and so does its number: the database would get it."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115 - to the end of the process
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -131,7 +139,7 @@ def _failed(error: Exception) -> int:
     code = exit_of(error)
     if traceback_wanted():
         talk(mask("".join(traceback.format_exception(error)).rstrip()))
-    told = mask(str(error))
+    told = mask(distrust(error) or str(error))
     if isinstance(error, errors.DatabaseUnavailable):
         told = f"the database cannot be reached: {told}. Its URL: jobrunner config show"
     elif code is Exit.INTERNAL:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from jobrunner.cli import complete
 from jobrunner.cli.bundles import bundled
 from jobrunner.cli.forms import Form
 from jobrunner.cli.options import AsJson, Where
@@ -25,7 +26,9 @@ LOOK = 0.2  # seconds between two looks at what others carry on with
 
 app = typer.Typer(help="Work on many tasks at once, while it goes on and afterwards.", no_args_is_help=True)
 
-OperationId = Annotated[str, typer.Argument(metavar="ID", help="The operation's id.")]
+OperationId = Annotated[
+    str, typer.Argument(metavar="ID", help="The operation's id.", autocompletion=complete.operation_ids)
+]
 
 _OPERATION = ("id", "action", "state", "dry_run", "matched", "changed", "unchanged", "created_at", "created_by")
 
@@ -50,24 +53,32 @@ def operate(
 ) -> None:
     """Do ``action`` to the tasks with these ids, or to all that fit; ``asks`` where even ids are to be confirmed."""
     if bool(task_ids) == fits.says_something:
-        raise typer.BadParameter("give task ids, or which tasks: --status, --type, --queue, --tag, --since, ...")
+        raise typer.BadParameter(
+            "give task ids, or say which tasks by --status, --type, --queue, --tag, --since or the like"
+        )
     chosen: dict[str, Any] = {"ids": list(task_ids)} if task_ids else {"chosen": fits.wanted}
 
     def begin(asked: Desk, dry_run: bool) -> dict[str, Any]:
         return asked.operate(action, **chosen, dry_run=dry_run)
 
-    done = run(begin, many, where, what=action, confirmed=not asks and bool(task_ids))
+    done = run(begin, many, where, what=action, confirmed=not asks and bool(task_ids), ids=task_ids)
     tell(done, as_json)
 
 
 def run(
-    begin: Callable[[Desk, bool], dict[str, Any]], many: Many, where: Where, *, what: str, confirmed: bool = False
+    begin: Callable[[Desk, bool], dict[str, Any]],
+    many: Many,
+    where: Where,
+    *,
+    what: str,
+    confirmed: bool = False,
+    ids: Sequence[str] | None = None,
 ) -> dict[str, Any]:
     """Begin an operation, once it is confirmed, and wait for its end; returns it."""
     opener = where.opener()
     if not (many.yes or many.dry_run or confirmed):
         if not sys.stdin.isatty():
-            raise typer.BadParameter("it may concern many tasks: --dry-run counts them, --yes does it")
+            raise typer.BadParameter(_unasked(what, ids))
         with opener() as asked:
             count = _carried(asked, begin(asked, True))
         more = "at least " if count["capped"] else ""
@@ -75,6 +86,14 @@ def run(
         confirm()
     with opener() as asked:
         return _carried(asked, begin(asked, many.dry_run))
+
+
+def _unasked(what: str, ids: Sequence[str] | None) -> str:
+    """Why nothing is done where nobody can be asked."""
+    if ids:
+        them = f"task {ids[0]}" if len(ids) == 1 else f"these {len(ids)} tasks"
+        return f"{what} of {them} is to be confirmed, and no terminal is there to ask: --yes does it"
+    return "it may concern many tasks: --dry-run counts them, --yes does it"
 
 
 def _carried(asked: Desk, operation: dict[str, Any]) -> dict[str, Any]:

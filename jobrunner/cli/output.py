@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 import typer
 
 from jobrunner.cli.exits import Exit
+from jobrunner.cli.fitting import fit
 from jobrunner.text import visible
 
 SHOWN = 500  # characters of an error on a terminal, where it would push all else out of sight
@@ -78,15 +79,18 @@ def _print(text: str, stream: TextIO | None = None) -> None:
 def table(headers: Sequence[str], rows: Iterable[Sequence[Any]], *, unseen: Sequence[str] = ()) -> None:
     """Rows under their headers; missing values are empty. Times are this machine's on a terminal, else as in JSON.
 
-    A terminal, which is narrow, shows the columns without those in ``unseen``.
+    A terminal shows the columns without those in ``unseen``, and of the others those that it has room for.
     """
     from rich.console import Console
 
     console = Console()
-    if console.is_terminal:
-        console.print(drawn(headers, rows, unseen=unseen))
-    else:
+    if not console.is_terminal:
         _tabbed(headers, rows)
+        return
+    made, left_out = _made(headers, rows, unseen, console.width)
+    console.print(made)
+    if left_out:
+        talk(f"No room in {console.width} columns for: {', '.join(map(_label, left_out))}. All of it: --json")
 
 
 def _tabbed(headers: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
@@ -95,19 +99,36 @@ def _tabbed(headers: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
 
 
 def drawn(headers: Sequence[str], rows: Iterable[Sequence[Any]], *, unseen: Sequence[str] = ()) -> Table:
-    """The same as a terminal shows it."""
+    """The same as this terminal has room for it."""
+    from rich.console import Console
+
+    return _made(headers, rows, unseen, Console().width)[0]
+
+
+def _made(
+    headers: Sequence[str], rows: Iterable[Sequence[Any]], unseen: Sequence[str], room: int
+) -> tuple[Table, tuple[str, ...]]:
+    """A table that fits ``room`` cells, and the names of the columns that do not."""
+    from rich.cells import cell_len
     from rich.table import Table
     from rich.text import Text
 
-    made = Table(box=None, header_style="bold", pad_edge=False)
-    shown = [position for position, header in enumerate(headers) if header not in unseen]
-    for position in shown:
-        label = headers[position].replace("_percent", " %").replace("_", " ")
-        made.add_column(label, overflow="fold", no_wrap=position == 0)
-    for row in rows:
-        texts = [visible(_cell(_local(row[position])), one_line=True) for position in shown]
-        made.add_row(*(Text(text, _STATUS_STYLE.get(text, "")) for text in texts))
-    return made
+    seen = [position for position, header in enumerate(headers) if header not in unseen]
+    texts = [[visible(_cell(_local(row[position])), one_line=True) for position in seen] for row in rows]
+    names = [headers[position] for position in seen]
+    lengths = [[cell_len(row[at]) for row in texts] for at in range(len(names))]
+    natural = [max([cell_len(_label(name)), *cells]) for name, cells in zip(names, lengths, strict=True)]
+    fitting = fit(names, natural, [bool(cells) and not any(cells) for cells in lengths], room)
+    made = Table(box=None, header_style="bold", pad_edge=False, padding=(0, fitting.gap, 0, 0))
+    for at, width in fitting.widths.items():
+        made.add_column(_label(names[at]), overflow="fold", width=width)
+    for row in texts:
+        made.add_row(*(Text(row[at], _STATUS_STYLE.get(row[at], "")) for at in fitting.widths))
+    return made, fitting.left_out
+
+
+def _label(header: str) -> str:
+    return header.replace("_percent", " %").replace("_", " ")
 
 
 def facts(pairs: Iterable[tuple[str, Any]]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from datetime import UTC, datetime
 from itertools import takewhile
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,7 +15,11 @@ from jobrunner.cli.bundles import bundled
 from jobrunner.cli.forms import Form
 from jobrunner.cli.options import AsJson, TaskType, Where
 from jobrunner.cli.output import document, plain, table
+from jobrunner.client.errors import Refused
 from jobrunner.errors import ScheduleNotFound
+
+if TYPE_CHECKING:
+    from jobrunner.client.desk import Desk
 
 app = typer.Typer(help="Work that comes again, by cron or at an interval.", no_args_is_help=True)
 
@@ -53,7 +57,9 @@ def add(
     cron: Annotated[str | None, typer.Option(help="Five fields, as in crontab; 0 and 7 are Sunday.")] = None,
     every: Annotated[float | None, typer.Option(parser=values.duration, metavar="5m", help="An interval.")] = None,
     timezone: Annotated[str, typer.Option(help="The zone of the cron expression.")] = "UTC",
-    queue: Annotated[str | None, typer.Option(help="The queue of its tasks.")] = None,
+    queue: Annotated[
+        str | None, typer.Option(help="The queue of its tasks.", autocompletion=complete.queue_names)
+    ] = None,
     priority: Annotated[int | None, typer.Option(help="1 to 10, 1 first.")] = None,
     max_attempts: Annotated[int | None, typer.Option(help="How many failures end a task.")] = None,
     timeout: Annotated[
@@ -75,8 +81,9 @@ def add(
         "timeout": timeout,
     }
     with where.desk() as asked:
+        replaced = _is_there(asked, name)
         told = asked.save_schedule(name, entry)
-    _tell(told, as_json)
+    _tell(told, as_json, " is replaced and" if replaced else "")
 
 
 @app.command()
@@ -163,10 +170,17 @@ def _there(at: datetime) -> tuple[str, str]:
     return at.isoformat(timespec="seconds"), at.strftime("%A")
 
 
-def _tell(schedule: dict[str, Any], as_json: bool) -> None:
+def _is_there(asked: Desk, name: str) -> bool:
+    try:
+        return any(one["name"] == name for one in asked.schedules()["schedules"])
+    except Refused:
+        return False  # a key that may not look may save all the same
+
+
+def _tell(schedule: dict[str, Any], as_json: bool, done: str = "") -> None:
     if as_json:
         document(schedule)
     elif schedule["paused"]:
-        plain(f"schedule {schedule['name']} is paused")
+        plain(f"schedule {schedule['name']}{done} is paused")
     else:
-        plain(f"schedule {schedule['name']} fires next at {schedule['next_at']}")
+        plain(f"schedule {schedule['name']}{done} fires next at {schedule['next_at']}")

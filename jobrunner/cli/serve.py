@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import typer
 
-from jobrunner.cli import values
+from jobrunner.cli import complete, values
 from jobrunner.cli.bundles import bundled
 from jobrunner.cli.options import AsJson, ConfigFile, DatabaseUrl, search_here, setting, settings_of
 from jobrunner.cli.output import document, talk
+from jobrunner.errors import SettingsError
 from jobrunner.settings.names import variables
 
 if TYPE_CHECKING:
@@ -79,7 +80,9 @@ class Stay:
     ssl_certfile: Annotated[
         Path | None, setting("ssl_certfile", "--ssl-certfile", metavar="FILE", about="... and this certificate.")
     ] = None
-    log_level: Annotated[str | None, setting("log_level", "--log-level", about="DEBUG, INFO, WARNING or ERROR.")] = None
+    log_level: Annotated[
+        str | None, setting("log_level", "--log-level", about="DEBUG, INFO, WARNING, ERROR or CRITICAL.")
+    ] = None
 
 
 @dataclass(frozen=True)
@@ -87,9 +90,16 @@ class Work:
     """What a process that runs tasks can be told besides."""
 
     max_workers: Annotated[int | None, setting("max_workers", "--max-workers", about="Tasks at the same time.")] = None
-    queues: Annotated[str | None, setting("queues", "--queues", metavar="A,B", about="Work on these queues only.")] = (
-        None
-    )
+    queues: Annotated[
+        str | None,
+        setting(
+            "queues",
+            "--queues",
+            metavar="A,B",
+            about="Work on these queues only.",
+            autocompletion=complete.queue_lists,
+        ),
+    ] = None
     node_name: Annotated[str | None, setting("node_name", "--node-name", about="The node's name.")] = None
     tdx_root: Annotated[
         Path | None, setting("tdx_root", "--tdx-root", metavar="FOLDER", about="The vipdoc folder that imports read.")
@@ -183,7 +193,13 @@ def prepare(settings: Settings, log_level: str | None = None) -> None:
 
     for name in hidden:
         del sys.modules[name]
-    logs.setup(log_level or settings.log_level, settings.log_format, settings.log_file)
+    from jobrunner.settings.log_file import check_log_file
+
+    check_log_file(settings)
+    try:
+        logs.setup(log_level or settings.log_level, settings.log_format, settings.log_file)
+    except OSError as error:
+        raise SettingsError(f"log_file: {settings.log_file} cannot be written: {error.strerror}") from error
     search_here()
 
 

@@ -57,7 +57,12 @@ def since(text: str) -> datetime:
             return datetime.now(UTC) - timedelta(seconds=duration(text))
         except OverflowError:
             raise typer.BadParameter(f"{text!r} ago was before the year 1") from None
-    return moment(text)
+    try:
+        return moment(text)
+    except typer.BadParameter:
+        raise typer.BadParameter(
+            f"{text!r} is no time and no duration; write it like 15m, 2h, 1d or 2026-01-31T09:30:00+08:00"
+        ) from None
 
 
 def names(text: str | None) -> list[str] | None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from jobrunner.cli import values
+from jobrunner.cli import complete, values
 from jobrunner.cli.bundles import bundled
 from jobrunner.cli.exits import Exit
 from jobrunner.cli.options import AsJson, Where
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def wait(
-    task_ids: Annotated[list[str], typer.Argument(metavar="ID...", help="Task ids.")],
+    task_ids: Annotated[list[str], typer.Argument(metavar="ID...", help="Task ids.", autocompletion=complete.task_ids)],
     timeout: Annotated[
         float | None, typer.Option(parser=values.duration, metavar="10m", help="Stop waiting then; the tasks go on.")
     ] = None,

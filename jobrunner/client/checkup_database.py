@@ -28,6 +28,7 @@ def database(settings: Settings) -> Iterator[Finding]:
     path = url.removeprefix("sqlite:///")
     if path != url and not Path(path).exists():
         yield fail("database", f"there is no {path} yet", "jobrunner up (or: jobrunner db upgrade)")
+        yield door(settings, has_key=False, opens=False)  # keys are kept there
         return
     held = FileLock(path) if path != url else None
     try:
@@ -63,8 +64,11 @@ def _opened(opened: Database, settings: Settings) -> Iterator[Finding]:
                 yield fail("version", f"{name} is too old", f"upgrade the server to {probe.OLDEST} or later")
                 return
             wrong = _schema_error(conn)
-            yield _schema(wrong, schema.current(conn))
+            found = schema.current(conn)
+            yield _schema(wrong, found)
             if wrong is not None:
+                if found is None:
+                    yield door(settings, has_key=False, opens=False)
                 return
             yield door(settings, has_key=views.is_any_key(conn), opens=bool(views.usable_keys(conn)))
             yield _clock(datetime.now(UTC), views.now(conn), datetime.now(UTC))

@@ -1,20 +1,27 @@
-"""What the doctor looks at on this machine: folders, files, the port and the door."""
+"""What the doctor looks at on this machine: folders, files, handlers, the port and the door."""
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import stat
 import sys
 from collections.abc import Iterator
+from contextlib import redirect_stdout, suppress
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 import httpx2
 
 from jobrunner.client.checkup import Finding, fail, ok, warn
-from jobrunner.errors import SettingsError
+from jobrunner.db.lock import owner
+from jobrunner.errors import HandlerError, SettingsError
+from jobrunner.handlers import handlers, load
 from jobrunner.settings import DEFAULT_PORT, Loaded, Settings, check_door, check_tls
+from jobrunner.settings.keys import variables
+from jobrunner.settings.log_file import check_log_file
 from jobrunner.settings.loopback import leads_here
 
 PROBE_WITHIN = 3.0  # seconds
@@ -24,6 +31,9 @@ def here(loaded: Loaded) -> Iterator[Finding]:
     """Everything that needs neither database nor server."""
     settings = loaded.settings
     yield _folder(settings.data_dir)
+    yield from _roots(settings)
+    yield from _log_file(settings)
+    yield _handlers(settings)
     yield from _secrets(loaded)
     yield from _tls(settings)
     yield _port(settings)
@@ -34,6 +44,15 @@ def own_url(settings: Settings) -> str:
     host = settings.host if settings.host not in ("0.0.0.0", "::", "") else "127.0.0.1"  # noqa: S104 - asked, not bound
     shown = f"[{host}]" if ":" in host else host
     return f"{'https' if settings.ssl_certfile else 'http'}://{shown}:{settings.port or DEFAULT_PORT}"
+
+
+def served_url(settings: Settings) -> str:
+    """Where the server on these settings' database answers: the owner of a SQLite file says so, wherever it was put."""
+    held = None
+    if settings.is_sqlite:
+        with suppress(SettingsError):  # of a lock that is not this user's: its URL is then the settings' own
+            held = owner(settings.url.removeprefix("sqlite:///"))
+    return str((held or {}).get("url") or own_url(settings))
 
 
 def probe(url: str, path: str) -> httpx2.Response:
@@ -56,14 +75,53 @@ def said(answer: httpx2.Response) -> dict[str, Any] | None:
 
 def _folder(folder: Path) -> Finding:
     found = next((one for one in (folder, *folder.parents) if one.exists()), folder)
-    if not (found.is_dir() and os.access(found, os.W_OK | os.X_OK)):
-        who = f"; this process is {os.getuid()}" if sys.platform != "win32" else ""
-        return fail(
-            "data folder",
-            f"{found} cannot be written{who}",
-            f"give it to that user, or name another place: JOBRUNNER_DATA_DIR (now {folder})",
-        )
+    try:
+        TemporaryFile(dir=found).close()  # who asks for permissions alone is told yes in /proc; it leaves nothing
+    except OSError as error:
+        return unwritable(folder, found, error)
     return ok("data folder", str(folder) if found == folder else f"{folder}, made when it is needed")
+
+
+def unwritable(folder: Path, found: Path, error: OSError) -> Finding:
+    """Why nothing can be made in ``found``, which is ``folder`` or what there is of the way to it."""
+    other = f"name another place: JOBRUNNER_DATA_DIR (now {folder})"
+    user = os.getuid() if sys.platform != "win32" else None
+    if error.errno in (errno.EACCES, errno.EPERM) and user != 0:  # whom permissions do not hold up
+        who = "" if user is None else f"; this process is {user}"
+        return fail("data folder", f"{found} cannot be written{who}", f"give it to that user, or {other}")
+    return fail("data folder", f"nothing can be made in {found}: {error.strerror or error}", other)
+
+
+def _roots(settings: Settings) -> Iterator[Finding]:
+    for key in ("tdx_root", "csv_root"):
+        root = getattr(settings, key)
+        if root is None:
+            continue
+        try:
+            os.scandir(root).close()
+        except OSError as error:
+            yield fail(key, f"{root}: {error.strerror}, so imports from it fail", f"correct {variables(key)[0]}")
+        else:
+            yield ok(key, str(root))
+
+
+def _log_file(settings: Settings) -> Iterator[Finding]:
+    try:
+        check_log_file(settings)
+    except SettingsError as error:
+        told, _, fix = str(error).removeprefix("log_file: ").partition("; ")
+        yield fail("log_file", told, fix)
+
+
+def _handlers(settings: Settings) -> Finding:
+    """Import what a worker would import: only that tells whether it starts."""
+    try:
+        with redirect_stdout(sys.stderr):  # what a module prints is none of our data
+            load(settings.handlers)
+    except HandlerError as error:
+        named = f" (now {','.join(settings.handlers)})" if settings.handlers else ""
+        return fail("handlers", str(error), f"correct the module, or JOBRUNNER_HANDLERS{named}")
+    return ok("handlers", f"task types that a worker here would run: {', '.join(sorted(handlers()))}")
 
 
 def _secrets(loaded: Loaded) -> Iterator[Finding]:

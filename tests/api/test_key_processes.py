@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import shutil
 import ssl
-import subprocess
 import time
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from jobrunner.client.errors import NotTaken
 from jobrunner.db.engine import open_database
 from jobrunner.queue import store
 from jobrunner.settings import Settings
+from tests.certificates import self_signed
 from tests.data_import.support import put, records
 from tests.processes import Processes, free_port
 
@@ -74,11 +74,7 @@ def test_a_revoked_key_opens_nothing_within_five_seconds_on_another_node(
 @pytest.fixture
 def certificate(tmp_path: Path) -> tuple[Path, Path]:
     """A key and a certificate for 127.0.0.1, made now."""
-    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
-    words = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"]
-    names = ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"]
-    subprocess.run([*words, *names, "-keyout", str(key), "-out", str(certificate)], check=True, capture_output=True)
-    return key, certificate
+    return self_signed(tmp_path)
 
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="a certificate is made with openssl, which is not here")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -28,8 +29,8 @@ class Scripted:
 
 
 @contextmanager
-def scripted(*answers: Answer) -> Iterator[Scripted]:
-    """Serve them on a free port of 127.0.0.1."""
+def scripted(*answers: Answer, tls: ssl.SSLContext | None = None) -> Iterator[Scripted]:
+    """Serve them on a free port of 127.0.0.1, over ``tls`` where it is given."""
     script = Scripted(list(answers))
 
     class Speaks(BaseHTTPRequestHandler):
@@ -60,9 +61,11 @@ def scripted(*answers: Answer) -> Iterator[Scripted]:
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Speaks)
     server.daemon_threads = True
+    if tls is not None:
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
-    script.url = f"http://127.0.0.1:{server.server_port}"
+    script.url = f"{'https' if tls else 'http'}://127.0.0.1:{server.server_port}"
     try:
         yield script
     finally:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 from pathlib import Path
 
 import pytest
 
 from jobrunner.cli.exits import Exit
+from jobrunner.client.checkup_here import unwritable
 from tests.cli.conftest import Jr, Said
 from tests.processes import Processes, free_port
 
@@ -25,9 +27,47 @@ def test_nothing_there_yet(jr: Jr, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     told = jr("doctor", "--json")
     assert told.code == Exit.TASK_FAILED
     assert told.json["ok"] is False
-    assert _levels(told) == {"data folder": "ok", "secrets": "ok", "port": "ok", "database": "fail"}
+    found = _levels(told)
+    assert found.pop("database") == "fail"
+    assert found == dict.fromkeys(("data folder", "handlers", "secrets", "port", "door"), "ok")
     assert "jobrunner up" in _fixes(told)
     assert list(tmp_path.iterdir()) == [], "looking makes nothing"
+
+
+def test_what_would_stop_a_worker_is_told_before_there_is_a_database(
+    jr: Jr, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "noisy.py").write_text("print('what a module prints')\nimport not_there\n")
+    for name, value in {
+        "HOST": "0.0.0.0",
+        "HANDLERS": "noisy",
+        "DATA_DIR": "/proc/nope",
+        "TDX_ROOT": "/nosuch",
+        "CSV_ROOT": str(tmp_path / "noisy.py"),
+        "PORT": str(free_port()),
+    }.items():
+        monkeypatch.setenv(f"JOBRUNNER_{name}", value)
+    told = jr("doctor", "--json")
+    found = _levels(told)
+    failed = {"data folder", "tdx_root", "csv_root", "handlers", "database", "door"}
+    assert {name for name, level in found.items() if level == "fail"} == failed
+    assert "not_there" in told.out
+    assert "what a module prints" in told.err
+    monkeypatch.setenv("JOBRUNNER_HANDLERS", "")
+    monkeypatch.setenv("JOBRUNNER_TDX_ROOT", str(tmp_path))
+    found = _levels(jr("doctor", "--json"))
+    assert (found["handlers"], found["tdx_root"]) == ("ok", "ok")
+
+
+def test_who_may_not_write_is_told_apart_from_what_cannot_be_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    place = Path("/data")
+    read_only = unwritable(place / "new", place, OSError(errno.EROFS, "Read-only file system"))
+    assert "Read-only file system" in read_only.detail
+    assert "that user" not in read_only.fix
+    monkeypatch.setattr("os.getuid", lambda: 1_000)
+    assert "give it to that user" in unwritable(place, place, OSError(errno.EACCES, "Permission denied")).fix
+    monkeypatch.setattr("os.getuid", lambda: 0)
+    assert "that user" not in unwritable(place, place, OSError(errno.EACCES, "Permission denied")).fix
 
 
 def test_a_database_that_nobody_works_on(at: Jr, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -99,6 +139,10 @@ def test_a_running_one_is_well_and_its_probes_say_so(
     assert jr("health", "live").out == "ok\n"
     assert jr("health", "ready", "--json").json == {"status": "ready", "reasons": []}
     assert jr("health", "live", "--url", running.url).code == 0
+    monkeypatch.setenv("JOBRUNNER_PORT", str(free_port()))
+    assert jr("health", "live").out == "ok\n", "it is found by its file, whatever port it was given"
+    assert jr("health", "ready").code == 0
+    monkeypatch.setenv("JOBRUNNER_PORT", str(port))
     told = jr("doctor", "--json")
     assert told.code == 0, told.out
     assert set(_levels(told).values()) == {"ok"}, told.out

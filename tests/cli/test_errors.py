@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import ssl
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -13,6 +15,7 @@ import pytest
 from jobrunner.cli.exits import Exit
 from jobrunner.cli.look import _TASK
 from jobrunner.db.lock import FileLock
+from tests.certificates import self_signed
 from tests.cli.conftest import Jr
 from tests.cli.scripted import scripted
 
@@ -162,3 +165,22 @@ def test_a_file_that_another_process_holds(jr: Jr, sqlite_url: str, monkeypatch:
     assert (told.code, told.out) == (Exit.USAGE, "")
     assert "is in use by process" in told.err
     assert "JOBRUNNER_DATABASE_URL" in told.err
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="a certificate is made with openssl, which is not here")
+def test_a_certificate_that_nobody_vouches_for(jr: Jr, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    key, chain = self_signed(tmp_path)
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(chain, key)
+    with scripted((200, {"tasks": [], "next_cursor": None}), tls=tls) as server:
+        told = jr("list", "--url", server.url)
+        assert told.code == Exit.UNREACHABLE
+        assert "is not trusted here: self-signed certificate" in told.err
+        assert "SSL_CERT_FILE" in told.err
+        assert "jobrunner up" not in told.err
+        [fleet] = [
+            one for one in jr("doctor", "--url", server.url, "--json").json["findings"] if one["level"] == "fail"
+        ]
+        assert (fleet["check"], "SSL_CERT_FILE" in fleet["fix"]) == ("fleet", True)
+        monkeypatch.setenv("SSL_CERT_FILE", str(chain))
+        assert jr("list", "--url", server.url).code == 0

@@ -1,4 +1,4 @@
-"""A filter whose text is empty, as a shell makes it of a variable that is not set, never means all there are."""
+"""A filter whose text is empty never means all there are, and what a command lacks is said to its end."""
 
 from __future__ import annotations
 
@@ -52,3 +52,22 @@ def test_it_goes_to_a_server_as_it_is_which_refuses_it() -> None:
 
     chosen = {"statuses": ["pending"], "queue": "", "tag": None}
     assert Sent().operate("cancel", chosen=chosen)["filter"] == {"status": ["pending"], "queue": ""}
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("cancel",), "by --status, --type, --queue, --tag, --since or the like. See: jobrunner cancel --help"),
+        (("delete", "--yes"), "or say which tasks by --status"),
+        (("list", "--since", "1x"), "like 15m, 2h, 1d or 2026-"),
+        (("delete", "done"), "delete of task done is to be confirmed"),
+        (("delete", "done", "one"), "delete of these 2 tasks"),
+        (("delete", "--queue", "slow"), "it may concern many tasks"),
+    ],
+)
+def test_what_is_missing_is_said_to_its_end(one: Jr, words: tuple[str, ...], told: str) -> None:
+    assert one("submit", "add", "--task-id", "done").code == 0
+    assert one("cancel", "done").code == 0
+    found = one(*words)
+    assert (found.code, found.out) == (Exit.USAGE, "")
+    assert told in found.err

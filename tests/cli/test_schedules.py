@@ -16,6 +16,8 @@ def test_a_schedules_life(at: Jr, monkeypatch: pytest.MonkeyPatch) -> None:
     told = at(*words, "--cron", "30 17 * * 1-5", "--json")
     assert (told.json["cron"], told.json["task_data"], told.json["paused"]) == ("30 17 * * 1-5", {"day": "1"}, False)
     assert at("schedules", "add", "beat", "ping", "--every", "5m").out.startswith("schedule beat fires next at 2")
+    again = at("schedules", "add", "beat", "ping", "--every", "6m").out
+    assert again.startswith("schedule beat is replaced and fires next at 2"), "what it was before is gone"
     assert {row["name"] for row in at("schedules", "list").rows} == {"nightly", "beat"}
     assert len(at("schedules", "list", "--json").json["schedules"]) == 2
 

@@ -11,9 +11,14 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from sqlalchemy import create_engine, text
 
 from jobrunner.cli.exits import Exit
+from jobrunner.client.checkup_here import here
+from jobrunner.db.market import METADATA
 from jobrunner.db.schema import SCHEMA
+from jobrunner.settings import load
+from jobrunner.settings.log_file import check_log_file
 from tests.cli.conftest import Jr
 from tests.processes import Processes
 
@@ -36,6 +41,26 @@ def test_the_schema_by_command(jr: Jr, empty_database_url: str, monkeypatch: pyt
     assert jr("db", "check").code == 0
     assert jr("db", "downgrade", "base", "--yes", "--json").json == {"revision": None, "head": NEWEST}
     assert jr("db", "check").code == Exit.USAGE
+
+
+def test_what_the_database_takes(at: Jr, database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JOBRUNNER_ALLOW_UNKNOWN_TYPES", "1")
+    assert at("submit", "add").code == 0
+    if database_url.startswith("postgresql"):
+        engine = create_engine(database_url)
+        with engine.begin() as conn:
+            conn.execute(text("ANALYZE tasks"))
+        engine.dispose()
+    told = at("db", "stats", "--json")
+    found = {one["name"]: one for one in told.json["sizes"]}
+    assert (found["tasks"]["kind"], found["tasks"]["rows"]) == ("table", 1)
+    indexes = [one for one in found.values() if one["kind"] == "index" and one["belongs_to"] == "tasks"]
+    assert indexes
+    assert all(one["rows"] is None for one in indexes)
+    assert set(METADATA.tables) <= set(found)
+    assert told.json["bytes"] > 8_192
+    assert (found["tasks"]["dead_rows"] is None) == database_url.startswith("sqlite")
+    assert {row["name"] for row in at("db", "stats").rows} == set(found)
 
 
 def test_an_empty_queue_in_figures(at: Jr) -> None:
@@ -133,3 +158,19 @@ def test_looking_where_nothing_is_makes_nothing(jr: Jr, tmp_path: Path) -> None:
     for words in (["status"], ["db", "check"], ["db", "current"]):
         assert jr(*words).code == Exit.USAGE
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_log_file_where_none_can_be(jr: Jr, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for path, said in ((tmp_path / "lgos" / "node.log", "make it: mkdir -p"), (tmp_path, "cannot be written")):
+        monkeypatch.setenv("JOBRUNNER_LOG_FILE", str(path))
+        told = jr("worker", "--once")
+        assert (told.code, told.out) == (Exit.USAGE, "")
+        assert said in told.err
+        assert list(tmp_path.iterdir()) == [], "no folder is made of a slip"
+
+
+def test_the_data_directory_is_made_for_its_log_file(tmp_path: Path) -> None:
+    loaded = load({"data_dir": tmp_path / "data", "log_file": tmp_path / "data" / "logs" / "node.log"}, environ={})
+    check_log_file(loaded.settings)
+    missing = load({"data_dir": tmp_path / "data", "log_file": tmp_path / "logs" / "node.log"}, environ={})
+    assert [one.fix for one in here(missing) if one.check == "log_file"] == [f"make it: mkdir -p {tmp_path / 'logs'}"]

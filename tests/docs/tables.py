@@ -6,10 +6,12 @@ from collections.abc import Iterable, Iterator, Sequence
 
 
 def table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
-    """The lines of a table and an empty one; nothing where it would have no row."""
-    told = [_row(cells) for cells in rows]
-    if told:
-        yield from (_row(headers), "|" + "---|" * len(headers), *told, "")
+    """The lines of a table and an empty one, without columns that say nothing; nothing where it would have no row."""
+    found = [headers, *rows]
+    columns = [at for at in range(len(headers)) if any(row[at].strip() for row in found[1:])]
+    told = [_row([row[at] for at in columns]) for row in found]
+    if columns:
+        yield from (told[0], "|" + "---|" * len(columns), *told[1:], "")
 
 
 def _row(cells: Sequence[str]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from itertools import takewhile
 from typing import Any
 
 import pytest
@@ -64,3 +65,20 @@ def test_no_two_parts_of_a_reference_have_one_name() -> None:
     for name in WRITTEN:
         words = [heading.words.lower() for heading in markdown.render(page(name), docs.linker("")).headings]
         assert len(words) == len(set(words)), "links would lead to the first of them"
+
+
+def test_a_column_that_says_nothing_is_left_out() -> None:
+    for name in WRITTEN:
+        lines = page(name).splitlines()
+        tables = [[*lines[at - 1 : at], *takewhile(bool, lines[at + 1 :])] for at in _rules(lines)]
+        assert len(tables) > 20
+        columns = [column for rows in tables for column in zip(*map(_cells, rows), strict=True)]
+        assert [column for column in columns if not any(column[1:])] == []
+
+
+def _rules(lines: list[str]) -> list[int]:
+    return [at for at, line in enumerate(lines) if line.startswith("|---")]
+
+
+def _cells(row: str) -> list[str]:
+    return [cell.strip() for cell in row.replace("\\|", "/").removeprefix("|").removesuffix("|").split("|")]
