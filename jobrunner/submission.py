@@ -19,7 +19,7 @@ from jobrunner.errors import UnknownTaskType
 from jobrunner.handlers import Handler, find, handlers
 from jobrunner.handlers.published import Published, published
 from jobrunner.queue import store, views
-from jobrunner.queue.request import another, new_task
+from jobrunner.queue.request import another, check_options, new_task
 from jobrunner.queue.store import Submitted
 from jobrunner.queue.task import NewTask
 
@@ -118,6 +118,8 @@ def _defaults(known: Handler | Published) -> dict[str, Any]:
 
 def _one(request: Request, kind: _Kind | None, nearest: Mapping[str, str | None]) -> NewTask:
     options = request.options
+    if options:
+        check_options(options)
     if kind is None:
         new = new_task(request.task_type, request.payload, **options)
         if request.task_type in nearest:

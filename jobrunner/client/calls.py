@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -12,11 +11,10 @@ from typing import Any
 from urllib.parse import quote
 
 from jobrunner.errors import InvalidInput, Problem
-from jobrunner.queue.request import new_task
+from jobrunner.queue.request import OPTIONS, new_task
 
 TRACEPARENT = "traceparent"  # an option that travels as a header
 _HEADER = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?")
-_OPTIONS = frozenset(inspect.signature(new_task).parameters) - {"task_type", "payload"}
 
 
 @dataclass(frozen=True)
@@ -136,7 +134,7 @@ def header(name: str, value: Any) -> str:
 
 
 def _check(task_type: str, task_data: Mapping[str, Any], options: Mapping[str, Any]) -> None:
-    known = {name: value for name, value in options.items() if name in _OPTIONS}  # a newer server may know others
+    known = {name: value for name, value in options.items() if name in OPTIONS}  # a newer server may know others
     new_task(task_type, {} if isinstance(task_data, Mapping) else task_data, **known)
 
 

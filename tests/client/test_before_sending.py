@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from jobrunner.client import Client, Request
+from jobrunner.client import Client, Handle, Request
 from jobrunner.client.remote import Remote
 from jobrunner.errors import InvalidInput
 from tests.client.answering import Leaving
@@ -40,3 +40,18 @@ def test_data_and_keys() -> None:
     for key in ("schlüssel", "a-key\nHost: elsewhere", " a-key"):
         with pytest.raises(InvalidInput, match="/api_key: must be printable ASCII"):
             Client("http://127.0.0.1:1", api_key=key)
+
+
+def test_options_that_a_database_does_not_know(sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JOBRUNNER_ALLOW_UNKNOWN_TYPES", "true")
+    wrong: Any = [
+        ({"prio": 3}, "/prio: unknown field; did you mean 'priority'?"),
+        ({"bogus": 9}, "/bogus: unknown field"),
+    ]
+    with Client(database_url=sqlite_url, run_here=False) as client:
+        told = client.submit_many([Request("nap"), *(Request("nap", {}, options) for options, _ in wrong)])
+        assert isinstance(told[0], Handle)
+        assert [str(one) for one in told[1:]] == [f"the request is refused: {detail}" for _, detail in wrong]
+        for options, _ in wrong:
+            with pytest.raises(InvalidInput, match="unknown field"):
+                client.submit("nap", **options)
