@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection
 
+from jobrunner.db.driver import refuse_foreign
 from jobrunner.db.undo import refuse_autocommit
 from jobrunner.errors import UnknownTaskType
 from jobrunner.handlers import Handler, find, handlers
@@ -51,8 +52,10 @@ def submit(
 
     ``options``: task_id, queue, priority (1 first), run_at (aware) or delay (seconds), timeout (seconds),
     max_attempts, expires_at, unique_key, tags, traceparent. Raises InvalidInput, UnknownTaskType or TaskExists, and
-    HandlerError where ``conn`` is in AUTOCOMMIT: the task would run though the caller rolls back.
+    HandlerError where ``conn`` is in AUTOCOMMIT: the task would run though the caller rolls back. TypeError where it is
+    no SQLAlchemy Connection of psycopg 3 on PostgreSQL, such as a Session, which has one.
     """
+    refuse_foreign(conn)
     refuse_autocommit(conn)
     return store.enqueue(conn, prepare(conn, Request(task_type, payload or {}, options), allow_unknown=allow_unknown))
 
