@@ -162,7 +162,7 @@ def test_jobrunner_does_not_refuse_as_the_old_system_does() -> None:
 
 
 def test_what_http_cannot_carry_was_never_sent() -> None:
-    ask = calls.execute("t", {}, {"task_id": "t", "traceparent": "a\nb: c"})
+    ask = calls.post("/api/v1/task/execute", {}, headers={"traceparent": "a\nb: c"})
     with Scripted("n") as node, pytest.raises(Unreachable) as found:
         run(PlainHttp(f"http://127.0.0.1:{node.port}", None, verify=False).send(ask, 5))
     assert not found.value.arrived, "else it would be asked again, and at last nobody knew"
