@@ -57,7 +57,10 @@ def submit(
     """
     refuse_foreign(conn)
     refuse_autocommit(conn)
-    return store.enqueue(conn, prepare(conn, Request(task_type, payload or {}, options), allow_unknown=allow_unknown))
+    return store.enqueue(
+        conn,
+        prepare(conn, Request(task_type, {} if payload is None else payload, options), allow_unknown=allow_unknown),
+    )
 
 
 def submit_many(conn: Connection, requests: Sequence[Request], *, allow_unknown: bool = False) -> list[Submitted]:

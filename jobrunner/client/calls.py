@@ -66,9 +66,10 @@ def batch(wishes: Sequence[bytes]) -> Ask:
 
 
 def wish(task_type: str, task_data: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
-    """The body of one submission; raises InvalidInput where the database would refuse an option.
+    """The body of one submission; raises InvalidInput where the database would refuse it.
 
-    Looked at here, since JSON cannot carry what is wrong with some: a time without its zone would become another time.
+    Looked at here, since JSON cannot carry what is wrong with some: a time without its zone would become another time,
+    and a key that is a number a text.
     """
     _check(task_type, task_data, options)
     given = {name: _json(value) for name, value in options.items() if value is not None and name != TRACEPARENT}
@@ -135,7 +136,7 @@ def header(name: str, value: Any) -> str:
 
 def _check(task_type: str, task_data: Mapping[str, Any], options: Mapping[str, Any]) -> None:
     known = {name: value for name, value in options.items() if name in OPTIONS}  # a newer server may know others
-    new_task(task_type, {} if isinstance(task_data, Mapping) else task_data, **known)
+    new_task(task_type, task_data, **known)
 
 
 def _json(value: Any) -> Any:
