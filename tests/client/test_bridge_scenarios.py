@@ -108,6 +108,7 @@ def test_what_a_killed_node_had_is_finished_by_those_that_share_its_database(wor
     assert time.monotonic() - began < 25
 
 
+@pytest.mark.ci
 def test_what_a_killed_node_had_alone_is_unknown_and_not_run_again(world: World) -> None:
     first, other = world.node("Worker-1"), world.node("Worker-2")
     bridge = world.bridge(first, other)

@@ -18,7 +18,7 @@ DOORS = {
 }
 
 
-@pytest.mark.parametrize("door", DOORS)
+@pytest.mark.parametrize("door", ["key", pytest.param("network", marks=pytest.mark.ci)])
 def test_an_old_client_does_all_that_it_did(world: World, tmp_path: Path, door: str) -> None:
     env, key = DOORS[door]
     vipdoc = tmp_path / "vipdoc"

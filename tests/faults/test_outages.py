@@ -24,6 +24,7 @@ def _fleet(server: PrivateServer, processes: Processes, home: Path) -> Fleet:
     return Fleet(processes, server.url, home)
 
 
+@pytest.mark.ci
 def test_a_restart_under_load_and_an_outage_longer_than_the_lease(
     private_server: PrivateServer, processes: Processes, tmp_path: Path
 ) -> None:

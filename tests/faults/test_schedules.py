@@ -84,6 +84,7 @@ def _dying(fleet: Fleet, chance: random.Random) -> Process:
     return fleet.worker(failpoint=point, max_workers="1")
 
 
+@pytest.mark.ci
 def test_what_a_pause_of_all_missed_collapses_into_one(fleet: Fleet) -> None:
     _every_second(fleet)
     workers = [fleet.worker(max_workers="1") for _ in range(2)]

@@ -10,6 +10,7 @@ import pytest
 from tests.faults.fleet import LEASE, Fleet, events, wait_for
 
 
+@pytest.mark.ci
 def test_a_stopped_worker_is_replaced_and_its_late_results_are_refused(fleet: Fleet) -> None:
     """SIGSTOP for twice the lease, then SIGCONT: of the worker, whose children and loop-bound handlers go on."""
     fleet.make_ledger_table()
