@@ -14,12 +14,13 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection
 
+from jobrunner.db.driver import refuse_foreign
 from jobrunner.db.undo import refuse_autocommit
 from jobrunner.errors import UnknownTaskType
 from jobrunner.handlers import Handler, find, handlers
 from jobrunner.handlers.published import Published, published
 from jobrunner.queue import store, views
-from jobrunner.queue.request import another, new_task
+from jobrunner.queue.request import another, check_options, new_task
 from jobrunner.queue.store import Submitted
 from jobrunner.queue.task import NewTask
 
@@ -51,10 +52,15 @@ def submit(
 
     ``options``: task_id, queue, priority (1 first), run_at (aware) or delay (seconds), timeout (seconds),
     max_attempts, expires_at, unique_key, tags, traceparent. Raises InvalidInput, UnknownTaskType or TaskExists, and
-    HandlerError where ``conn`` is in AUTOCOMMIT: the task would run though the caller rolls back.
+    HandlerError where ``conn`` is in AUTOCOMMIT: the task would run though the caller rolls back. TypeError where it is
+    no SQLAlchemy Connection of psycopg 3 on PostgreSQL, such as a Session, which has one.
     """
+    refuse_foreign(conn)
     refuse_autocommit(conn)
-    return store.enqueue(conn, prepare(conn, Request(task_type, payload or {}, options), allow_unknown=allow_unknown))
+    return store.enqueue(
+        conn,
+        prepare(conn, Request(task_type, {} if payload is None else payload, options), allow_unknown=allow_unknown),
+    )
 
 
 def submit_many(conn: Connection, requests: Sequence[Request], *, allow_unknown: bool = False) -> list[Submitted]:
@@ -118,6 +124,8 @@ def _defaults(known: Handler | Published) -> dict[str, Any]:
 
 def _one(request: Request, kind: _Kind | None, nearest: Mapping[str, str | None]) -> NewTask:
     options = request.options
+    if options:
+        check_options(options)
     if kind is None:
         new = new_task(request.task_type, request.payload, **options)
         if request.task_type in nearest:

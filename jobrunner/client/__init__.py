@@ -11,13 +11,22 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from jobrunner.client.async_client import AsyncClient, AsyncHandle
     from jobrunner.client.client import Client, Handle
-    from jobrunner.client.errors import OutcomeUnknown, Refused, TaskCancelled, TaskFailed, Unreachable, WaitTimeout
+    from jobrunner.client.errors import (
+        ClientClosed,
+        OutcomeUnknown,
+        Refused,
+        TaskCancelled,
+        TaskFailed,
+        Unreachable,
+        WaitTimeout,
+    )
     from jobrunner.client.shapes import Event, LogLine, Options, Request, Task, TaskState
 
 __all__ = [
     "AsyncClient",
     "AsyncHandle",
     "Client",
+    "ClientClosed",
     "Event",
     "Handle",
     "LogLine",
@@ -36,7 +45,15 @@ __all__ = [
 _HOMES = {
     "async_client": ("AsyncClient", "AsyncHandle"),
     "client": ("Client", "Handle"),
-    "errors": ("OutcomeUnknown", "Refused", "TaskCancelled", "TaskFailed", "Unreachable", "WaitTimeout"),
+    "errors": (
+        "ClientClosed",
+        "OutcomeUnknown",
+        "Refused",
+        "TaskCancelled",
+        "TaskFailed",
+        "Unreachable",
+        "WaitTimeout",
+    ),
     "shapes": ("Event", "LogLine", "Options", "Request", "Task", "TaskState"),
 }
 

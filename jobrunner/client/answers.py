@@ -45,6 +45,11 @@ def object_of(response: httpx2.Response, needed: Collection[str] = ()) -> Answer
     return told
 
 
+def nothing_of(response: httpx2.Response) -> Answer:
+    """An empty object for an answer without content. Raises Unreachable for any other, as :func:`object_of` does."""
+    return {} if response.status_code == 204 else object_of(response, ("no content",))
+
+
 def submitted(response: httpx2.Response) -> Answer:
     """What a submission came to: ``task_id``, ``status`` and ``created``."""
     told = object_of(response, ACCEPTED)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import quote
@@ -18,9 +18,18 @@ class OverRest(Protocol):
     """A desk over REST, as its parts see it."""
 
     def call(
-        self, method: str, path: str, query: Mapping[str, Any] | None = None, body: Mapping[str, Any] | None = None
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, Any] | None = None,
+        body: Mapping[str, Any] | None = None,
+        *,
+        needed: Collection[str] | None,
     ) -> Answer:
-        """One call; an answer without content is an empty object. What is None in ``query`` is not sent."""
+        """One call, whose answer has at least what is ``needed``; None where it has no content, which is told as {}.
+
+        What is None in ``query`` is not sent.
+        """
         ...
 
 

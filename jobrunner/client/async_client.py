@@ -92,7 +92,7 @@ class AsyncClient:
 
     async def close(self) -> None:
         """Close all connections; a worker of this process ends what it runs first. Tasks elsewhere go on."""
-        await self._core.place.close()
+        await self._core.close()
 
     async def submit(
         self, task_type: str, data: Mapping[str, Any] | None = None, **options: Unpack[Options]

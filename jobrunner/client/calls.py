@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -12,11 +11,10 @@ from typing import Any
 from urllib.parse import quote
 
 from jobrunner.errors import InvalidInput, Problem
-from jobrunner.queue.request import new_task
+from jobrunner.queue.request import OPTIONS, new_task
 
 TRACEPARENT = "traceparent"  # an option that travels as a header
 _HEADER = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?")
-_OPTIONS = frozenset(inspect.signature(new_task).parameters) - {"task_type", "payload"}
 
 
 @dataclass(frozen=True)
@@ -68,9 +66,10 @@ def batch(wishes: Sequence[bytes]) -> Ask:
 
 
 def wish(task_type: str, task_data: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
-    """The body of one submission; raises InvalidInput where the database would refuse an option.
+    """The body of one submission; raises InvalidInput where the database would refuse it.
 
-    Looked at here, since JSON cannot carry what is wrong with some: a time without its zone would become another time.
+    Looked at here, since JSON cannot carry what is wrong with some: a time without its zone would become another time,
+    and a key that is a number a text.
     """
     _check(task_type, task_data, options)
     given = {name: _json(value) for name, value in options.items() if value is not None and name != TRACEPARENT}
@@ -136,8 +135,8 @@ def header(name: str, value: Any) -> str:
 
 
 def _check(task_type: str, task_data: Mapping[str, Any], options: Mapping[str, Any]) -> None:
-    known = {name: value for name, value in options.items() if name in _OPTIONS}  # a newer server may know others
-    new_task(task_type, {} if isinstance(task_data, Mapping) else task_data, **known)
+    known = {name: value for name, value in options.items() if name in OPTIONS}  # a newer server may know others
+    new_task(task_type, task_data, **known)
 
 
 def _json(value: Any) -> Any:

@@ -65,7 +65,8 @@ class Client:
 
     A call that nobody answers is asked again for ``patience`` seconds in all, each try for ``timeout`` seconds, where
     asking twice is as good as asking once: submissions go under a task_id made here. ``verify`` is how the server's
-    certificate is checked, an SSLContext where its authority is your own. May be used by several threads.
+    certificate is checked, an SSLContext where its authority is your own. May be used by several threads, and by
+    forked copies of the process, each of which asks on connections of its own.
 
     Raises Refused where the server refuses, with the classes of the database's own refusals (TaskNotFound,
     InvalidInput, TaskExists, StateConflict); Unreachable where nothing was done for certain, and OutcomeUnknown where
@@ -100,7 +101,7 @@ class Client:
 
     def close(self) -> None:
         """Close all connections; a worker of this process ends what it runs first. Tasks elsewhere go on."""
-        run(self._core.place.close())
+        run(self._core.close())
 
     def submit(self, task_type: str, data: Mapping[str, Any] | None = None, **options: Unpack[Options]) -> Handle:
         """Add a task of ``task_type`` with ``data`` as its arguments."""

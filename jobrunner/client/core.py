@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+import os
+import threading
 import time
-from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequence
+import weakref
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any
 
 from jobrunner.client import shapes
-from jobrunner.client.errors import TaskCancelled, TaskFailed, WaitTimeout
+from jobrunner.client.errors import ClientClosed, TaskCancelled, TaskFailed, WaitTimeout
 from jobrunner.client.place import Place
 from jobrunner.client.shapes import Event, LogLine, Options, Request, Task, TaskState
 from jobrunner.client.tries import passes
@@ -22,14 +25,43 @@ LOOK = 0.5  # seconds between two looks for new log lines
 
 
 class Core:
-    """The calls of a client at ``place``."""
+    """The calls of a client at the place that ``make`` makes: one now, and one in each forked copy of the process."""
 
-    def __init__(self, place: Place) -> None:
-        self.place = place
+    def __init__(self, make: Callable[[], Place]) -> None:
+        self._make = make
+        self._place: Place | None = make()
+        self._of_parent: list[Place] = []  # kept, lest their connections be closed, which the parent goes on using
+        self._making = threading.Lock()
+        self._closed = False
+        _cores.add(self)
+
+    @property
+    def place(self) -> Place:
+        """Where this process asks. Raises ClientClosed."""
+        if self._closed:
+            raise ClientClosed
+        if self._place is None:
+            with self._making:
+                if self._place is None:
+                    self._place = self._make()
+        return self._place
+
+    async def close(self) -> None:
+        """Let go of all connections of this process."""
+        self._closed = True
+        if self._place is not None:
+            await self._place.close()
+
+    def forked(self) -> None:
+        """Leave the place to the parent, of which this process is a copy."""
+        if self._place is not None:
+            self._of_parent.append(self._place)
+        self._place = None
+        self._making = threading.Lock()  # the old one may be held by a thread that the copy does not have
 
     async def submit(self, task_type: str, data: Mapping[str, Any] | None, options: Options) -> str:
         """Add a task; the task_id, which an earlier request with its unique_key may have chosen."""
-        told = await self.place.submit(_named(Request(task_type, data or {}, options)))
+        told = await self.place.submit(_named(Request(task_type, {} if data is None else data, options)))
         return str(told["task_id"])
 
     async def submit_many(self, requests: Iterable[Request]) -> list[str | JobrunnerError]:
@@ -131,15 +163,23 @@ class Core:
 
     async def task_events(self, task_id: str) -> AsyncGenerator[TaskState, None]:
         """The task's states as they change, until the final one."""
-        async with aclosing(self.place.task_events(task_id)) as events:
+        place = self.place
+        async with aclosing(place.task_events(task_id)) as events:
             async for told in events:
                 yield shapes.state({"task_id": task_id, **told})
+                self._check_stream(place)
 
     async def events(self, queue: str | None) -> AsyncGenerator[Event, None]:
         """What changes, for ever."""
-        async with aclosing(self.place.events(queue)) as events:
+        place = self.place
+        async with aclosing(place.events(queue)) as events:
             async for kind, data, event_id in events:
                 yield shapes.event(kind, data, event_id)
+                self._check_stream(place)
+
+    def _check_stream(self, place: Place) -> None:
+        if self.place is not place:  # read by two processes, each would miss what the other reads
+            raise JobrunnerError("this stream was begun before the process was forked: begin one in the copy")
 
 
 def split(
@@ -177,3 +217,13 @@ def _named(request: Request) -> Request:
         return request
     options: Options = {**request.options, "task_id": new_id()}
     return Request(request.task_type, request.data, options)
+
+
+def _forked() -> None:
+    for core in list(_cores):
+        core.forked()
+
+
+_cores: weakref.WeakSet[Core] = weakref.WeakSet()
+if hasattr(os, "register_at_fork"):  # elsewhere nothing forks
+    os.register_at_fork(after_in_child=_forked)

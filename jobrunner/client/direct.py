@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from jobrunner.client.choose import open_desk
 from jobrunner.client.desk import Answer, Desk
-from jobrunner.client.errors import Refused, Unreachable, done
+from jobrunner.client.errors import ClientClosed, Refused, Unreachable, done
 from jobrunner.client.local import Local
 from jobrunner.client.place import Submitted
 from jobrunner.client.runners import LOOK, Runner
@@ -171,7 +171,7 @@ class Direct:
     def _open(self) -> Iterator[Desk]:
         with self._lock:
             if self._closed:
-                raise RuntimeError("this client is closed")
+                raise ClientClosed
             if self._desk is not None:
                 yield self._desk
                 return

@@ -10,6 +10,7 @@ JobrunnerError
 ├── NotTaken        no node took a task, and it certainly runs nowhere
 ├── OutcomeUnknown  nobody can say what became of what was asked
 ├── WaitTimeout     the task did not end in time, and goes on; also a TimeoutError
+├── ClientClosed    the client was closed before the call, or during it; also a RuntimeError
 ├── TaskFailed      the task ended as failed
 └── TaskCancelled   the task ended as cancelled
 """
@@ -145,6 +146,13 @@ class WaitTimeout(JobrunnerError, TimeoutError):
         self.reason = reason
         how = f"it is {status} and goes on" if status else f"how it stands nobody says ({reason})"
         super().__init__(f"task {task_id!r} did not end in {seconds:g} s; {how}")
+
+
+class ClientClosed(JobrunnerError, RuntimeError):
+    """The client was closed before the call, or during it. Tasks go on."""
+
+    def __init__(self) -> None:
+        super().__init__("this client is closed: make another one")
 
 
 class TaskFailed(JobrunnerError):

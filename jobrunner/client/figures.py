@@ -29,10 +29,10 @@ class RemoteFigures:
     """The same over REST."""
 
     def stats(self: OverRest) -> Answer:
-        return self.call("GET", "/api/v1/stats")
+        return self.call("GET", "/api/v1/stats", needed=("counts", "queues", "types"))
 
     def errors(self: OverRest) -> Answer:
-        return self.call("GET", "/api/v1/errors")
+        return self.call("GET", "/api/v1/errors", needed=("errors",))
 
     def error(self: OverRest, fingerprint: str) -> Answer:
-        return self.call("GET", f"/api/v1/errors/{part(fingerprint)}")
+        return self.call("GET", f"/api/v1/errors/{part(fingerprint)}", needed=("fingerprint", "task_ids"))

@@ -9,6 +9,9 @@ from jobrunner.client.asking import OverRest, part
 
 Answer = dict[str, Any]
 
+_QUEUE = ("name", "paused", "max_running", "max_pending")  # what one of them has, whatever the server's version
+_NODE = ("id", "name", "alive")
+
 
 class FleetDesk(Protocol):
     """What can be asked about where tasks wait and run."""
@@ -50,25 +53,25 @@ class RemoteFleet:
     """The same over REST."""
 
     def queues(self: OverRest) -> Answer:
-        return self.call("GET", "/api/v1/queues")
+        return self.call("GET", "/api/v1/queues", needed=("queues",))
 
     def pause_queue(self: OverRest, name: str, reason: str = "") -> Answer:
-        return self.call("POST", f"/api/v1/queues/{part(name)}/pause", body={"reason": reason})
+        return self.call("POST", f"/api/v1/queues/{part(name)}/pause", body={"reason": reason}, needed=_QUEUE)
 
     def resume_queue(self: OverRest, name: str) -> Answer:
-        return self.call("POST", f"/api/v1/queues/{part(name)}/resume", body={})
+        return self.call("POST", f"/api/v1/queues/{part(name)}/resume", body={}, needed=_QUEUE)
 
     def limit_queue(self: OverRest, name: str, limits: Mapping[str, int | None]) -> Answer:
-        return self.call("PATCH", f"/api/v1/queues/{part(name)}", body=limits)
+        return self.call("PATCH", f"/api/v1/queues/{part(name)}", body=limits, needed=_QUEUE)
 
     def node(self: OverRest, node_id: str) -> Answer:
-        return self.call("GET", f"/api/v1/nodes/{part(node_id)}")
+        return self.call("GET", f"/api/v1/nodes/{part(node_id)}", needed=_NODE)
 
     def drain_node(self: OverRest, node_id: str) -> Answer:
-        return self.call("POST", f"/api/v1/nodes/{part(node_id)}/drain", body={})
+        return self.call("POST", f"/api/v1/nodes/{part(node_id)}/drain", body={}, needed=_NODE)
 
     def resume_node(self: OverRest, node_id: str) -> Answer:
-        return self.call("POST", f"/api/v1/nodes/{part(node_id)}/resume", body={})
+        return self.call("POST", f"/api/v1/nodes/{part(node_id)}/resume", body={}, needed=_NODE)
 
     def types(self: OverRest) -> Answer:
-        return self.call("GET", "/api/v1/types")
+        return self.call("GET", "/api/v1/types", needed=("types",))

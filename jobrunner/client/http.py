@@ -15,6 +15,7 @@ import httpx2
 
 from jobrunner.client.answers import OF_SETTINGS, refusal, unreachable
 from jobrunner.client.calls import Ask, header
+from jobrunner.client.errors import ClientClosed
 from jobrunner.settings.loopback import leads_here
 
 SILENCE = 40.0  # seconds after which a stream is dead: the server says something every 15
@@ -60,12 +61,12 @@ class PlainHttp:
             self._http = httpx2.Client(**_options(self.url, api_key, verify))
 
     async def send(self, ask: Ask, seconds: float) -> httpx2.Response:
-        with _told(self.url):
+        with _told(self.url, self._http):
             response = self._http.request(**_request(ask), timeout=seconds)
         return _checked(response, ask, self._advice)
 
     async def stream(self, ask: Ask, last_id: str) -> AsyncGenerator[httpx2.ServerSentEvent | None, None]:
-        with _told(self.url), self._http.stream(**_streamed(ask, last_id)) as response:
+        with _told(self.url, self._http), self._http.stream(**_streamed(ask, last_id)) as response:
             if response.is_error:
                 response.read()
             if _is_stream(_checked(response, ask, self._advice)):
@@ -90,12 +91,12 @@ class AsyncHttp:
             self._http = httpx2.AsyncClient(**_options(self.url, api_key, verify))
 
     async def send(self, ask: Ask, seconds: float) -> httpx2.Response:
-        with _told(self.url):
+        with _told(self.url, self._http):
             response = await self._http.request(**_request(ask), timeout=seconds)
         return _checked(response, ask, self._advice)
 
     async def stream(self, ask: Ask, last_id: str) -> AsyncGenerator[httpx2.ServerSentEvent | None, None]:
-        with _told(self.url):
+        with _told(self.url, self._http):
             async with self._http.stream(**_streamed(ask, last_id)) as response:
                 if response.is_error:
                     await response.aread()
@@ -120,8 +121,9 @@ def full(url: str) -> str:
 class _told:
     """What httpx2 raises, as Unreachable. No generator, in which the end of a coroutine would become an error."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, http: httpx2.Client | httpx2.AsyncClient | None = None) -> None:
         self._url = url
+        self._http = http
 
     def __enter__(self) -> None:
         return None
@@ -129,6 +131,8 @@ class _told:
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
         if isinstance(error, _BROKEN):
             raise unreachable(self._url, error) from error
+        if isinstance(error, RuntimeError) and self._http is not None and self._http.is_closed:
+            raise ClientClosed from error
 
 
 def _options(url: str, api_key: str | None, verify: Verify) -> dict[str, Any]:

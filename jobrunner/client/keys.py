@@ -9,6 +9,8 @@ from jobrunner.client.asking import OverRest, part
 
 Answer = dict[str, Any]
 
+_MADE = ("id", "key")
+
 
 class KeyDesk(Protocol):
     """What can be asked about keys. Over REST it takes a key with the scope admin."""
@@ -41,16 +43,16 @@ class RemoteKeys:
     """The same over REST."""
 
     def keys(self: OverRest) -> Answer:
-        return self.call("GET", "/api/v1/keys")
+        return self.call("GET", "/api/v1/keys", needed=("keys",))
 
     def create_key(self: OverRest, wish: Mapping[str, Any]) -> Answer:
-        return self.call("POST", "/api/v1/keys", body=wish)
+        return self.call("POST", "/api/v1/keys", body=wish, needed=_MADE)
 
     def rotate_key(self: OverRest, key_id: str, overlap: float) -> Answer:
-        return self.call("POST", f"/api/v1/keys/{part(key_id)}/rotate", body={"overlap": overlap})
+        return self.call("POST", f"/api/v1/keys/{part(key_id)}/rotate", body={"overlap": overlap}, needed=_MADE)
 
     def revoke_key(self: OverRest, key_id: str) -> None:
-        self.call("DELETE", f"/api/v1/keys/{part(key_id)}")
+        self.call("DELETE", f"/api/v1/keys/{part(key_id)}", needed=None)
 
     def audit(self: OverRest, *, limit: int = 50, cursor: str | None = None) -> Answer:
-        return self.call("GET", "/api/v1/audit", {"limit": limit, "cursor": cursor})
+        return self.call("GET", "/api/v1/audit", {"limit": limit, "cursor": cursor}, needed=("changes", "next_cursor"))

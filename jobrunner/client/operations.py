@@ -9,6 +9,8 @@ from jobrunner.client.asking import OverRest, part
 
 Answer = dict[str, Any]
 
+_OPERATION = ("id", "action", "state")
+
 
 class OperationDesk(Protocol):
     """What can be asked about operations: cancel, retry and delete of all tasks that fit."""
@@ -64,19 +66,19 @@ class RemoteOperations:
             body["ids"] = list(ids)
         else:
             body["filter"] = {REST_NAMES.get(name, name): _plain(value) for name, value in given(chosen).items()}
-        return self.call("POST", "/api/v1/operations", body=body)
+        return self.call("POST", "/api/v1/operations", body=body, needed=_OPERATION)
 
     def purge_queue(self: OverRest, name: str, *, dry_run: bool = False) -> Answer:
-        return self.call("POST", f"/api/v1/queues/{part(name)}/purge", body={"dry_run": dry_run})
+        return self.call("POST", f"/api/v1/queues/{part(name)}/purge", body={"dry_run": dry_run}, needed=_OPERATION)
 
     def carry_on(self: OverRest, operation_id: str) -> Answer:
-        return self.call("GET", f"/api/v1/operations/{part(operation_id)}")
+        return self.call("GET", f"/api/v1/operations/{part(operation_id)}", needed=_OPERATION)
 
     def operations(self: OverRest) -> Answer:
-        return self.call("GET", "/api/v1/operations")
+        return self.call("GET", "/api/v1/operations", needed=("operations",))
 
     def abort_operation(self: OverRest, operation_id: str) -> Answer:
-        return self.call("DELETE", f"/api/v1/operations/{part(operation_id)}")
+        return self.call("DELETE", f"/api/v1/operations/{part(operation_id)}", needed=_OPERATION)
 
 
 def given(chosen: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -21,6 +21,7 @@ from jobrunner.client.operations import RemoteOperations
 from jobrunner.queue.task import ENDED
 
 _OVERVIEW = ("verdict", "nodes_alive", "waiting_seconds", "counts")  # the rest of it have calls of their own
+_SCHEDULE = ("name", "cron", "every")
 WAIT_MOST = 10.0  # seconds for one wait: well inside the time-out
 TIMEOUT = 15.0  # seconds for one call; the server's own deadline at the database is shorter
 
@@ -94,7 +95,7 @@ class Remote(RemoteFigures, RemoteFleet, RemoteKeys, RemoteOperations):
         answers.object_of(self._ask(calls.retry(task_id)), answers.ACCEPTED)
 
     def why(self, task_id: str) -> Answer:
-        return self.call("GET", f"/api/v1/tasks/{part(task_id)}/why")
+        return self.call("GET", f"/api/v1/tasks/{part(task_id)}/why", needed=("task_id", "reasons"))
 
     def rerun(self, task_id: str, changes: Mapping[str, Any]) -> Answer:
         given = {name: value for name, value in changes.items() if value is not None}
@@ -112,33 +113,42 @@ class Remote(RemoteFigures, RemoteFleet, RemoteKeys, RemoteOperations):
 
     def save_schedule(self, name: str, entry: Mapping[str, Any]) -> Answer:
         given = {key: value for key, value in entry.items() if value is not None}
-        return self._post("/api/v1/schedules", {"name": name, **given})
+        return self._post("/api/v1/schedules", {"name": name, **given}, needed=_SCHEDULE)
 
     def pause_schedule(self, name: str) -> Answer:
-        return self._post(f"/api/v1/schedules/{part(name)}/pause")
+        return self._post(f"/api/v1/schedules/{part(name)}/pause", needed=_SCHEDULE)
 
     def resume_schedule(self, name: str) -> Answer:
-        return self._post(f"/api/v1/schedules/{part(name)}/resume")
+        return self._post(f"/api/v1/schedules/{part(name)}/resume", needed=_SCHEDULE)
 
     def run_schedule(self, name: str) -> Answer:
-        return self._post(f"/api/v1/schedules/{part(name)}/run")
+        return self._post(f"/api/v1/schedules/{part(name)}/run", needed=answers.ACCEPTED)
 
     def remove_schedule(self, name: str) -> None:
-        self._ask(Ask("DELETE", f"/api/v1/schedules/{part(name)}"))
+        self.call("DELETE", f"/api/v1/schedules/{part(name)}", needed=None)
 
     def call(
-        self, method: str, path: str, query: Mapping[str, Any] | None = None, body: Mapping[str, Any] | None = None
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, Any] | None = None,
+        body: Mapping[str, Any] | None = None,
+        *,
+        needed: Collection[str] | None,
     ) -> Answer:
-        """One call; an answer without content is an empty object. What is None in ``query`` is not sent."""
+        """One call, whose answer has at least what is ``needed``; None where it has no content, which is told as {}.
+
+        What is None in ``query`` is not sent.
+        """
         asked = {name: value for name, value in (query or {}).items() if value is not None}
         sent = None if body is None else calls.dump(dict(body))
         changes = method != "GET"
         headers = {} if sent is None else {"Content-Type": "application/json"}
         told = self._ask(Ask(method, path, asked, sent, headers, again=not changes, changes=changes))
-        return answers.object_of(told) if told.content else {}
+        return answers.nothing_of(told) if needed is None else answers.object_of(told, needed)
 
-    def _post(self, path: str, told: Mapping[str, Any] | None = None) -> Answer:
-        return answers.object_of(self._ask(calls.post(path, told or {})))
+    def _post(self, path: str, told: Mapping[str, Any] | None = None, *, needed: Collection[str]) -> Answer:
+        return answers.object_of(self._ask(calls.post(path, told or {})), needed)
 
     def _ask(self, ask: Ask) -> httpx2.Response:
         return run(self._http.send(ask, TIMEOUT))

@@ -12,6 +12,7 @@ from functools import partial
 from typing import Protocol, TypeVar
 
 from jobrunner.client.desk import Answer
+from jobrunner.client.errors import ClientClosed
 from jobrunner.client.local import Local
 from jobrunner.client.waiter import Ended, Waiter, in_loop
 
@@ -112,7 +113,7 @@ class LoopRunner:
 
     async def run(self, work: Callable[[], Told]) -> Told:
         if self._closed:
-            raise RuntimeError("this client is closed")
+            raise ClientClosed
         return await asyncio.get_running_loop().run_in_executor(self._pool, partial(copy_context().run, work))
 
     async def sleep(self, seconds: float) -> None:

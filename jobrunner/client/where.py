@@ -29,15 +29,15 @@ class Where:
     run_here: bool
     verify: Verify
 
-    def plain(self) -> Place:
-        """For code that waits in place."""
+    def plain(self) -> Callable[[], Place]:
+        """What makes one for code that waits in place."""
         return self._place(PlainHttp, lambda: _runners().PlainRunner())
 
-    def looping(self) -> Place:
-        """For code in a loop."""
+    def looping(self) -> Callable[[], Place]:
+        """What makes one for code in a loop."""
         return self._place(AsyncHttp, lambda: _runners().LoopRunner())
 
-    def _place(self, http: type[PlainHttp] | type[AsyncHttp], runner: Callable[[], Any]) -> Place:
+    def _place(self, http: type[PlainHttp] | type[AsyncHttp], runner: Callable[[], Any]) -> Callable[[], Place]:
         if self.url is not None and self.database_url is not None:
             raise ValueError("give url or database_url: a server is asked, or its database")
         if self.url is not None and self.config is not None:
@@ -51,16 +51,19 @@ class Where:
             settings = self._settings()
         if url is None:
             assert settings is not None
-            from jobrunner.client.direct import Direct
-
-            place: Place = Direct(settings, runner(), patience=self.patience, run_here=self.run_here)
-            return place
+            return self._direct(settings, runner)
         key = self.api_key
         if key is None and settings is not None and settings.api_key is not None:
             key = settings.api_key.get_secret_value()
         # A key of the environment goes to the server of the environment alone, and to none that a program names itself.
         advice = OF_SETTINGS if self.url is None else OF_ARGUMENTS
-        return Rest(http(url, key, self.verify, advice), timeout=self.timeout, patience=self.patience)
+        server = url
+        return lambda: Rest(http(server, key, self.verify, advice), timeout=self.timeout, patience=self.patience)
+
+    def _direct(self, settings: Settings, runner: Callable[[], Any]) -> Callable[[], Place]:
+        from jobrunner.client.direct import Direct
+
+        return lambda: Direct(settings, runner(), patience=self.patience, run_here=self.run_here)
 
     def _settings(self) -> Settings:
         from jobrunner.settings import load  # only now: pydantic comes with it

@@ -7,6 +7,7 @@ that same peer. Shutting the socket down from another thread ends the wait at on
 
 from __future__ import annotations
 
+import os
 import socket
 import sqlite3
 import threading
@@ -24,6 +25,10 @@ class Watchdog:
     """Shuts down the sockets of connections that stay armed past their deadline."""
 
     def __init__(self) -> None:
+        self.begin_anew()
+
+    def begin_anew(self) -> None:
+        """Watch nothing: a forked copy of the process has no thread that looks, and its parent's links are not its."""
         self._armed: dict[int, tuple[float, Any]] = {}
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
@@ -85,3 +90,6 @@ def _shut_down(dbapi_connection: Any) -> None:
 
 WATCHDOG = Watchdog()
 """The one of this process."""
+
+if hasattr(os, "register_at_fork"):  # elsewhere nothing forks
+    os.register_at_fork(after_in_child=WATCHDOG.begin_anew)

@@ -11,6 +11,21 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from jobrunner.db.faults import DEAD_STATES
+from jobrunner.db.sqlite import OURS
+
+_WANTED = (
+    "a SQLAlchemy Connection of psycopg 3 on PostgreSQL, where jobrunner's tables are (of a Session: connection())"
+)
+
+
+def refuse_foreign(conn: object) -> None:
+    """Raise TypeError for what takes no task, such as a Session, or a SQLite file that was not opened here."""
+    if not isinstance(conn, Connection):
+        raise TypeError(f"conn has to be {_WANTED}, not {type(conn).__module__}.{type(conn).__qualname__}")
+    driver: Any = conn.connection.driver_connection
+    ours = conn.info.get(OURS) if isinstance(driver, sqlite3.Connection) else isinstance(driver, psycopg.BaseConnection)
+    if not ours:
+        raise TypeError(f"conn has to be {_WANTED}, not one of {conn.dialect.name}+{conn.dialect.driver}")
 
 
 def psycopg_of(conn: Connection) -> psycopg.Connection[Any] | None:

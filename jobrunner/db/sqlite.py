@@ -8,10 +8,11 @@ import time
 from pathlib import Path
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event
-from sqlalchemy.pool import NullPool
+from sqlalchemy.pool import ConnectionPoolEntry, NullPool
 
 from jobrunner.errors import SettingsError
 
+OURS = "jobrunner_file"  # the key in ``Connection.info`` of those that were opened here
 LOCK_WAIT = 10.0  # seconds for a lock of the file
 
 
@@ -34,7 +35,8 @@ def open_file(url: URL, *, read_only: bool) -> Engine:
     )
 
     @event.listens_for(engine, "connect")
-    def _prepare(connection: sqlite3.Connection, _record: object) -> None:
+    def _prepare(connection: sqlite3.Connection, record: ConnectionPoolEntry) -> None:
+        record.info[OURS] = True
         connection.isolation_level = None
         # Called deterministic, it is asked once a statement: that is how PostgreSQL's clock reads, and for each of 500
         # rows it would have to wait for the interpreter.

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import math
 import re
 import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from difflib import get_close_matches
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -166,6 +168,22 @@ def new_task(
     if checks.problems:
         raise InvalidInput("the request is refused", [*checks.problems, *_problems_of(data)])
     return _filled(asked, data, new_id() if task_id is None else task_id)
+
+
+OPTIONS = frozenset(inspect.signature(new_task).parameters) - {"task_type", "payload"}
+_HINTED = sorted(OPTIONS - {"concurrency_key", "parent_id", "submitted_by"})  # the others are not for callers
+
+
+def check_options(options: Mapping[str, Any]) -> None:
+    """Refuse options that :func:`new_task` does not have, as REST does. Raises InvalidInput."""
+    if not options.keys() <= OPTIONS:
+        unknown = [str(name) for name in options if name not in OPTIONS]
+        raise InvalidInput("the request is refused", [Problem(f"/{name}", _unknown(name)) for name in unknown])
+
+
+def _unknown(name: str) -> str:
+    near = get_close_matches(name, _HINTED, 1)
+    return f"unknown field; did you mean '{near[0]}'?" if near else "unknown field"
 
 
 def another(task: NewTask, payload: Mapping[str, Any]) -> NewTask:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import Connection, create_engine, update
+from sqlalchemy.orm import Session
 
 import jobrunner
 from jobrunner.db.engine import Database
@@ -125,6 +126,28 @@ def test_a_connection_that_commits_by_itself_is_refused(postgres_url: str) -> No
         with pytest.raises(TaskNotFound):
             views.task(conn, "stays")
     engine.dispose()
+
+
+def test_what_is_no_connection_of_ours_is_refused(database: Database, postgres_url: str) -> None:
+    with database.begin() as conn:
+        assert jobrunner.enqueue(conn, "nap", allow_unknown=True).created
+    engine, file = create_engine(postgres_url), create_engine("sqlite://")
+    with Session(engine) as session, file.begin() as memory:
+        foreign: list[tuple[Any, str]] = [
+            (session, "not sqlalchemy.orm.session.Session"),
+            (engine, "not sqlalchemy.engine.base.Engine"),
+            (session.connection().connection.driver_connection, "not psycopg.Connection"),
+            (None, "not builtins.NoneType"),
+            (memory, r"not one of sqlite\+pysqlite"),
+        ]
+        for conn, told in foreign:
+            with pytest.raises(
+                TypeError, match=f"conn has to be a SQLAlchemy Connection of psycopg 3 on PostgreSQL.*{told}"
+            ):
+                jobrunner.enqueue(conn, "nap", allow_unknown=True)
+        assert jobrunner.enqueue(session.connection(), "nap", allow_unknown=True).created
+    engine.dispose()
+    file.dispose()
 
 
 def test_later_is_later(database: Database) -> None:

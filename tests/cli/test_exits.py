@@ -10,10 +10,16 @@ import typer
 from jobrunner import errors
 from jobrunner.cli.exits import Exit, exit_of
 from jobrunner.cli.output import confirm
-from jobrunner.client.errors import NotTaken, Refused, TaskCancelled, TaskFailed, Unreachable, WaitTimeout
+from jobrunner.client.errors import ClientClosed, NotTaken, Refused, TaskCancelled, TaskFailed, Unreachable, WaitTimeout
 
 INSIDE = (errors.LeaseLost, errors.Verdict, errors.RetryLater, errors.Cancel)  # never leave a handler
-CLIENTS = (NotTaken, TaskCancelled, TaskFailed, WaitTimeout)  # raised to programs; commands tell it by what they print
+CLIENTS = (
+    ClientClosed,
+    NotTaken,
+    TaskCancelled,
+    TaskFailed,
+    WaitTimeout,
+)  # raised to programs; commands tell it by what they print
 
 
 def _below(kind: type[errors.JobrunnerError]) -> list[type[errors.JobrunnerError]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import pytest
@@ -46,7 +46,13 @@ def test_the_database_refuses_it(one: Jr, sqlite_url: str) -> None:
 def test_it_goes_to_a_server_as_it_is_which_refuses_it() -> None:
     class Sent(RemoteOperations):
         def call(
-            self, method: str, path: str, query: Mapping[str, Any] | None = None, body: Mapping[str, Any] | None = None
+            self,
+            method: str,
+            path: str,
+            query: Mapping[str, Any] | None = None,
+            body: Mapping[str, Any] | None = None,
+            *,
+            needed: Collection[str] | None,
         ) -> dict[str, Any]:
             return dict(body or {})
 

@@ -74,13 +74,15 @@ def test_many_each_for_itself(client: Client) -> None:
         Request("total", {"numbers": [2]}, {"task_id": "two", "priority": 1}),
         Request("total", {"numbers": [3]}, {"task_id": "two"}),
         Request("nothing"),
+        Request("total", {"numbers": [1]}, {"prio": 3}),  # type: ignore[typeddict-unknown-key]
         Request("total", {"numbers": [4]}, {"traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}),
     ]
     told = client.submit_many(wanted)
     kinds = [type(one) if isinstance(one, Handle) else type(one).__mro__ for one in told]
-    assert [kind is Handle for kind in kinds] == [True, False, True, False, False, True]
-    for place, kind in [(1, InvalidInput), (3, TaskExists), (4, UnknownTaskType)]:
+    assert [kind is Handle for kind in kinds] == [True, False, True, False, False, False, True]
+    for place, kind in [(1, InvalidInput), (3, TaskExists), (4, UnknownTaskType), (5, InvalidInput)]:
         assert isinstance(told[place], kind)
+    assert "/prio: unknown field; did you mean 'priority'?" in str(told[5])
     assert [one.result(20) for one in told if isinstance(one, Handle)] == [{"value": 1}, {"value": 2}, {"value": 4}]
     hundred = client.submit_many(Request("total", {"numbers": [n]}) for n in range(100))
     assert [one.result(20) for one in hundred if isinstance(one, Handle)] == [{"value": n} for n in range(100)]
@@ -134,5 +136,5 @@ def test_refusals_are_those_of_the_database(server: Process, client: Client) -> 
         with pytest.raises(InvalidInput) as wrong:
             impatient.submit("nap", {"secs": 1})
         assert [problem.pointer for problem in wrong.value.problems] == ["/task_data/secs"]
-        with pytest.raises(InvalidInput, match="not JSON"):
+        with pytest.raises(InvalidInput, match="/task_data/seconds: nan is not a number"):
             impatient.submit("nap", {"seconds": float("nan")})

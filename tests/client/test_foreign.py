@@ -60,7 +60,38 @@ def test_of_many_nobody_knows(foreign: str) -> None:
 
 
 def test_a_desk_says_so_too(foreign: str) -> None:
+    looks: list[Callable[[Remote], Any]] = [
+        lambda desk: desk.why("mine"),
+        lambda desk: desk.schedules(),
+        lambda desk: desk.queues(),
+        lambda desk: desk.node("n"),
+        lambda desk: desk.types(),
+        lambda desk: desk.stats(),
+        lambda desk: desk.errors(),
+        lambda desk: desk.error("f"),
+        lambda desk: desk.keys(),
+        lambda desk: desk.audit(),
+        lambda desk: desk.carry_on("o"),
+        lambda desk: desk.operations(),
+    ]
+    changes: list[Callable[[Remote], Any]] = [
+        lambda desk: desk.save_schedule("s", {}),
+        lambda desk: desk.pause_schedule("s"),
+        lambda desk: desk.run_schedule("s"),
+        lambda desk: desk.remove_schedule("s"),
+        lambda desk: desk.pause_queue("q"),
+        lambda desk: desk.limit_queue("q", {}),
+        lambda desk: desk.purge_queue("q"),
+        lambda desk: desk.drain_node("n"),
+        lambda desk: desk.create_key({}),
+        lambda desk: desk.rotate_key("k", 0.0),
+        lambda desk: desk.revoke_key("k"),
+        lambda desk: desk.operate("cancel", ids=["a"]),
+        lambda desk: desk.abort_operation("o"),
+    ]
     asked: list[tuple[Callable[[Remote], Any], bool]] = [
+        *((ask, False) for ask in looks),
+        *((ask, True) for ask in changes),
         (lambda desk: desk.task("mine"), False),
         (lambda desk: desk.nodes(), False),
         (lambda desk: desk.overview(), False),

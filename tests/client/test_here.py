@@ -17,7 +17,7 @@ import pytest
 import sqlalchemy
 
 import jobrunner
-from jobrunner.client import AsyncClient, Client, Handle, Request, TaskFailed, WaitTimeout, waiter
+from jobrunner.client import AsyncClient, Client, ClientClosed, Handle, Request, TaskFailed, WaitTimeout, waiter
 from jobrunner.client.local import Local
 from jobrunner.db.lock import owner
 from jobrunner.errors import DatabaseUnavailable, HandlerError, TaskExists, TaskNotFound, UnknownTaskType
@@ -197,7 +197,7 @@ def test_in_a_loop(database_url: str) -> None:
                     await long.result()
             assert not (await long.status()).ended
             assert (await long.wait(10)).status == "completed"
-        with pytest.raises(RuntimeError, match="closed"):
+        with pytest.raises(ClientClosed):
             await long.status()
 
     asyncio.run(work())
@@ -222,7 +222,7 @@ def test_many_waits_leave_the_programs_threads_alone(postgres_url: str, monkeypa
             assert {task.status for task in await asyncio.wait_for(asyncio.gather(*waits[1:]), 5)} == {"cancelled"}
             assert not waits[0].done()
             await client.close()
-            with pytest.raises(RuntimeError, match="closed"):
+            with pytest.raises(ClientClosed):
                 await asyncio.wait_for(waits[0], 5)
 
     asyncio.run(work())

@@ -43,6 +43,7 @@ MADE: list[JobrunnerError] = [
     of_clients.WrongState(*FACTS, task_id="t"),
     of_clients.OutcomeUnknown("t", "lost", "node", again=False),
     of_clients.WaitTimeout("t", 1.5, "running"),
+    of_clients.ClientClosed(),
     of_clients.TaskFailed("t", "fell", [{"error_class": "ValueError", "traceback": "Traceback: here"}]),
     of_clients.TaskCancelled("t", "enough"),
     of_clients.NotTaken("t", {"node": "full"}),
