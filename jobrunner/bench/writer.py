@@ -11,13 +11,14 @@ from functools import partial
 from jobrunner.bench import helper, tasks
 from jobrunner.client.local import Local
 from jobrunner.db.engine import Database, open_database
-from jobrunner.submission import submit
+from jobrunner.queue import store
+from jobrunner.submission import Request, prepare
 
 
 def silently(database: Database) -> None:
     """What a desk at the database does but for waking anybody: workers find the task by themselves."""
     with database.single() as conn:
-        submit(conn, tasks.NOOP, tasks.PAYLOAD)
+        store.enqueue(conn, prepare(conn, Request(tasks.NOOP, tasks.PAYLOAD)))
 
 
 def main() -> None:
