@@ -84,7 +84,7 @@ def test_what_ended_at_a_node_that_is_gone_does_not_run_again(
     assert execute(bridge, timeout=60) == done, "nobody waits for what is known"
     for name in ("failed", "long"):  # the one may have been retried, of the other the result is not here
         with pytest.raises(OutcomeUnknown, match=f"'{name}' at node 'A' is not known"):
-            execute(bridge, timeout=0.3, task_id=name)
+            execute(bridge, timeout=1.5, task_id=name)
     assert b.taken == []
 
 

@@ -102,7 +102,7 @@ def test_a_cancel_after_which_nobody_answers_leaves_it_unknown(
 
     node.before = die
     with pytest.raises(OutcomeUnknown, match="'t' at node 'A' is not known"):
-        asyncio.run(execute(bridge, 0.3, cancel_on_timeout=True))
+        asyncio.run(execute(bridge, 1.5, cancel_on_timeout=True))
 
 
 def test_those_of_one_database_are_gone_back_to(bridge: DistributedBridge) -> None:
@@ -222,7 +222,7 @@ def test_a_split_import_is_that_of_its_first_call(bridge: DistributedBridge) -> 
         def call(data: dict[str, Any], timeout: float = 5.0, task_id: str = "t") -> TaskResult:
             return asyncio.run(execute(bridge, timeout, task_type="data_import", task_data=data, task_id=task_id))
 
-        assert call(one, 0.3).status == "running"
+        assert call(one, 2.0).status == "running"
         with pytest.raises(Refused, match="task_id 't' is taken by a different request") as found:
             call(two)
         assert found.value.status == 409
