@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,6 +13,9 @@ from jobrunner.cli.bundles import bundled
 from jobrunner.cli.options import AsJson, Base
 from jobrunner.cli.output import confirm, document, plain, table, talk
 from jobrunner.errors import SchemaMismatch
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
 
 _SIZE = ("name", "kind", "bytes", "rows", "dead_rows", "belongs_to")
 
@@ -58,16 +63,10 @@ def current(as_json: AsJson = False, base: Base = Base()) -> None:
 def check(as_json: AsJson = False, base: Base = Base()) -> None:
     """Tell whether this code can work with the database; exits with 2 and the command to run where it cannot."""
     from jobrunner.db import schema
-    from jobrunner.db.engine import open_database
 
     url = base.url
-    _refuse_missing(url)
-    database = open_database(url, pool_size=1)
-    try:
-        with database.read() as conn:
-            schema.check(conn)
-    finally:
-        database.dispose()
+    with _looking(url) as conn:
+        schema.check(conn)
     _tell(url, as_json)
 
 
@@ -75,21 +74,27 @@ def check(as_json: AsJson = False, base: Base = Base()) -> None:
 @bundled
 def stats(as_json: AsJson = False, base: Base = Base()) -> None:
     """Tell the size of each table and index; PostgreSQL estimates rows, and those that are dead until a vacuum."""
-    from jobrunner.db.engine import open_database
     from jobrunner.db.sizes import sizes
 
-    url = base.url
-    _refuse_missing(url)
-    database = open_database(url, pool_size=1)
-    try:
-        with database.read() as conn:
-            found = sizes(conn)
-    finally:
-        database.dispose()
+    with _looking(base.url) as conn:
+        found = sizes(conn)
     if as_json:
         document({"sizes": found, "bytes": sum(one["bytes"] or 0 for one in found)})
     else:
         table(_SIZE, ([one[name] for name in _SIZE] for one in found))
+
+
+@contextmanager
+def _looking(url: str) -> Iterator[Connection]:
+    from jobrunner.db.engine import open_database
+
+    _refuse_missing(url)
+    database = open_database(url, pool_size=1)
+    try:
+        with database.read() as conn:
+            yield conn
+    finally:
+        database.dispose()
 
 
 def _confirm(revision: str) -> None:
@@ -109,15 +114,9 @@ def _refuse_missing(url: str) -> None:
 
 def _tell(url: str, as_json: bool) -> None:
     from jobrunner.db import migrate
-    from jobrunner.db.engine import open_database
 
-    _refuse_missing(url)
-    database = open_database(url, pool_size=1)
-    try:
-        with database.read() as conn:
-            revision = migrate.current(conn)
-    finally:
-        database.dispose()
+    with _looking(url) as conn:
+        revision = migrate.current(conn)
     if as_json:
         document({"revision": revision, "head": migrate.head()})
     else:

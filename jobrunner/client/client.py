@@ -9,7 +9,7 @@ from typing import Any, Literal, Self, Unpack, overload
 from jobrunner.client.blocking import iterate, run
 from jobrunner.client.core import Core, split
 from jobrunner.client.http import Verify
-from jobrunner.client.shapes import Event, LogLine, Options, Request, Task, TaskState
+from jobrunner.client.shapes import Event, LogLine, MapOptions, Options, Request, Task, TaskState
 from jobrunner.client.where import Where
 from jobrunner.errors import JobrunnerError
 
@@ -118,12 +118,8 @@ class Client:
         task_type: str,
         items: Iterable[Any],
         *,
-        argument: str | None = None,
-        chunk: int | None = None,
-        data: Mapping[str, Any] | None = None,
-        within: float | None = None,
         return_exceptions: Literal[False] = False,
-        **options: Unpack[Options],
+        **wish: Unpack[MapOptions],
     ) -> Iterator[dict[str, Any] | None]: ...
 
     @overload
@@ -132,12 +128,8 @@ class Client:
         task_type: str,
         items: Iterable[Any],
         *,
-        argument: str | None = None,
-        chunk: int | None = None,
-        data: Mapping[str, Any] | None = None,
-        within: float | None = None,
         return_exceptions: bool,
-        **options: Unpack[Options],
+        **wish: Unpack[MapOptions],
     ) -> Iterator[dict[str, Any] | JobrunnerError | None]: ...
 
     def map(

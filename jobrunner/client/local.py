@@ -17,9 +17,9 @@ from jobrunner.background import schedules
 from jobrunner.background.operations import Operations
 from jobrunner.client.awaiting import PART, Awaiting
 from jobrunner.client.desk import Answer
-from jobrunner.client.errors import done
 from jobrunner.client.figures_local import LocalFigures
 from jobrunner.client.fleet_local import LocalFleet
+from jobrunner.client.halves import Halves
 from jobrunner.client.keys_local import LocalKeys, row_id
 from jobrunner.client.operations_local import LocalOperations
 from jobrunner.client.who import whoever
@@ -46,7 +46,7 @@ from jobrunner.submission import Request, prepare
 SELDOM = 0.02  # seconds since the last hint, after which the next goes out by itself
 
 
-class Local(LocalFigures, LocalFleet, LocalKeys, LocalOperations):
+class Local(LocalFigures, LocalFleet, LocalKeys, LocalOperations, Halves):
     """Works on the database at ``url``; a SQLite file stays locked while the desk is open.
 
     ``handlers`` are modules whose task types are known here without a worker having published them. ``database`` is one
@@ -170,16 +170,6 @@ class Local(LocalFigures, LocalFleet, LocalKeys, LocalOperations):
         with self._read() as conn:
             views.status(conn, task_id)
             return shapes.logs_dict(views.task_logs_page(conn, task_id, after=after), after)
-
-    def cancel(self, task_id: str, reason: str = "") -> Answer:
-        self.only_cancel(task_id, reason)
-        with done(task_id, "cancel", again=True):
-            return self.task(task_id)
-
-    def retry(self, task_id: str) -> Answer:
-        self.only_retry(task_id)
-        with done(task_id, "retry", again=False):
-            return self.task(task_id)
 
     def only_cancel(self, task_id: str, reason: str = "") -> None:
         with self.changing("POST /api/v1/tasks/{task_id}/cancel", task_id, reason=reason) as change:

@@ -12,9 +12,9 @@ from jobrunner.client import answers, calls
 from jobrunner.client.blocking import run
 from jobrunner.client.calls import Ask, part
 from jobrunner.client.desk import Answer
-from jobrunner.client.errors import done
 from jobrunner.client.figures import RemoteFigures
 from jobrunner.client.fleet import RemoteFleet
+from jobrunner.client.halves import Halves
 from jobrunner.client.http import PlainHttp
 from jobrunner.client.keys import RemoteKeys
 from jobrunner.client.operations import RemoteOperations
@@ -26,7 +26,7 @@ WAIT_MOST = 10.0  # seconds for one wait: well inside the time-out
 TIMEOUT = 15.0  # seconds for one call; the server's own deadline at the database is shorter
 
 
-class Remote(RemoteFigures, RemoteFleet, RemoteKeys, RemoteOperations):
+class Remote(RemoteFigures, RemoteFleet, RemoteKeys, RemoteOperations, Halves):
     """Asks the server at ``url`` (``http://127.0.0.1:8900``), with ``api_key`` where it wants one."""
 
     exclusive = False
@@ -66,10 +66,10 @@ class Remote(RemoteFigures, RemoteFleet, RemoteKeys, RemoteOperations):
         limit: int = 50,
         cursor: str | None = None,
     ) -> Answer:
-        wanted: dict[str, Any] = {"status": ",".join(statuses), "type": task_type, "queue": queue, "tag": tag}
+        wanted: dict[str, Any] = {"status": ",".join(statuses) or None, "type": task_type, "queue": queue, "tag": tag}
         wanted |= {"node": node, "created_after": _moment(created_after), "created_before": _moment(created_before)}
         wanted |= {"q": prefix, "limit": limit, "cursor": cursor}
-        asked = calls.get("/api/v1/tasks", **{name: value for name, value in wanted.items() if value})
+        asked = calls.get("/api/v1/tasks", **{name: value for name, value in wanted.items() if value is not None})
         return answers.object_of(self._ask(asked), ("tasks",))
 
     def attempts(self, task_id: str) -> Answer:
@@ -77,16 +77,6 @@ class Remote(RemoteFigures, RemoteFleet, RemoteKeys, RemoteOperations):
 
     def logs(self, task_id: str, *, after: int = 0) -> Answer:
         return answers.object_of(self._ask(calls.logs(task_id, after)), answers.LOGS)
-
-    def cancel(self, task_id: str, reason: str = "") -> Answer:
-        self.only_cancel(task_id, reason)
-        with done(task_id, "cancel", again=True):
-            return self.task(task_id)
-
-    def retry(self, task_id: str) -> Answer:
-        self.only_retry(task_id)
-        with done(task_id, "retry", again=False):
-            return self.task(task_id)
 
     def only_cancel(self, task_id: str, reason: str = "") -> None:
         answers.object_of(self._ask(calls.cancel(task_id, reason)), answers.ACCEPTED)

@@ -32,6 +32,15 @@ class Options(TypedDict, total=False):
     traceparent: str | None
 
 
+class MapOptions(Options, total=False):
+    """What can be said of a ``map``: how items become data, for how long to wait, and the options of each task."""
+
+    argument: str | None
+    chunk: int | None
+    data: Mapping[str, Any] | None
+    within: float | None
+
+
 @dataclass(frozen=True)
 class Request:
     """One submission of many."""

@@ -241,7 +241,7 @@ def _within_postgresql(element: within, compiler: SQLCompiler, **kw: Any) -> str
 @compiles(within, "sqlite")
 def _within_sqlite(element: within, compiler: SQLCompiler, **kw: Any) -> str:
     array, values = (compiler.process(clause, **kw) for clause in element.clauses)
-    others = f"SELECT value FROM json_each({array}) EXCEPT SELECT value FROM json_each({values})"  # noqa: S608 - as above
+    others = f"SELECT value FROM json_each({array}) EXCEPT SELECT value FROM json_each({values})"  # noqa: S608 - names from code
     return f"({array} IS NOT NULL AND NOT EXISTS ({others}))"
 
 

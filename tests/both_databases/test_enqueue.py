@@ -54,7 +54,7 @@ def test_the_same_request_answers_with_the_first_task_even_after_its_end(databas
 def test_a_different_request_under_the_same_id_is_refused(database: Database, other: dict[str, object]) -> None:
     add(database, task_id="same", payload={"x": 1})
     with pytest.raises(TaskExists) as refused:
-        add(database, **{"task_id": "same", "payload": {"x": 1}, **other})  # type: ignore[arg-type]
+        add(database, **{"task_id": "same", "payload": {"x": 1}, **other})  # type: ignore[arg-type]  # options of several types
     assert refused.value.task_id == "same"
 
 
@@ -68,7 +68,7 @@ def test_ids_are_compared_bytewise(database: Database) -> None:
 @pytest.mark.parametrize("name", ["", "a/b", ".", "..", "a\nb", "x" * 201, "a\ud800"])
 def test_names_that_fit_no_url_are_refused(field: str, name: str) -> None:
     with pytest.raises(InvalidInput) as refused:
-        new_task("work", None, **{field: name})  # type: ignore[arg-type]
+        new_task("work", None, **{field: name})  # type: ignore[arg-type]  # which field it is, the test says
     assert [problem.pointer for problem in refused.value.problems] == [f"/{field}"]
 
 
@@ -172,7 +172,7 @@ def test_the_end_of_a_task_is_told_with_its_result(database: Database) -> None:
 @pytest.mark.parametrize("moment", ["9999-12-31T23:59:59-01:00", "0001-01-01T00:00:00+01:00"])
 def test_a_time_beyond_the_calendar_is_refused(field: str, moment: str) -> None:
     with pytest.raises(InvalidInput) as refused:
-        new_task("work", **{field: datetime.fromisoformat(moment)})  # type: ignore[arg-type]
+        new_task("work", **{field: datetime.fromisoformat(moment)})  # type: ignore[arg-type]  # which field it is, the test says
     assert [problem.pointer for problem in refused.value.problems] == [f"/{field}"]
 
 

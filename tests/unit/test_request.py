@@ -70,10 +70,10 @@ def test_names_are_judged_by_the_rule(name: str) -> None:
 def _judged(field: str, name: str, told: list[str]) -> None:
     if told:
         with pytest.raises(InvalidInput) as refused:
-            new_task("work", None, **{field: name})  # type: ignore[arg-type]
+            new_task("work", None, **{field: name})  # type: ignore[arg-type]  # which field it is, the test says
         assert list(refused.value.problems) == [Problem(f"/{field}", detail) for detail in told]
     else:
-        assert getattr(new_task("work", None, **{field: name}), field) == name  # type: ignore[arg-type]
+        assert getattr(new_task("work", None, **{field: name}), field) == name  # type: ignore[arg-type]  # likewise
 
 
 @given(st.dictionaries(TEXT, JSON, max_size=4))
