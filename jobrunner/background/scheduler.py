@@ -76,9 +76,7 @@ def _fire(conn: Connection, row: Any, moment: datetime) -> bool:
         return False
     try:
         error = _submit(conn, row, task_id)
-    except (
-        TaskExists
-    ):  # somebody's request was given this name, by mistake or not: the instant has its task all the same
+    except TaskExists:  # somebody's request took this name, by mistake or not: the instant has its task all the same
         log.warning("task_id of a firing is taken", schedule=row.name, task_id=task_id)
         task_id = f"{task_id}.{secrets.token_hex(4)}"
         store.rename_firing(conn, row.name, latest, task_id)
