@@ -86,7 +86,8 @@ def test_several_nodes_share_the_work_and_a_full_one_still_takes_some(world: Wor
 
 
 def test_what_a_killed_node_had_is_finished_by_those_that_share_its_database(world: World, postgres_url: str) -> None:
-    nodes = [world.node(f"Worker-{number}", url=postgres_url, **LEASE) for number in (1, 2)]
+    few = LEASE | {"JOBRUNNER_MAX_ASYNC": "4"}  # so that neither has room for all six
+    nodes = [world.node(f"Worker-{number}", url=postgres_url, **few) for number in (1, 2)]
     bridge = world.bridge(*nodes)
 
     async def both() -> list[TaskResult]:
