@@ -164,7 +164,7 @@ def test_who_goes_away_waits_no_more(served: Served, database: Database, monkeyp
     add(database, task_id="t")
     with pytest.raises(httpx2.ReadTimeout):
         httpx2.get(f"{served.url}/api/v1/tasks/t?wait=30", timeout=0.5)
-    until(lambda: served.waiting() == 0, 5)
+    until(lambda: served.waiting() == 0, 15)
     assert not served.service.ends.watched
 
 

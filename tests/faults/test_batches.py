@@ -122,4 +122,4 @@ def test_a_signal_in_the_middle_of_a_drain_gives_back_what_did_not_begin(fleet: 
     found = fleet.prove(f"SIGTERM in the middle of a drain, {len(released)} given back")
     assert {one.outcome for one in found.ended} == {"released"}
     assert {one.task_id for one in found.ended} == released.keys()
-    wait_for(lambda: fleet.open_tasks() == 0, "nothing is left", 1)
+    wait_for(lambda: fleet.open_tasks() == 0, "nothing is left", 10)

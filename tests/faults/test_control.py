@@ -49,7 +49,7 @@ def test_a_killed_worker_leaves_no_process_behind(fleet: Fleet) -> None:
     [task_id] = fleet.submit("fault.family")
     fleet.wait_for_lines("begin", 1)
     worker.kill()
-    took = wait_for(lambda: all(map(_gone, _family(fleet))), "its child and what that started are gone", 5)
+    took = wait_for(lambda: all(map(_gone, _family(fleet))), "its child and what that started are gone", 15)
     print(f"FIGURE kill -9 of a worker: its child and grandchildren gone after {took:.2f} s")
     assert fleet.row(task_id).status == "running"
 

@@ -29,7 +29,7 @@ def test_a_forked_copy_of_a_killed_worker_holds_nothing(alone: Fleet, with_pool:
         assert line.recv(1) == b"", "who waits for an answer is told that none will come"
         with pytest.raises(ConnectionRefusedError):
             socket.create_connection(("127.0.0.1", worker.port or 0))
-        wait_for(lambda: not wardens[0].is_running(), "the warden ends", 5)
+        wait_for(lambda: not wardens[0].is_running(), "the warden ends", 15)
         again = alone.ready("--queues", "another", port=worker.port)
         again.wait_healthy()
         assert again.stop() == 0

@@ -68,7 +68,7 @@ def test_a_link_that_dies_with_one_statement_is_given_up_in_time(fleet: Fleet, a
         fleet.wait_until_ended(60)
         regained: dict[str, Any] = {}
         for name, trap in traps.items():
-            wait_for(lambda trap=trap: trap.again_at is not None, f"{name} is asked again", 5)  # type: ignore[misc]
+            wait_for(lambda trap=trap: trap.again_at is not None, f"{name} is asked again", 15)  # type: ignore[misc]
             assert trap.again_at is not None
             assert trap.sprung_at is not None
             regained[name] = trap.again_at - trap.sprung_at

@@ -50,7 +50,7 @@ def held(fleet: Fleet) -> Process:
 
 def test_what_is_claimed_for_it_is_renewed_and_given_back(fleet: Fleet, held: Process) -> None:
     claimed = _ask(fleet, "claimed")
-    wait_for(lambda: fleet.row(claimed).status == "running", "it is claimed", 5)
+    wait_for(lambda: fleet.row(claimed).status == "running", "it is claimed", 15)
     other = fleet.ready("--node-name", "other", queues="default")
     time.sleep(1.5 * LEASE)
     assert fleet.row(claimed).losses == 0, "renewed although the loop never heard of it"
