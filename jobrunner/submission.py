@@ -78,6 +78,11 @@ def prepare(conn: Connection, request: Request, *, allow_unknown: bool = False) 
     return next(_checked(conn, [request], allow_unknown)) if kind is None else _one(request, kind, {})
 
 
+def check_here(request: Request) -> NewTask:
+    """Check a request as far as this process can without a database: by its handler, where that is here."""
+    return _one(request, _kind_here(request.task_type), {})
+
+
 def _checked(conn: Connection, requests: Sequence[Request], allow_unknown: bool) -> Iterator[NewTask]:
     """Look up the types of all requests, now; then check one request after the other, asking nothing of ``conn``."""
     names = {request.task_type for request in requests}

@@ -158,6 +158,39 @@ class ScheduleRequest(Strict):
     """Seconds that one attempt may run."""
 
 
+class ScheduleChange(Strict):
+    """What shall be different in a schedule; what is absent stays. ``cron`` takes the place of ``every``, and back."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "anyOf": [
+                {"properties": {"cron": {"type": "string"}, "every": {"type": "null"}}, "required": ["cron"]},
+                {"properties": {"cron": {"type": "null"}, "every": {"type": "number"}}, "required": ["every"]},
+                {"properties": {"cron": False, "every": False}},
+            ]
+        }
+    )
+
+    cron: str | None = None
+    """Five fields: minute, hour, day of the month, month, day of the week."""
+    every: float | None = None
+    """Seconds from one instant to the next."""
+    timezone: str = Field(default_factory=str)
+    """The zone of ``cron``, such as Asia/Shanghai."""
+    task_type: NameText = Field(default_factory=str)
+    """What runs: the name of a handler."""
+    task_data: TaskData = Field(default_factory=dict)
+    """All of the handler's arguments, not only those that change."""
+    queue: PartText | None = None
+    """Where the tasks wait; null for the handler's own."""
+    priority: Priority | None = None
+    """1 is the most urgent; null for the handler's own."""
+    max_attempts: Attempts | None = None
+    """How often the handler may fail or time out until a task has failed; null for the handler's own."""
+    timeout: Positive | None = None
+    """Seconds that one attempt may run; null for the handler's own."""
+
+
 def _cursor_of(kind: str) -> Any:
     return BeforeValidator(lambda text: row_of(kind, text) if isinstance(text, str) else text)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import Connection
@@ -13,11 +13,12 @@ from jobrunner.errors import InvalidInput, Problem, ScheduleNotFound
 from jobrunner.queue import codec, store, views
 from jobrunner.queue.request import NAME_MAX
 from jobrunner.queue.views import ScheduleView
-from jobrunner.submission import Request, prepare, submit
+from jobrunner.submission import Request, check_here, prepare, submit
 
 SHORTEST = 1.0  # seconds between two firings
 _NEEDED = frozenset({"name", "task_type"})
-_KEYS = _NEEDED | {"cron", "every", "timezone", "task_data", "queue", "priority", "max_attempts", "timeout"}
+_OPTIONS = ("queue", "priority", "max_attempts", "timeout")
+_KEYS = _NEEDED | {"cron", "every", "timezone", "task_data", *_OPTIONS}
 
 
 def clock(cron: str | None, every: float | None, timezone: str, anchor: datetime) -> Cron | Every:
@@ -51,10 +52,7 @@ def save(
 
     An unchanged clock keeps its next instant; an interval counts from the moment it was first stored.
     """
-    fits = isinstance(name, str) and 1 <= len(name) <= NAME_MAX - 40 and name.isprintable()
-    if not fits or "/" in name or name in (".", ".."):
-        detail = f"must have 1 to {NAME_MAX - 40} printable characters and no '/', and be neither '.' nor '..'"
-        raise InvalidInput("the schedule is refused", [Problem("/name", detail)])
+    _check_name(name)
     known = views.schedule(conn, name)
     moment = views.now(conn)
     same = known is not None and (known.cron, known.every, known.timezone) == (cron, every, timezone)
@@ -81,6 +79,20 @@ def save(
     }
     store.save_schedule(conn, row)
     return _found(conn, name)
+
+
+def edit(conn: Connection, name: str, changes: Mapping[str, Any], *, allow_unknown: bool = False) -> ScheduleView:
+    """Change what is given of what :func:`save` takes, and keep the rest; None for an option leaves it to the handler.
+
+    ``cron`` takes the place of ``every``, and the other way round. Raises ScheduleNotFound and InvalidInput.
+    """
+    if not store.hold_schedule(conn, name):
+        raise ScheduleNotFound(name)
+    known = _found(conn, name)
+    if "cron" in changes or "every" in changes:
+        changes = {"cron": None, "every": None, **changes}
+    kept = {key: getattr(known, key) for key in ("cron", "every", "timezone", "task_type", "payload")}
+    return save(conn, name, **{**kept, **task_options(known), **changes}, allow_unknown=allow_unknown)
 
 
 def pause(conn: Connection, name: str) -> ScheduleView:
@@ -121,20 +133,36 @@ def remove(conn: Connection, name: str) -> None:
 def declare(conn: Connection, entries: list[dict[str, Any]]) -> None:
     """Add or replace the schedules of the configuration file, which are spelled as in REST.
 
-    Others stay: another node's file may declare them. Raises InvalidInput.
+    Others stay: another node's file may declare them. Raises InvalidInput, and TypeError for a value of another kind.
     """
     for entry in entries:
-        problems = [Problem(f"/{key}", "is missing") for key in sorted(_NEEDED - entry.keys())]
-        problems += [Problem(f"/{key}", "unknown key") for key in sorted(entry.keys() - _KEYS)]
-        if problems:
-            raise InvalidInput(f"schedule {entry.get('name')!r} is refused", problems)
+        check(entry)
         given = {key: value for key, value in entry.items() if key != "task_data"}
         save(conn, **given, payload=entry.get("task_data"), declared=True, allow_unknown=True)
 
 
+def check(entry: Mapping[str, Any]) -> None:
+    """Refuse what can be seen to be wrong with an entry of the file without a database; raises as ``declare`` does."""
+    problems = [Problem(f"/{key}", "is missing") for key in sorted(_NEEDED - entry.keys())]
+    problems += [Problem(f"/{key}", "unknown key") for key in sorted(entry.keys() - _KEYS)]
+    if problems:
+        raise InvalidInput(f"schedule {entry.get('name')!r} is refused", problems)
+    _check_name(entry["name"])
+    clock(entry.get("cron"), entry.get("every"), entry.get("timezone", "UTC"), datetime.now(UTC))
+    options = {key: entry.get(key) for key in _OPTIONS}
+    check_here(Request(entry["task_type"], entry.get("task_data") or {}, options))
+
+
 def task_options(known: Any) -> dict[str, Any]:
     """The options of the tasks that a schedule submits."""
-    return {name: getattr(known, name) for name in ("queue", "priority", "max_attempts", "timeout")}
+    return {name: getattr(known, name) for name in _OPTIONS}
+
+
+def _check_name(name: Any) -> None:
+    fits = isinstance(name, str) and 1 <= len(name) <= NAME_MAX - 40 and name.isprintable()
+    if not fits or "/" in name or name in (".", ".."):
+        detail = f"must have 1 to {NAME_MAX - 40} printable characters and no '/', and be neither '.' nor '..'"
+        raise InvalidInput("the schedule is refused", [Problem("/name", detail)])
 
 
 def _found(conn: Connection, name: str) -> ScheduleView:

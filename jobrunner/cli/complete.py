@@ -48,6 +48,11 @@ def node_ids(ctx: typer.Context, incomplete: str) -> list[str]:
     return _found(ctx, incomplete, lambda asked: [one["id"] for one in asked.nodes()["nodes"] if one["alive"]])
 
 
+def gone_node_ids(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Ids of nodes that ended or fell silent: of one name there may be many."""
+    return _found(ctx, incomplete, lambda asked: [one["id"] for one in asked.nodes()["nodes"] if not one["alive"]])
+
+
 def key_ids(ctx: typer.Context, incomplete: str) -> list[str]:
     """Ids of keys."""
     return _found(ctx, incomplete, lambda asked: [one["id"] for one in asked.keys()["keys"]])

@@ -1,18 +1,24 @@
-"""``config``: what is set, and by what."""
+"""``config``: what is set and by what, whether it makes sense, and a file to begin with."""
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 
-from jobrunner.cli.options import AsJson, ConfigFile, settings_of
-from jobrunner.cli.output import document, table
+from jobrunner.cli import values
+from jobrunner.cli.exits import Exit
+from jobrunner.cli.findings import tell_findings
+from jobrunner.cli.options import AsJson, ConfigFile, search_here, settings_of
+from jobrunner.cli.output import document, plain, table, talk
 
-app = typer.Typer(help="What is set, and by what.", no_args_is_help=True)
+app = typer.Typer(help="Settings: what is set, and by what.", no_args_is_help=True)
 
+EXAMPLES = """Examples:
 
-@app.callback()
-def group() -> None:
-    """What is set, and by what."""
+jobrunner config init
+
+jobrunner config init --config node.json database_url=postgresql://jobrunner@db/jobrunner max_workers:=8"""
 
 
 @app.command()
@@ -25,3 +31,34 @@ def show(as_json: AsJson = False, config: ConfigFile = None) -> None:
         document({"settings": [{"key": key, "value": value, "source": source} for key, value, source in rows]})
     else:
         table(("key", "value", "source"), rows)
+
+
+@app.command(epilog="Example: jobrunner config check --config node_config.json")
+def check(as_json: AsJson = False, config: ConfigFile = None) -> None:
+    """Look for what is wrong with the settings, before anything is started; exits with 2 if a worker would not start.
+
+    Reads them, loads the handlers and looks at the files that they name. It asks neither a database nor a server: that
+    is doctor's.
+    """
+    from jobrunner.client.checkup_settings import settings
+
+    search_here()  # as a worker that is started here
+    tell_findings(list(settings(config)), as_json, Exit.USAGE)
+
+
+@app.command(epilog=EXAMPLES)
+def init(
+    items: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="SETTING", help="key=text, key:=json, @file.json, or - for standard input."),
+    ] = None,
+    as_json: AsJson = False,
+    config: ConfigFile = None,
+) -> None:
+    """Write a file of settings to begin with, for this user alone; prints its path. One that is there stays."""
+    from jobrunner.settings import start_file
+
+    given = values.arguments(items or [])
+    path = start_file(config, given)
+    document({"path": str(path), "set": sorted(given)}) if as_json else plain(str(path))
+    talk("What is null is not set: its default counts. All keys: jobrunner config show. To check it: config check")

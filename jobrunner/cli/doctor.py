@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,9 +9,10 @@ import typer
 
 from jobrunner.cli.bundles import bundled
 from jobrunner.cli.exits import Exit
+from jobrunner.cli.findings import tell_findings
 from jobrunner.cli.hints import TRUST, distrust
 from jobrunner.cli.options import AsJson, ConfigFile, Where, search_here, settings_of
-from jobrunner.cli.output import document, plain, table, talk
+from jobrunner.cli.output import document, plain
 from jobrunner.errors import JobrunnerError
 
 if TYPE_CHECKING:
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from jobrunner.settings import Loaded
 
 health = typer.Typer(help="Probes for containers and supervisors.", no_args_is_help=True)
-
-_FINDING = ("check", "level", "detail", "fix")
 
 ServerUrl = Annotated[
     str | None,
@@ -37,15 +35,7 @@ def doctor(as_json: AsJson = False, where: Where = Where()) -> None:
     """Look at everything that a jobrunner needs, and tell what mends what is wrong; exits with 4 if anything is."""
     where.check()
     loaded = settings_of(where.config, {"database_url": where.database_url})
-    found = list(_findings(loaded, where))
-    counts = Counter(str(one.level) for one in found)
-    if as_json:
-        document({"findings": [vars(one) for one in found], "ok": not counts["fail"]})
-    else:
-        table(_FINDING, ([getattr(one, name) for name in _FINDING] for one in found))
-        talk(f"{counts['ok']} ok, {counts['warn']} to look at, {counts['fail']} failed")
-    if counts["fail"]:
-        raise typer.Exit(Exit.TASK_FAILED)
+    tell_findings(list(_findings(loaded, where)), as_json)
 
 
 def _findings(loaded: Loaded, where: Where) -> Iterator[Finding]:

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from jobrunner.cli import complete
 from jobrunner.cli.bundles import bundled
-from jobrunner.cli.complete import node_names
+from jobrunner.cli.findings import tell_findings
 from jobrunner.cli.forms import Form, alone
 from jobrunner.cli.live import Watch
 from jobrunner.cli.options import AsJson, Where
@@ -20,7 +21,11 @@ if TYPE_CHECKING:
 app = typer.Typer(help="The processes that work.", invoke_without_command=True)
 
 NodeId = Annotated[
-    str, typer.Argument(metavar="ID", help="Its id, or its name where one has it.", autocompletion=node_names)
+    str, typer.Argument(metavar="ID", help="Its id, or its name where one has it.", autocompletion=complete.node_names)
+]
+GoneId = Annotated[
+    str,
+    typer.Argument(metavar="ID", help="Its id, or its name where one has it.", autocompletion=complete.gone_node_ids),
 ]
 Everyone = Annotated[bool, typer.Option("--all", help="Also those that stopped or died.")]
 
@@ -92,6 +97,27 @@ def resume(node_id: NodeId, as_json: AsJson = False, where: Where = Where()) -> 
     _tell(told, as_json, f"node {told['name']} works again")
 
 
+@app.command(epilog="Example: jobrunner nodes remove Worker-1")
+@bundled
+def remove(node_id: GoneId, as_json: AsJson = False, where: Where = Where()) -> None:
+    """Forget a node that ended or fell silent, before a day has passed; its tasks are given to others all the same."""
+    with where.desk() as asked:
+        known = _id(asked, node_id, alive=False)
+        asked.remove_node(known)
+    _tell({"id": known, "removed": True}, as_json, f"node {node_id} is removed")
+
+
+@app.command("test", epilog="Example: jobrunner nodes test Worker-1 --json")
+@bundled
+def tried(node_id: NodeId, as_json: AsJson = False, where: Where = Where()) -> None:
+    """Tell how a node is and whether it answers to this machine; exits with 4 where it cannot work."""
+    from jobrunner.client.checkup_node import node
+
+    with where.desk() as asked:
+        told = asked.node(_id(asked, node_id))
+    tell_findings(list(node(told)), as_json)
+
+
 def types(form: Form = Form(), where: Where = Where()) -> None:
     """List the task types that workers published, and the nodes that run each."""
     with where.desk() as asked:
@@ -99,11 +125,11 @@ def types(form: Form = Form(), where: Where = Where()) -> None:
     form.all(told, "types", "name", _TYPE, unseen=("published_at", "priority", "max_attempts"))
 
 
-def _id(asked: Desk, text: str) -> str:
-    """The id of the node with this id or name; of several with the name, the one that lives."""
+def _id(asked: Desk, text: str, *, alive: bool = True) -> str:
+    """The id of the node with this id or name; of several with the name, the one that lives, or that does not."""
     found = [node for node in asked.nodes()["nodes"] if text in (node["id"], node["name"])]
-    living = [node for node in found if node["alive"]] or found
-    ids = {str(node["id"]) for node in living}
+    meant = [node for node in found if node["alive"] == alive] or found
+    ids = {str(node["id"]) for node in meant}
     if not ids:
         raise NodeNotFound(text)
     if len(ids) > 1:

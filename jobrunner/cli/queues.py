@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from jobrunner.cli import values
 from jobrunner.cli.bundles import bundled
 from jobrunner.cli.complete import queue_names
 from jobrunner.cli.forms import Form
@@ -80,7 +81,11 @@ def limit(
 ) -> None:
     """Limit a queue, or lift its limits with none."""
     given = {"max_running": max_running, "max_pending": max_pending}
-    limits = {key: _number(text, key) for key, text in given.items() if text is not None}
+    limits = {
+        key: values.or_none(text, f"--{key.replace('_', '-')}", values.whole)
+        for key, text in given.items()
+        if text is not None
+    }
     if not limits:
         raise typer.BadParameter("give --max-running, --max-pending or both: a number, or none")
     with where.desk() as asked:
@@ -98,14 +103,6 @@ def purge(name: Name, careful: Many = Many(), as_json: AsJson = False, where: Wh
         return asked.purge_queue(name, dry_run=dry_run)
 
     tell(run(begin, careful, where, what=f"cancel all that waits in {name}"), as_json)
-
-
-def _number(text: str, key: str) -> int | None:
-    if text.strip().lower() in ("none", "null", ""):
-        return None
-    if not (text.isascii() and text.isdigit()):
-        raise typer.BadParameter(f"{text!r} is neither a number nor none", param_hint=f"--{key.replace('_', '-')}")
-    return int(text)
 
 
 def _tell(told: dict[str, Any], as_json: bool, said: str) -> None:

@@ -27,6 +27,11 @@ Name = Annotated[
     str, typer.Argument(metavar="NAME", help="The schedule's name.", autocompletion=complete.schedule_names)
 ]
 
+CronText = Annotated[str | None, typer.Option(help="Five fields, as in crontab; 0 and 7 are Sunday.")]
+Interval = Annotated[float | None, typer.Option(parser=values.duration, metavar="5m", help="An interval.")]
+Queue = Annotated[str | None, typer.Option(help="The queue of its tasks.", autocompletion=complete.queue_names)]
+Priority = Annotated[int | None, typer.Option(help="1 to 10, 1 first.")]
+
 _SCHEDULE = ("name", "cron", "every", "timezone", "task_type", "queue", "paused", "next_at", "fired_at", "error")
 
 EXAMPLES = """Examples:
@@ -34,6 +39,13 @@ EXAMPLES = """Examples:
 jobrunner schedules add nightly data_import --cron "30 17 * * 1-5" --timezone Asia/Shanghai symbols:='["000001.SZ"]'
 
 jobrunner schedules add beat ping --every 5m"""
+
+
+EDITS = """Examples:
+
+jobrunner schedules edit nightly --cron "0 18 * * 1-5" symbols:='["000001.SZ", "600000.SH"]'
+
+jobrunner schedules edit beat --every 10m --timeout none"""
 
 
 @app.command("list")
@@ -54,13 +66,11 @@ def add(
         list[str] | None,
         typer.Argument(metavar="ARGUMENT", help="key=text, key:=json, @file.json, or - for standard input."),
     ] = None,
-    cron: Annotated[str | None, typer.Option(help="Five fields, as in crontab; 0 and 7 are Sunday.")] = None,
-    every: Annotated[float | None, typer.Option(parser=values.duration, metavar="5m", help="An interval.")] = None,
+    cron: CronText = None,
+    every: Interval = None,
     timezone: Annotated[str, typer.Option(help="The zone of the cron expression.")] = "UTC",
-    queue: Annotated[
-        str | None, typer.Option(help="The queue of its tasks.", autocompletion=complete.queue_names)
-    ] = None,
-    priority: Annotated[int | None, typer.Option(help="1 to 10, 1 first.")] = None,
+    queue: Queue = None,
+    priority: Priority = None,
     max_attempts: Annotated[int | None, typer.Option(help="How many failures end a task.")] = None,
     timeout: Annotated[
         float | None, typer.Option(parser=values.duration, metavar="5m", help="Limit of each attempt.")
@@ -84,6 +94,45 @@ def add(
         replaced = _is_there(asked, name)
         told = asked.save_schedule(name, entry)
     _tell(told, as_json, " is replaced and" if replaced else "")
+
+
+@app.command(epilog=EDITS)
+@bundled
+def edit(
+    name: Name,
+    items: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="ARGUMENT", help="Arguments that change: key=text, key:=json, @file.json, or -."),
+    ] = None,
+    cron: CronText = None,
+    every: Interval = None,
+    timezone: Annotated[str | None, typer.Option(help="The zone of the cron expression.")] = None,
+    task_type: Annotated[
+        str | None, typer.Option(help="The name of the kind of work.", autocompletion=complete.type_names)
+    ] = None,
+    queue: Queue = None,
+    priority: Priority = None,
+    max_attempts: Annotated[str | None, typer.Option(metavar="N|none", help="How many failures end a task.")] = None,
+    timeout: Annotated[str | None, typer.Option(metavar="5m|none", help="Limit of each attempt.")] = None,
+    as_json: AsJson = False,
+    where: Where = Where(),
+) -> None:
+    """Change some of a schedule, and keep the rest; with none, a limit is the handler's own."""
+    given = {"cron": cron, "every": every, "timezone": timezone, "task_type": task_type}
+    given |= {"queue": queue, "priority": priority}
+    changes: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
+    if max_attempts is not None:
+        changes["max_attempts"] = values.or_none(max_attempts, "--max-attempts", values.whole)
+    if timeout is not None:
+        changes["timeout"] = values.or_none(timeout, "--timeout", values.duration)
+    arguments = values.arguments(items or [])
+    if not changes and not arguments:
+        raise typer.BadParameter("nothing is to change: give an option or an argument; see --help")
+    with where.desk() as asked:
+        if arguments:
+            changes["task_data"] = {**_found(asked, name)["task_data"], **arguments}
+        told = asked.edit_schedule(name, changes)
+    _tell(told, as_json, " is changed and")
 
 
 @app.command()
@@ -133,17 +182,23 @@ def next_instants(
 ) -> None:
     """Print the next instants of a schedule, in its own zone."""
     with where.desk() as asked:
-        found = [one for one in asked.schedules()["schedules"] if one["name"] == name]
-    if not found:
-        raise ScheduleNotFound(name)
-    instants = _instants(found[0], count)
+        found = _found(asked, name)
+    instants = _instants(found, count)
     if as_json:
-        document({"name": name, "timezone": found[0]["timezone"], "next": [_wire(at) for at in instants]})
+        document({"name": name, "timezone": found["timezone"], "next": [_wire(at) for at in instants]})
     else:
         from jobrunner.background.cron import find_zone
 
-        zone = find_zone(found[0]["timezone"])
+        zone = find_zone(found["timezone"])
         table(("at", "weekday", "utc"), ([*_there(at.astimezone(zone)), _wire(at)] for at in instants))
+
+
+def _found(asked: Desk, name: str) -> dict[str, Any]:
+    known: list[dict[str, Any]] = asked.schedules()["schedules"]
+    found = next((one for one in known if one["name"] == name), None)
+    if found is None:
+        raise ScheduleNotFound(name)
+    return found
 
 
 def _instants(schedule: dict[str, Any], count: int) -> list[datetime]:

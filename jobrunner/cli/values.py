@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import typer
+
+Value = TypeVar("Value")
 
 _PAIR = re.compile(r"([^=]*?)(:?=)(.*)", re.DOTALL)
 _DURATION = re.compile(r"(?:\d+(?:\.\d+)?[smhd])+")
@@ -40,6 +42,23 @@ def duration(text: str) -> float:
     if not _DURATION.fullmatch(word):
         raise typer.BadParameter(f"{text!r} is no duration; write 90, 30s, 5m, 2h, 1d or 1h30m")
     return sum(float(number) * _SECONDS[unit] for number, unit in _STEP.findall(word))
+
+
+def whole(text: str) -> int:
+    """A whole number, not negative."""
+    if not (text.isascii() and text.isdigit()):
+        raise typer.BadParameter(f"{text!r} is no whole number")
+    return int(text)
+
+
+def or_none(text: str, option: str, read: Callable[[str], Value]) -> Value | None:
+    """What ``read`` makes of an option's text, or None where it says ``none``, which lifts a limit."""
+    if text.strip().lower() in ("none", "null", ""):
+        return None
+    try:
+        return read(text)
+    except typer.BadParameter as error:
+        raise typer.BadParameter(f"{error.message}, nor is it none", param_hint=option) from None
 
 
 def moment(text: str) -> datetime:

@@ -1,14 +1,13 @@
-"""What the doctor looks at on this machine: folders, files, handlers, the port and the door."""
+"""What the doctor looks at on this machine: the data folder, the settings, the port and the door."""
 
 from __future__ import annotations
 
 import errno
 import os
 import socket
-import stat
 import sys
 from collections.abc import Iterator
-from contextlib import redirect_stdout, suppress
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any
@@ -16,12 +15,10 @@ from typing import Any
 import httpx2
 
 from jobrunner.client.checkup import Finding, fail, ok, warn
+from jobrunner.client.checkup_settings import about
 from jobrunner.db.lock import owner
-from jobrunner.errors import HandlerError, SettingsError
-from jobrunner.handlers import handlers, load
-from jobrunner.settings import DEFAULT_PORT, Loaded, Settings, check_door, check_tls
-from jobrunner.settings.keys import variables
-from jobrunner.settings.log_file import check_log_file
+from jobrunner.errors import SettingsError
+from jobrunner.settings import DEFAULT_PORT, Loaded, Settings, check_door
 from jobrunner.settings.loopback import leads_here
 
 PROBE_WITHIN = 3.0  # seconds
@@ -31,11 +28,7 @@ def here(loaded: Loaded) -> Iterator[Finding]:
     """Everything that needs neither database nor server."""
     settings = loaded.settings
     yield _folder(settings.data_dir)
-    yield from _roots(settings)
-    yield from _log_file(settings)
-    yield _handlers(settings)
-    yield from _secrets(loaded)
-    yield from _tls(settings)
+    yield from about(loaded)
     yield _port(settings)
 
 
@@ -90,71 +83,6 @@ def unwritable(folder: Path, found: Path, error: OSError) -> Finding:
         who = "" if user is None else f"; this process is {user}"
         return fail("data folder", f"{found} cannot be written{who}", f"give it to that user, or {other}")
     return fail("data folder", f"nothing can be made in {found}: {error.strerror or error}", other)
-
-
-def _roots(settings: Settings) -> Iterator[Finding]:
-    for key in ("tdx_root", "csv_root"):
-        root = getattr(settings, key)
-        if root is None:
-            continue
-        try:
-            os.scandir(root).close()
-        except OSError as error:
-            yield fail(key, f"{root}: {error.strerror}, so imports from it fail", f"correct {variables(key)[0]}")
-        else:
-            yield ok(key, str(root))
-
-
-def _log_file(settings: Settings) -> Iterator[Finding]:
-    try:
-        check_log_file(settings)
-    except SettingsError as error:
-        told, _, fix = str(error).removeprefix("log_file: ").partition("; ")
-        yield fail("log_file", told, fix)
-
-
-def _handlers(settings: Settings) -> Finding:
-    """Import what a worker would import: only that tells whether it starts."""
-    try:
-        with redirect_stdout(sys.stderr):  # what a module prints is none of our data
-            load(settings.handlers)
-    except HandlerError as error:
-        named = f" (now {','.join(settings.handlers)})" if settings.handlers else ""
-        return fail("handlers", str(error), f"correct the module, or JOBRUNNER_HANDLERS{named}")
-    return ok("handlers", f"task types that a worker here would run: {', '.join(sorted(handlers()))}")
-
-
-def _secrets(loaded: Loaded) -> Iterator[Finding]:
-    settings = loaded.settings
-    files = {Path(told.removeprefix("file ")) for told in loaded.sources.values() if told.startswith("file ")}
-    secret = {"api_key", "database_url"}
-    holding = {Path(loaded.sources[key].removeprefix("file ")) for key in secret if loaded.sources[key] in _told(files)}
-    if settings.ssl_keyfile is not None:
-        holding.add(settings.ssl_keyfile)
-    open_ = sorted(str(path) for path in holding if _others_read(path))
-    for name in open_:
-        yield warn("secrets", f"{name} holds a secret, and other users can read it", f"chmod 600 {name}")
-    if not open_:
-        yield ok("secrets", "no file with a key or a password is open to other users")
-
-
-def _told(files: set[Path]) -> set[str]:
-    return {f"file {path}" for path in files}
-
-
-def _others_read(path: Path) -> bool:
-    try:
-        mode = path.expanduser().stat().st_mode
-    except OSError:
-        return False  # a key file that is not there is told by the door
-    return sys.platform != "win32" and bool(mode & (stat.S_IRGRP | stat.S_IROTH))
-
-
-def _tls(settings: Settings) -> Iterator[Finding]:
-    try:
-        check_tls(settings)
-    except SettingsError as error:
-        yield fail("TLS", str(error), "name both files, or neither")
 
 
 def door(settings: Settings, *, has_key: bool, opens: bool) -> Finding:

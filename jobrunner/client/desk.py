@@ -120,6 +120,10 @@ class Desk(FigureDesk, FleetDesk, KeyDesk, OperationDesk, Protocol):
         """Add or replace a schedule: ``cron`` or ``every``, ``timezone``, ``task_type``, ``task_data`` and options."""
         ...
 
+    def edit_schedule(self, name: str, changes: Mapping[str, Any]) -> Answer:
+        """Change some of what ``save_schedule`` takes, all of ``task_data`` at once; returns the schedule."""
+        ...
+
     def pause_schedule(self, name: str) -> Answer:
         """Stop a schedule; returns it."""
         ...

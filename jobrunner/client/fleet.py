@@ -44,6 +44,10 @@ class FleetDesk(Protocol):
         """Have it claim again; returns the node."""
         ...
 
+    def remove_node(self, node_id: str) -> None:
+        """Delete what is known of a node that ended or fell silent."""
+        ...
+
     def types(self) -> Answer:
         """The ``types`` that workers ever published, each with the nodes that claim it now."""
         ...
@@ -72,6 +76,9 @@ class RemoteFleet:
 
     def resume_node(self: OverRest, node_id: str) -> Answer:
         return self.call("POST", f"/api/v1/nodes/{part(node_id)}/resume", body={}, needed=_NODE)
+
+    def remove_node(self: OverRest, node_id: str) -> None:
+        self.call("DELETE", f"/api/v1/nodes/{part(node_id)}", needed=None)
 
     def types(self: OverRest) -> Answer:
         return self.call("GET", "/api/v1/types", needed=("types",))

@@ -56,6 +56,12 @@ class LocalFleet:
             store.resume_node(change.conn, node_id)
             return shapes.node_dict(views.one_node(change.conn, node_id))
 
+    def remove_node(self: AtDatabase, node_id: str) -> None:
+        with self.changing("DELETE /api/v1/nodes/{node_id}", node_id) as change:
+            if views.one_node(change.conn, node_id).alive:
+                raise Refused(409, f"node {node_id} is alive: stop it first, or wait until it has missed its beats", {})
+            store.remove_node(change.conn, node_id)
+
     def types(self: AtDatabase) -> Answer:
         with self.looking() as conn:
             return {"types": [shapes.type_dict(told, nodes) for told, nodes in views.types_and_nodes(conn)]}

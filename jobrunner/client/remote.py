@@ -105,6 +105,9 @@ class Remote(RemoteFigures, RemoteFleet, RemoteKeys, RemoteOperations, Halves):
         given = {key: value for key, value in entry.items() if value is not None}
         return self._post("/api/v1/schedules", {"name": name, **given}, needed=_SCHEDULE)
 
+    def edit_schedule(self, name: str, changes: Mapping[str, Any]) -> Answer:
+        return self.call("PATCH", f"/api/v1/schedules/{part(name)}", body=changes, needed=_SCHEDULE)
+
     def pause_schedule(self, name: str) -> Answer:
         return self._post(f"/api/v1/schedules/{part(name)}/pause", needed=_SCHEDULE)
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from jobrunner.settings.keys import DEFAULT_PORT, Settings
     from jobrunner.settings.loading import Loaded, load
     from jobrunner.settings.showing import shown
+    from jobrunner.settings.starter import start_file
 
 _HOMES = {
     "DEFAULT_PORT": "keys",
@@ -23,6 +24,7 @@ _HOMES = {
     "check_tls": "door",
     "load": "loading",
     "shown": "showing",
+    "start_file": "starter",
 }
 
 
@@ -32,4 +34,4 @@ def __getattr__(name: str) -> Any:
     return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
 
 
-__all__ = ["DEFAULT_PORT", "Loaded", "Settings", "check_door", "check_tls", "load", "shown"]
+__all__ = ["DEFAULT_PORT", "Loaded", "Settings", "check_door", "check_tls", "load", "shown", "start_file"]

@@ -68,6 +68,19 @@ def load(
     ]
     origin = {key: source for layer in reversed(layers) for key, source in layer.sources.items()}
     given = {key: value for layer in reversed(layers) for key, value in layer.values.items()}
+    settings = _made(given, origin, problems)
+    sources = {key: origin.get(key, "default") for key in Settings.model_fields}
+    return Loaded(settings, sources, _warnings(ignored))
+
+
+def check(given: Mapping[str, Any], source: str) -> None:
+    """Refuse what ``source`` gives, where no other source is asked; raises SettingsError as ``load`` does."""
+    problems: list[str] = []
+    layer = _known(given, source, problems, {})
+    _made(layer.values, layer.sources, problems)
+
+
+def _made(given: Mapping[str, Any], origin: Mapping[str, str], problems: list[str]) -> Settings:
     try:
         settings = Settings(**given)
     except ValidationError as error:
@@ -75,8 +88,7 @@ def load(
         settings = None
     if problems or settings is None:
         raise SettingsError("\n".join(problems))
-    sources = {key: origin.get(key, "default") for key in Settings.model_fields}
-    return Loaded(settings, sources, _warnings(ignored))
+    return settings
 
 
 def _known(given: Mapping[Any, Any], source: str, problems: list[str], ignored: dict[str, str]) -> _Layer:

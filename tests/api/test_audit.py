@@ -11,6 +11,7 @@ from starlette.testclient import TestClient
 from jobrunner.api import keyring
 from jobrunner.api.routes import TABLE
 from jobrunner.db.engine import Database, open_database
+from jobrunner.queue import store
 from jobrunner.queue.key import Scope
 from tests.api.asking import execute
 from tests.api.conftest import KEY, Api
@@ -56,6 +57,9 @@ def _ids(admin: TestClient, database: Database, call: str) -> dict[str, str]:
     made = admin.post(f"{ROOT}/keys", json={"name": "one", "scopes": ["read"]}).json()["id"]
     begun = admin.post(f"{ROOT}/operations", json={"action": "delete", "ids": ["none"]}).json()["id"]
     node = register(database, "a", "work")
+    if call.startswith("DELETE"):
+        with database.begin() as conn:
+            store.stopped(conn, node, "the test says so")
     return {"task_id": "t", "name": "nightly", "key_id": made, "operation_id": begun, "node_id": node}
 
 

@@ -9,17 +9,19 @@ from typing import Any
 
 import httpx2
 import pytest
-from sqlalchemy import delete
+from sqlalchemy import delete, insert, select, update
 from starlette.testclient import TestClient
 
 from jobrunner.api.answers_fleet import NodeAnswer, NodesAnswer, TypesAnswer
 from jobrunner.db.engine import Database, open_database
-from jobrunner.db.tables import nodes
+from jobrunner.db.tables import node_samples, nodes
+from jobrunner.db.types import db_now
 from jobrunner.node.heartbeat import Heartbeat
 from jobrunner.node.held import Held
 from jobrunner.node.host import Host
 from jobrunner.node.state import Identity, State
 from jobrunner.queue import store, views
+from jobrunner.queue.store.nodes import SAMPLED
 from tests.api.asking import assert_problem
 from tests.processes import Process, Processes, free_port
 
@@ -67,6 +69,23 @@ def test_a_drain_is_asked_for_and_taken_back(client: TestClient, database: Datab
     for change in ("drain", "resume"):
         assert_problem(client.post(f"{NODES}/{node_id}/{change}", json={}), 409, "node_stopped")
         assert_problem(client.post(f"{NODES}/none/{change}", json={}), 404, "node_not_found")
+
+
+def test_one_that_is_gone_is_removed_and_one_that_lives_is_not(client: TestClient, database: Database) -> None:
+    ended, silent, living = (register(database, name, "work") for name in ("ended", "silent", "living"))
+    with database.begin() as conn:
+        store.stopped(conn, ended, "the test says so")
+        conn.execute(update(nodes).where(nodes.c.id == silent).values(heartbeat_at=db_now(-60.0)))
+        for node_id in (silent, living):
+            conn.execute(insert(node_samples).values(node_id=node_id, at=db_now(), **dict.fromkeys(SAMPLED, 0)))
+    assert_problem(client.delete(f"{NODES}/{living}"), 409, "node_alive")
+    for node_id in (ended, silent):
+        answer = client.delete(f"{NODES}/{node_id}")
+        assert (answer.status_code, answer.content) == (204, b"")
+        assert_problem(client.delete(f"{NODES}/{node_id}"), 404, "node_not_found")
+    assert [node["id"] for node in client.get(NODES).json()["nodes"]] == [living]
+    with database.read() as conn:
+        assert conn.execute(select(node_samples.c.node_id)).scalars().all() == [living]
 
 
 def test_types_are_told_with_the_nodes_that_claim_them_now(client: TestClient, database: Database) -> None:

@@ -28,6 +28,47 @@ def test_a_schedule_is_added_and_then_replaced(client: TestClient) -> None:
     assert [one["name"] for one in client.get(ALL).json()["schedules"]] == ["nightly"]
 
 
+def test_what_is_given_changes_and_the_rest_stays(client: TestClient) -> None:
+    before = save(client, timezone="Asia/Shanghai", task_data={"a": 1}, priority=2, timeout=9, max_attempts=4).json()
+    changes = {"priority": 7, "timeout": None, "task_data": {"b": 2}}
+    told = client.patch(f"{ALL}/nightly", json=changes)
+    assert told.status_code == 200
+    assert told.json() == {**before, **changes}, "an unchanged clock keeps its next instant"
+    assert client.get(ALL).json()["schedules"] == [told.json()]
+    assert client.patch(f"{ALL}/nightly", json={}).json() == told.json()
+    assert client.patch(f"{ALL}/nightly", json={"max_attempts": None}).json()["max_attempts"] is None
+
+
+def test_one_kind_of_clock_takes_the_place_of_the_other(client: TestClient) -> None:
+    save(client)
+    told = client.patch(f"{ALL}/nightly", json={"every": 60}).json()
+    assert (told["cron"], told["every"]) == (None, 60.0)
+    told = client.patch(f"{ALL}/nightly", json={"cron": "0 4 * * *", "every": None, "timezone": "Asia/Shanghai"}).json()
+    assert (told["cron"], told["every"], told["next_at"][10:]) == ("0 4 * * *", None, "T20:00:00.000000Z")
+    client.post(f"{ALL}/nightly/pause", json={})
+    told = client.patch(f"{ALL}/nightly", json={"cron": "0 5 * * *"}).json()
+    assert (told["cron"], told["paused"]) == ("0 5 * * *", True), "a change starts nothing that was paused"
+
+
+def test_a_change_that_makes_no_sense_changes_nothing(client: TestClient) -> None:
+    save(client)
+    before = client.get(ALL).json()
+    for changes in (
+        *(
+            {"cron": "61 * * * *"},
+            {"cron": None},
+            {"cron": "0 3 * * *", "every": 60},
+            {"every": 0},
+            {"timezone": "X/Y"},
+        ),
+        *({"task_type": None}, {"task_type": "nobody"}, {"priority": 0}, {"name": "other"}, {"task_data": None}),
+    ):
+        answer = client.patch(f"{ALL}/nightly", json=changes)
+        assert answer.status_code == 422, (changes, answer.text)
+    assert_problem(client.patch(f"{ALL}/nobody", json={"every": 60}), 404, "schedule_not_found")
+    assert client.get(ALL).json() == before
+
+
 def test_pause_resume_run_and_remove(api: Api, client: TestClient) -> None:
     save(client, task_data={"a": 1})
     assert client.post(f"{ALL}/nightly/pause", json={}).json()["paused"] is True
@@ -50,3 +91,4 @@ def test_a_schedule_that_is_not_there(client: TestClient) -> None:
         for verb in ("pause", "resume", "run"):
             assert_problem(client.post(f"{ALL}/{path}/{verb}", json={}), 404, "schedule_not_found")
         assert_problem(client.delete(f"{ALL}/{path}"), 404, "schedule_not_found")
+        assert_problem(client.patch(f"{ALL}/{path}", json={}), 404, "schedule_not_found")

@@ -18,6 +18,7 @@ from jobrunner.db.lock import FileLock
 from tests.certificates import self_signed
 from tests.cli.conftest import Jr
 from tests.cli.scripted import scripted
+from tests.processes import free_port
 
 
 class _Stranger(BaseHTTPRequestHandler):
@@ -178,6 +179,7 @@ def test_a_certificate_that_nobody_vouches_for(jr: Jr, tmp_path: Path, monkeypat
         assert "is not trusted here: self-signed certificate" in told.err
         assert "SSL_CERT_FILE" in told.err
         assert "jobrunner up" not in told.err
+        monkeypatch.setenv("JOBRUNNER_PORT", str(free_port()))
         [fleet] = [
             one for one in jr("doctor", "--url", server.url, "--json").json["findings"] if one["level"] == "fail"
         ]

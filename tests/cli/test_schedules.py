@@ -53,3 +53,32 @@ def test_schedules_that_make_no_sense(at: Jr, monkeypatch: pytest.MonkeyPatch) -
         assert (told.code, told.out) == (2, "")
         assert named in told.err
     assert at("schedules", "list", "--json").json == {"schedules": []}
+
+
+def test_what_is_said_changes_and_the_rest_stays(at: Jr, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JOBRUNNER_ALLOW_UNKNOWN_TYPES", "1")
+    words = ["a=1", "b=2", "--cron", "30 17 * * 1-5", "--timezone", "Asia/Shanghai", "--timeout", "5m"]
+    before = at("schedules", "add", "nightly", "report", *words, "--max-attempts", "7", "--json").json
+    told = at("schedules", "edit", "nightly", "b:=3", "--queue", "slow", "--timeout", "none", "--json")
+    assert told.json == {**before, "task_data": {"a": "1", "b": 3}, "queue": "slow", "timeout": None}
+    told = at("schedules", "edit", "nightly", "--every", "5m", "--max-attempts", "none")
+    assert told.out.startswith("schedule nightly is changed and fires next at 2")
+    [known] = at("schedules", "list", "--json").json["schedules"]
+    assert (known["cron"], known["every"], known["max_attempts"]) == (None, 300.0, None)
+    told = at("schedules", "edit", "nightly", "--task-type", "other", "--priority", "1", "--json").json
+    assert (told["task_type"], told["priority"], told["task_data"]) == ("other", 1, {"a": "1", "b": 3})
+    assert {one["action"].partition(" ")[0] for one in at("audit", "--json").json["changes"]} == {"POST", "PATCH"}
+
+    for words, code, named in (
+        ([], 2, "nothing is to change"),
+        (["--cron", "61 * * * *"], 2, "minute"),
+        (["--cron", "0 0 * * *", "--every", "5m"], 2, "either cron or every"),
+        (["--max-attempts", "few"], 2, "'few' is no whole number, nor is it none"),
+        (["--timeout", "long"], 2, "--timeout"),
+    ):
+        told = at("schedules", "edit", "nightly", *words)
+        assert (told.code, told.out) == (code, ""), words
+        assert named in told.err
+    for words in (["b=1"], ["--every", "5m"]):
+        told = at("schedules", "edit", "nobody", *words)
+        assert (told.code, told.out) == (3, "")

@@ -1,6 +1,8 @@
-"""The nodes of the fleet: listed, drained and resumed."""
+"""The nodes of the fleet: listed, drained and resumed, removed."""
 
 from __future__ import annotations
+
+from starlette.responses import Response
 
 from jobrunner.api.answers_fleet import NodeAnswer, NodesAnswer
 from jobrunner.api.problems import Refused
@@ -45,6 +47,19 @@ def resume(call: Call) -> Content:
     return Answer(told, 202)
 
 
+def remove(call: Call) -> Content:
+    """Delete what is known of one that ended or fell silent; what it had claimed comes back by its leases all the same.
+
+    One that was only silent adds itself again with its next heartbeat.
+    """
+    node_id = _id(call)
+    with call.change(node_id) as change:
+        if views.one_node(change.conn, node_id).alive:
+            raise Refused(409, "node_alive", "this node is alive: stop it first, or wait until it has missed its beats")
+        store.remove_node(change.conn, node_id)
+    return Response(status_code=204)
+
+
 def _id(call: Call) -> str:
     return call.name("node_id", NodeNotFound)
 
@@ -53,6 +68,7 @@ _ALL, _ONE = "/api/v1/nodes", "/api/v1/nodes/{node_id}"
 ROUTES = (
     Route(_ALL, listed, scope=Scope.READ, summary="List nodes", response=NodesAnswer),
     Route(_ONE, one, scope=Scope.READ, summary="One node", response=NodeAnswer),
+    Route(_ONE, remove, ("DELETE",), Scope.OPERATE, "Remove one that is gone", statuses=(204,), refuses=(409,)),
     *(
         Route(
             f"{_ONE}/{name}",

@@ -1,4 +1,4 @@
-"""Schedules: listing, adding or replacing, pausing, running now, removing."""
+"""Schedules: listing, adding or replacing, editing, pausing, running now, removing."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from jobrunner.api import answers
 from jobrunner.api.headers import LOCATION
 from jobrunner.api.route import Answer, Call, Content, Route
 from jobrunner.api.routes.execute import status_path
-from jobrunner.api.schemas import ScheduleRequest
+from jobrunner.api.schemas import ScheduleChange, ScheduleRequest
 from jobrunner.background import schedules
 from jobrunner.queue import views
 from jobrunner.queue.key import Scope
@@ -30,6 +30,18 @@ def save(call: Call) -> Content:
         known = views.schedule(change.conn, wish.name)
         saved = schedules.save(change.conn, wish.name, **told, payload=wish.task_data, allow_unknown=allow_unknown)
     return Answer(shapes.schedule_dict(saved), 201 if known is None else 200)
+
+
+def edit(call: Call) -> Content:
+    """Change what is given, and keep the rest; an unchanged clock keeps its next instant."""
+    wish: ScheduleChange = call.body
+    changes = wish.model_dump(exclude_unset=True)
+    if "task_data" in changes:
+        changes["payload"] = changes.pop("task_data")
+    allow_unknown = call.service.settings.allow_unknown_types
+    told = wish.model_dump(mode="json", exclude_unset=True, exclude={"task_data"})
+    with call.change(call.schedule, entry=told) as change:
+        return shapes.schedule_dict(schedules.edit(change.conn, call.schedule, changes, allow_unknown=allow_unknown))
 
 
 def pause(call: Call) -> Content:
@@ -72,6 +84,15 @@ ROUTES = (
         request=ScheduleRequest,
         response=answers.Schedule,
         statuses=(200, 201),
+    ),
+    Route(
+        _ONE,
+        edit,
+        ("PATCH",),
+        Scope.OPERATE,
+        "Change some of it",
+        request=ScheduleChange,
+        response=answers.Schedule,
     ),
     Route(f"{_ONE}/pause", pause, ("POST",), Scope.OPERATE, "Stop firing", response=answers.Schedule),
     Route(f"{_ONE}/resume", resume, ("POST",), Scope.OPERATE, "Fire again", response=answers.Schedule),

@@ -11,7 +11,17 @@ from jobrunner.queue.store.enqueue import Submitted, enqueue, enqueue_many
 from jobrunner.queue.store.keys import Issued, issue_key, note_used, revoke_key, rotate_key
 from jobrunner.queue.store.lease import Reclaimed, Renewal, holds, reclaim, release, renew
 from jobrunner.queue.store.limits import claim_within, limited_queues
-from jobrunner.queue.store.nodes import Beat, beat, drain_node, publish, published, register, resume_node, stopped
+from jobrunner.queue.store.nodes import (
+    Beat,
+    beat,
+    drain_node,
+    publish,
+    published,
+    register,
+    remove_node,
+    resume_node,
+    stopped,
+)
 from jobrunner.queue.store.operations import (
     STEP,
     Step,
@@ -29,6 +39,7 @@ from jobrunner.queue.store.schedules import (
     blame,
     due_schedules,
     fire,
+    hold_schedule,
     remove_schedule,
     rename_firing,
     save_schedule,
@@ -66,6 +77,7 @@ __all__ = [
     "enqueue_many",
     "expire",
     "fire",
+    "hold_schedule",
     "holds",
     "issue_key",
     "limit_queue",
@@ -85,6 +97,7 @@ __all__ = [
     "record",
     "register",
     "release",
+    "remove_node",
     "remove_schedule",
     "rename_firing",
     "renew",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, func, insert, null, select, update
+from sqlalchemy import Connection, delete, func, insert, null, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from jobrunner.db.tables import node_samples, nodes, task_types
@@ -56,6 +56,11 @@ def stopped(conn: Connection, node_id: str, reason: str) -> None:
         .where(nodes.c.id == node_id)
         .values(state="stopped", reason=reason, running=0, heartbeat_at=db_now(), stopped_at=db_now())
     )
+
+
+def remove_node(conn: Connection, node_id: str) -> None:
+    """Delete a node's row and its figures. One that lives after all adds its row again with its next heartbeat."""
+    conn.execute(delete(nodes).where(nodes.c.id == node_id))
 
 
 def publish(conn: Connection, types: Sequence[Mapping[str, Any]]) -> None:

@@ -25,6 +25,11 @@ def save_schedule(conn: Connection, row: Mapping[str, Any]) -> None:
     )
 
 
+def hold_schedule(conn: Connection, name: str) -> bool:
+    """Keep others from changing a schedule until the transaction ends. False when there is none."""
+    return conn.execute(select(_s.name).where(_s.name == name).with_for_update()).first() is not None
+
+
 def remove_schedule(conn: Connection, name: str) -> bool:
     """Delete a schedule; its firings stay, so that no instant fires twice. False when there was none."""
     return conn.execute(delete(schedules).where(_s.name == name)).rowcount == 1

@@ -1,0 +1,126 @@
+"""Nodes that are tried and those that are forgotten, by command."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import time
+from contextlib import closing
+
+import pytest
+from sqlalchemy import update
+
+from jobrunner.cli.exits import Exit
+from jobrunner.db.engine import Database, open_database
+from jobrunner.db.tables import nodes
+from jobrunner.db.types import db_now
+from jobrunner.node.state import Identity, State
+from jobrunner.queue import store
+from tests.cli.conftest import Jr, Said
+from tests.processes import Processes, free_port
+
+
+def _levels(told: Said) -> dict[str, str]:
+    return {one["check"]: one["level"] for one in told.json["findings"]}
+
+
+def _detail(told: Said, check: str) -> str:
+    return next(f"{one['detail']} {one['fix']}" for one in told.json["findings"] if one["check"] == check)
+
+
+def _register(database: Database, name: str, *, address: str | None = None, types: tuple[str, ...] = ("add",)) -> str:
+    identity = Identity(name, slots=2, types=types, queues=None, address=address, heartbeat_interval=60.0)
+    with database.begin() as conn:
+        store.register(conn, {**identity.columns(), **State().columns()})
+    return identity.id
+
+
+def test_a_node_is_tried_from_here(at: Jr, database_url: str) -> None:
+    with closing(socket.create_server(("127.0.0.1", 0))) as taken:
+        closed = taken.getsockname()[1]
+    database = open_database(database_url)
+    plain = _register(database, "plain")
+    deaf = _register(database, "deaf", address=f"http://127.0.0.1:{closed}", types=())
+    away = _register(database, "away", address="http://127.0.0.1:1")
+    drained, stuck, ended, silent = (_register(database, name) for name in ("drained", "stuck", "ended", "silent"))
+    with database.begin() as conn:
+        for node_id, values in (
+            (away, {"host": "no-such-host.invalid"}),
+            (drained, {"state": "draining"}),
+            (stuck, {"state": "stuck", "stuck": 1}),
+            (silent, {"heartbeat_at": db_now(-1_000.0)}),
+        ):
+            conn.execute(update(nodes).where(nodes.c.id == node_id).values(**values))
+        store.stopped(conn, ended, "its time was over")
+    database.dispose()
+
+    told = at("nodes", "test", "plain", "--json")
+    assert (told.code, told.json["ok"], set(_levels(told).values())) == (0, True, {"ok"})
+    assert "no port" in _detail(told, "address")
+    assert {row["level"] for row in at("nodes", "test", plain).rows} == {"ok"}
+    told = at("nodes", "test", deaf, "--json")
+    assert (told.code, _levels(told)["task types"], _levels(told)["address"]) == (Exit.TASK_FAILED, "fail", "warn")
+    assert f"127.0.0.1:{closed}" in _detail(told, "address")
+    told = at("nodes", "test", away, "--json")
+    assert (told.code, _levels(told)["address"]) == (0, "warn"), "its tasks come by the database"
+    assert "http://no-such-host.invalid:1" in _detail(told, "address"), "its loopback is not this machine's"
+    for node_id, check, level, named in (
+        (drained, "state", "warn", f"jobrunner nodes resume {drained}"),
+        (stuck, "state", "warn", "time-out"),
+        (ended, "heartbeat", "fail", "its time was over"),
+        (silent, "heartbeat", "fail", "fell silent"),
+    ):
+        told = at("nodes", "test", node_id, "--json")
+        assert (told.code, _levels(told)[check]) == (Exit.TASK_FAILED if level == "fail" else 0, level), named
+        assert named in _detail(told, check)
+    assert at("nodes", "test", "nobody").code == Exit.NOT_FOUND
+
+
+def test_of_one_name_the_one_that_is_gone_is_removed(at: Jr, database_url: str) -> None:
+    database = open_database(database_url)
+    gone, lives = _register(database, "Worker-1"), _register(database, "Worker-1")
+    with database.begin() as conn:
+        store.stopped(conn, gone, "it was started again")
+    database.dispose()
+    told = at("nodes", "remove", lives)
+    assert (told.code, told.out) == (Exit.CONFLICT, "")
+    assert "is alive" in told.err
+    assert at("nodes", "remove", "Worker-1", "--json").json == {"id": gone, "removed": True}
+    assert at("nodes", "--all", "--quiet").out.split() == [lives]
+    told = at("nodes", "remove", gone)
+    assert (told.code, told.out) == (Exit.NOT_FOUND, "")
+    assert at("nodes", "remove", "Worker-1").code == Exit.CONFLICT, "only the living one is left"
+    [change] = at("audit", "--json").json["changes"]
+    assert (change["action"], change["target"]) == ("DELETE /api/v1/nodes/{node_id}", gone)
+
+
+@pytest.mark.ci
+def test_a_real_one_over_rest(
+    jr: Jr, postgres_url: str, chores: str, processes: Processes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    env = {"JOBRUNNER_DATABASE_URL": postgres_url, "JOBRUNNER_HEARTBEAT_INTERVAL": "1"}
+    words = ("--handlers", chores, "--queues", "default")
+    one, two = (free_port() for _ in range(2))
+    first = processes.start("worker", "--node-name", "one", "--port", str(one), *words, env=env, port=one)
+    second = processes.start("worker", "--node-name", "two", "--port", str(two), *words, env=env, port=two)
+    for worker in (first, second):
+        worker.wait_healthy()
+    monkeypatch.setenv("JOBRUNNER_URL", first.url)
+    told = jr("nodes", "test", "two", "--json")
+    assert (told.code, set(_levels(told).values())) == (0, {"ok"}), told.out
+    assert f"it answers at {second.url}" in _detail(told, "address")
+    (node_id,) = (node["id"] for node in jr("nodes", "--json").json["nodes"] if node["name"] == "two")
+    assert jr("nodes", "remove", "two").code == Exit.CONFLICT
+
+    second.signal(signal.SIGSTOP)
+    deadline = time.monotonic() + 30
+    while jr("nodes", "remove", "two").code == Exit.CONFLICT:
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    assert [node["name"] for node in jr("nodes", "--all", "--json").json["nodes"]] == ["one"]
+    second.signal(signal.SIGCONT)
+    while [node["name"] for node in jr("nodes", "--json").json["nodes"]] != ["one", "two"]:
+        assert time.monotonic() < deadline, "who was only silent adds himself again"
+        time.sleep(0.2)
+    assert jr("nodes", "test", node_id).code == 0
+    assert jr("submit", "add", "x:=1", "--wait").code == 0
