@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import atexit
 import os
 import ssl
 import threading
@@ -181,9 +180,6 @@ class DistributedBridge:
                 _bridge = None
         self._router.close()
 
-    def _leave(self) -> None:
-        self._router.leave()
-
     async def __aenter__(self) -> Self:
         return self
 
@@ -218,18 +214,12 @@ def _together(task: BridgeTask, made: list[Part], found: list[TaskResult | BaseE
     return merged(task, made, results)
 
 
-def _leave() -> None:
-    if _bridge is not None:
-        _bridge._leave()
-
-
 def _forget() -> None:
     global _bridge, _making, _of_parent
     _of_parent, _bridge = _bridge or _of_parent, None
     _making = threading.Lock()  # the old one may be held by a thread that the copy does not have
 
 
-atexit.register(_leave)
 if hasattr(os, "register_at_fork"):  # elsewhere nothing forks
     os.register_at_fork(after_in_child=_forget)
 _making = threading.Lock()

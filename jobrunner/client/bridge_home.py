@@ -82,11 +82,6 @@ class Home:
         if embedded is not None:
             embedded.close()
 
-    def leave(self) -> None:
-        """The interpreter ends: say goodbye."""
-        if self._embedded is not None:
-            self._embedded.leave()
-
     def _open(self) -> Embedded:
         with self._opening:
             if self._embedded is not None and self._embedded.inherited:

@@ -83,11 +83,6 @@ class Router:
         if self._closed:
             raise RuntimeError("this bridge is closed; get_distributed_bridge() makes another")
 
-    def leave(self) -> None:
-        """The interpreter ends."""
-        if self._home is not None:
-            self._home.leave()
-
     async def available(self, http: httpx2.AsyncClient) -> list[AvailableNode]:
         """The healthy nodes, best first, and behind them those of our database."""
         found = [node.health for node in best_first(await self._looked_at(http), "") if node.health is not None]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from contextvars import ContextVar
+from functools import cache
 
 from jobrunner.handlers.context import Context
 
@@ -36,5 +37,17 @@ class AttemptLog(logging.Handler):
             _busy.reset(known)
 
 
-KEPT = AttemptLog(running.get)
-"""One for all ways of running inside the worker: each of its own would keep every line again."""
+@cache
+def keep_own() -> None:
+    """From now on keep what attempts log that share this process; what others log goes where it went.
+
+    It is no handler of the root logger: with one, a program that has not set up its logging has no warnings on stderr
+    any more, and its ``basicConfig`` does nothing. Filters of loggers have had their say by then.
+    """
+    kept, handed_on = AttemptLog(running.get), logging.Logger.callHandlers
+
+    def call_handlers(logger: logging.Logger, record: logging.LogRecord) -> None:
+        kept.handle(record)
+        handed_on(logger, record)
+
+    logging.Logger.callHandlers = call_handlers  # type: ignore[method-assign, assignment]  # nothing else comes behind

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import threading
 from abc import abstractmethod
 from contextlib import AbstractContextManager
@@ -164,7 +163,7 @@ class InProcessPool(Pool):
     async def start(self) -> None:
         """Keep what handlers log."""
         self._loop = asyncio.get_running_loop()
-        logging.getLogger().addHandler(capture.KEPT)
+        capture.keep_own()
 
     async def close(self) -> None:
         """Ask everything to end; what does not within the grace goes on until the process ends."""
@@ -176,7 +175,6 @@ class InProcessPool(Pool):
             await self._calm.wait()
         if self._alarm is not None:
             self._alarm.cancel()
-        logging.getLogger().removeHandler(capture.KEPT)
 
     def free(self) -> int:
         """Slots that can take a task now."""

@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 
+from jobrunner.execution import interpreter
 from jobrunner.execution.pool import Pool
 from jobrunner.logs import get_logger
 from jobrunner.node.feed import Feed
@@ -51,6 +52,8 @@ class Watch:
             try:
                 await self._look_at_memory()
             except Exception:  # a look at /proc that failed once must not end all later ones
+                if interpreter.ends():
+                    return
                 log.exception("memory cannot be looked at")
 
     async def _look_at_memory(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import threading
 from contextlib import ExitStack
@@ -78,6 +79,7 @@ class Embedded:
             work = Work(self.settings, self.database, self.ends, None, limits(self.settings, PLAN), lambda: None)
             work.start()
             self._work = work
+            atexit.register(self._leave)
             wake, cancel_hint = partial(self.hint, WORK), partial(self.hint, CANCEL)
             operations = Operations(self.database, ended=self.ends.ended, cancel_hint=cancel_hint, wake=wake)
             ticking = duties.start(self.database, self.settings, wake, operations)
@@ -91,6 +93,7 @@ class Embedded:
         """Let what runs come to its end within the grace, give back the rest, and let the database go."""
         if self.inherited:
             return
+        atexit.unregister(self._leave)
         with self._starting:
             if self._work is not None:
                 self._work.drain("its program is done with it")
@@ -98,7 +101,7 @@ class Embedded:
                 self._work.close("its program is done with it")
             self._parts.close()
 
-    def leave(self) -> None:
+    def _leave(self) -> None:
         """Say goodbye and no more: at the interpreter's end no thread does anything new, so nothing can drain.
 
         What still runs is taken back from this node as from a dead one.

@@ -12,6 +12,7 @@ from typing import Any
 from jobrunner.db.ends import Ends
 from jobrunner.db.engine import Database
 from jobrunner.errors import DatabaseUnavailable
+from jobrunner.execution import interpreter
 from jobrunner.execution.children import ChildPool
 from jobrunner.execution.inline import AsyncPool
 from jobrunner.execution.pool import Pool
@@ -158,9 +159,12 @@ class Work:
     def _run(self) -> None:
         try:
             asyncio.run(self._work())
-        except Exception:
+        except Exception as error:
             self.failed = True
-            log.exception("the worker broke")
+            if interpreter.ends():
+                log.debug("the worker ends with its program", error=str(error))
+            else:
+                log.exception("the worker broke")
         finally:
             self._ended()
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
@@ -125,13 +124,11 @@ def _task(
 @contextmanager
 def _kept(context: Context) -> Iterator[None]:
     """What is logged by Python's ``logging`` is kept with the attempt, as in a worker."""
-    root = logging.getLogger()
+    capture.keep_own()
     known = capture.running.set(context)
-    root.addHandler(capture.KEPT)
     try:
         yield
     finally:
-        root.removeHandler(capture.KEPT)
         capture.running.reset(known)
 
 

@@ -249,19 +249,33 @@ def test_who_leaves_in_the_middle_of_a_wait_leaves_nothing_open(postgres_url: st
 
 
 def test_a_program_in_an_empty_folder(processes: Processes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It closes nothing, and ends all the same; the file is free, and what it left is there."""
+    """It closes nothing, and ends all the same; the file is free, and what it left is there.
+
+    At its end the interpreter waits for threads of pools, and refuses all that are asked for meanwhile.
+    """
     (tmp_path / "program.py").write_text(
         "from tests.client import here_tasks\n"
         "from jobrunner.client import Client\n"
         "client = Client()\n"
         "print(client.submit('here.add', {'x': 2}).result(30)['sum'])\n"
         "client.submit('here.nap', {'seconds': 30}, task_id='left')\n"
+        "import time\n"
+        "from concurrent.futures import ThreadPoolExecutor\n"
+        "import logging\n"
+        "logging.getLogger('mine').warning('not set up')\n"
+        "logging.basicConfig()\n"
+        "logging.warning('set up')\n"
+        "time.sleep(1.4)\n"  # so that the memory is looked at before the next look for work, which is after 2.5 s
+        "ThreadPoolExecutor(1).submit(time.sleep, 2.5)\n"
     )
-    program = processes.start_command([sys.executable, "-W", "error", "program.py"], env={"PYTHONPATH": str(ROOT)})
+    env = {"PYTHONPATH": str(ROOT), "JOBRUNNER_POLL_INTERVAL": "30"}
+    program = processes.start_command([sys.executable, "-W", "error", "program.py"], env=env)
     assert program.wait() == 0, program.tail()
     assert program.output == "3\n"
-    assert program.errors == ""
+    assert program.errors == "not set up\nWARNING:root:set up\n", "its logging is its own"
     assert owner(tmp_path / ".jobrunner" / "jobrunner.db") is None
     monkeypatch.setenv("JOBRUNNER_DATA_DIR", str(tmp_path / ".jobrunner"))
     with Client.from_env() as client:
         assert not client.task("left").ended
+    with Local(f"sqlite:///{tmp_path / '.jobrunner' / 'jobrunner.db'}") as desk:
+        assert [(node["state"], node["reason"]) for node in desk.nodes()["nodes"]] == [("stopped", "its program ended")]
