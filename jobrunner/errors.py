@@ -171,6 +171,14 @@ class NodeNotFound(JobrunnerError):
         super().__init__(f"no node {node_id!r}")
 
 
+class NodeAlive(JobrunnerError):
+    """The node lives, so what is known of it is not forgotten."""
+
+    def __init__(self, node_id: str) -> None:
+        self.node_id = node_id
+        super().__init__(f"node {node_id!r} is alive: stop it first, or wait until it has missed its beats")
+
+
 class OperationNotFound(JobrunnerError):
     """No operation has this id."""
 

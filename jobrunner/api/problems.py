@@ -19,6 +19,7 @@ from jobrunner.errors import (
     JobrunnerError,
     KeyNotFound,
     KeyReplaced,
+    NodeAlive,
     NodeNotFound,
     OperationNotFound,
     Problem,
@@ -44,6 +45,7 @@ TABLE: tuple[tuple[type[JobrunnerError], int, str], ...] = (
     (KeyReplaced, 409, "key_replaced"),
     (TaskExists, 409, "task_exists"),
     (StateConflict, 409, "state_conflict"),
+    (NodeAlive, 409, "node_alive"),
     (DatabaseUnavailable, 503, "database_unavailable"),
     (SchemaMismatch, 503, "schema_mismatch"),
 )

@@ -13,6 +13,7 @@ from jobrunner.api.spelled import (
     NAME,
     Attempts,
     Delay,
+    Interval,
     NameText,
     PartText,
     Positive,
@@ -140,7 +141,7 @@ class ScheduleRequest(Strict):
     """What it is called; one of this name is replaced."""
     cron: str | None = None
     """Five fields: minute, hour, day of the month, month, day of the week."""
-    every: float | None = None
+    every: Interval | None = None
     """Seconds from one instant to the next, instead of ``cron``."""
     timezone: str = "UTC"
     """The zone of ``cron``, such as Asia/Shanghai."""
@@ -173,7 +174,7 @@ class ScheduleChange(Strict):
 
     cron: str | None = None
     """Five fields: minute, hour, day of the month, month, day of the week."""
-    every: float | None = None
+    every: Interval | None = None
     """Seconds from one instant to the next."""
     timezone: str = Field(default_factory=str)
     """The zone of ``cron``, such as Asia/Shanghai."""
@@ -181,10 +182,12 @@ class ScheduleChange(Strict):
     """What runs: the name of a handler."""
     task_data: TaskData = Field(default_factory=dict)
     """All of the handler's arguments, not only those that change."""
+    arguments: TaskData = Field(default_factory=dict)
+    """Those of the handler's arguments that change; the others stay."""
     queue: PartText | None = None
-    """Where the tasks wait; null for the handler's own."""
+    """Where the tasks wait; null for the handler's own, as it is now."""
     priority: Priority | None = None
-    """1 is the most urgent; null for the handler's own."""
+    """1 is the most urgent; null for the handler's own, as it is now."""
     max_attempts: Attempts | None = None
     """How often the handler may fail or time out until a task has failed; null for the handler's own."""
     timeout: Positive | None = None

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
+from jobrunner.background.schedules import SHORTEST
 from jobrunner.queue.request import MAX_ATTEMPTS_MAX, NAME_MAX, SECONDS_MAX, TAGS_MAX
 from jobrunner.queue.task import PRIORITIES
 
@@ -81,6 +82,7 @@ Attempts = Annotated[
 ]
 Positive = Annotated[float, WithJsonSchema({"type": "number", "exclusiveMinimum": 0, "maximum": SECONDS_MAX})]
 Delay = Annotated[float, WithJsonSchema({"type": "number", "minimum": 0, "maximum": SECONDS_MAX})]
+Interval = Annotated[float, WithJsonSchema({"type": "number", "minimum": SHORTEST, "maximum": SECONDS_MAX})]
 Tags = Annotated[
     list[str], Field(fail_fast=True), WithJsonSchema({"type": "array", "maxItems": TAGS_MAX, "items": NAME})
 ]

@@ -68,19 +68,20 @@ def _fire(conn: Connection, row: Any, moment: datetime) -> bool:
             store.blame(conn, row.name, _told(unreadable))
         return False
     # First, since it holds the row: of two that look at the turn of an instant one would else count the other's firing
-    # as skipped. It was fired, paused or changed meanwhile where this fails.
-    if not store.advance(conn, row.name, seen=row.next_at, fired=latest, next_at=next_at):
+    # as skipped. It was fired or paused meanwhile, or its clock changed, where this fails.
+    now = store.advance(conn, row.name, seen=row.next_at, fired=latest, next_at=next_at)
+    if now is None:
         return False
     task_id = f"{row.name}@{latest:%Y-%m-%dT%H:%M:%SZ}"
     if not store.fire(conn, row.name, latest, task_id, skipped=skipped):
         return False
     try:
-        error = _submit(conn, row, task_id)
+        error = _submit(conn, row.name, now, task_id)
     except TaskExists:  # somebody's request took this name, by mistake or not: the instant has its task all the same
         log.warning("task_id of a firing is taken", schedule=row.name, task_id=task_id)
         task_id = f"{task_id}.{secrets.token_hex(4)}"
         store.rename_firing(conn, row.name, latest, task_id)
-        error = _submit(conn, row, task_id)
+        error = _submit(conn, row.name, now, task_id)
     if error is not None:
         store.blame(conn, row.name, error)
     log.info("schedule fired", schedule=row.name, task_id=task_id, skipped=skipped)
@@ -93,7 +94,7 @@ def _latest(ticking: Cron | Every, due: datetime, moment: datetime) -> tuple[dat
     return (missed[-1], len(missed)) if missed else (due, 0)
 
 
-def _submit(conn: Connection, row: Any, task_id: str) -> str | None:
+def _submit(conn: Connection, name: str, now: Any, task_id: str) -> str | None:
     """Submit in a savepoint: a task that is refused must not take the firing with it, or it would be tried for ever.
 
     Raises TaskExists where the task_id belongs to a different request.
@@ -102,19 +103,19 @@ def _submit(conn: Connection, row: Any, task_id: str) -> str | None:
         with conn.begin_nested():
             submit(
                 conn,
-                row.task_type,
-                json.loads(row.payload),
+                now.task_type,
+                json.loads(now.payload),
                 allow_unknown=True,
                 task_id=task_id,
-                **task_options(row),
+                **task_options(now),
             )
     except (*_DATABASE, TaskExists):
         raise
     except JobrunnerError as error:
-        log.error("schedule's task is refused", schedule=row.name, task_id=task_id, error=_told(error))
+        log.error("schedule's task is refused", schedule=name, task_id=task_id, error=_told(error))
         return _told(error)
     except Exception as error:  # the type's own validator may raise anything
-        log.exception("schedule's task cannot be checked", schedule=row.name, task_id=task_id)
+        log.exception("schedule's task cannot be checked", schedule=name, task_id=task_id)
         return _told(error)
     return None
 

@@ -4,31 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from operator import itemgetter
 from typing import Any
 
 from sqlalchemy import Connection
 
-from jobrunner.background.cron import Cron, Every
+from jobrunner.background.cron import Cron, Every, find_zone
 from jobrunner.errors import InvalidInput, Problem, ScheduleNotFound
 from jobrunner.queue import codec, store, views
-from jobrunner.queue.request import NAME_MAX
+from jobrunner.queue.request import NAME_MAX, SECONDS_MAX
 from jobrunner.queue.views import ScheduleView
 from jobrunner.submission import Request, check_here, prepare, submit
 
 SHORTEST = 1.0  # seconds between two firings
 _NEEDED = frozenset({"name", "task_type"})
 _OPTIONS = ("queue", "priority", "max_attempts", "timeout")
-_KEYS = _NEEDED | {"cron", "every", "timezone", "task_data", *_OPTIONS}
+_CHANGEABLE = frozenset({"cron", "every", "timezone", "task_type", "task_data", "arguments", *_OPTIONS})
+_KEYS = _CHANGEABLE - {"arguments"} | {"name"}
 
 
 def clock(cron: str | None, every: float | None, timezone: str, anchor: datetime) -> Cron | Every:
     """What tells a schedule's instants; raises InvalidInput where the words make no sense."""
     if (cron is None) == (every is None):
-        raise InvalidInput("the schedule is refused", [Problem("/cron", "give either cron or every, in seconds")])
+        raise _refused("cron", "give either cron or every, in seconds")
     if cron is not None:
-        return Cron.parse(cron, timezone)
-    if not isinstance(every, int | float) or isinstance(every, bool) or not every >= SHORTEST:
-        raise InvalidInput("the schedule is refused", [Problem("/every", f"must be {SHORTEST:g} seconds or more")])
+        return Cron.parse(_text("cron", cron), _text("timezone", timezone))
+    if not isinstance(every, int | float) or isinstance(every, bool) or not SHORTEST <= every <= SECONDS_MAX:
+        raise _refused("every", f"must be {SHORTEST:g} to {SECONDS_MAX:.0f} seconds")
     return Every(float(every), anchor)
 
 
@@ -53,13 +55,17 @@ def save(
     An unchanged clock keeps its next instant; an interval counts from the moment it was first stored.
     """
     _check_name(name)
+    find_zone(_text("timezone", timezone))  # also for an interval, whose clock may become a cron expression
+    store.hold_schedule(conn, name)  # who resumes or edits it at the same time shall see this, or be seen
     known = views.schedule(conn, name)
     moment = views.now(conn)
-    same = known is not None and (known.cron, known.every, known.timezone) == (cron, every, timezone)
-    anchor = known.anchor if known is not None and same else moment
-    ticking = clock(cron, every, timezone, anchor)
-    # One that is blamed for its clock has no next instant and would never have one again.
-    kept = known is not None and same and (known.paused or known.next_at is not None)
+    same = known if known is not None and _same_clock(known, cron, every, timezone) else None
+    anchor = same.anchor if same is not None else moment
+    next_at = clock(cron, every, timezone, anchor).next_after(moment)
+    if known is not None and known.paused:
+        next_at = None
+    elif same is not None:  # one that is blamed for its clock has none, and would never have one again
+        next_at = same.next_at or next_at
     options = {"queue": queue, "priority": priority, "max_attempts": max_attempts, "timeout": timeout}
     checked = prepare(conn, Request(task_type, payload or {}, options), allow_unknown=allow_unknown)
     row = {
@@ -75,24 +81,34 @@ def save(
         "max_attempts": max_attempts,
         "timeout": timeout,
         "declared": declared,
-        "next_at": known.next_at if known is not None and kept else ticking.next_after(moment),
+        "next_at": next_at,
     }
     store.save_schedule(conn, row)
     return _found(conn, name)
 
 
 def edit(conn: Connection, name: str, changes: Mapping[str, Any], *, allow_unknown: bool = False) -> ScheduleView:
-    """Change what is given of what :func:`save` takes, and keep the rest; None for an option leaves it to the handler.
+    """Change what is given, spelled as in REST, and keep the rest; None for an option leaves it to the handler.
 
-    ``cron`` takes the place of ``every``, and the other way round. Raises ScheduleNotFound and InvalidInput.
+    ``cron`` takes the place of ``every``, and the other way round; ``arguments`` change some of ``task_data``. Raises
+    ScheduleNotFound and InvalidInput.
     """
-    if not store.hold_schedule(conn, name):
-        raise ScheduleNotFound(name)
-    known = _found(conn, name)
+    unknown = [Problem(f"/{key}", "unknown key") for key in sorted(changes.keys() - _CHANGEABLE)]
+    if unknown:
+        raise InvalidInput("the schedule is refused", unknown)
+    known = _held(conn, name)
+    asked = {key: getattr(known, key) for key in ("cron", "every", "timezone", "task_type", "declared", *_OPTIONS)}
     if "cron" in changes or "every" in changes:
-        changes = {"cron": None, "every": None, **changes}
-    kept = {key: getattr(known, key) for key in ("cron", "every", "timezone", "task_type", "payload")}
-    return save(conn, name, **{**kept, **task_options(known), **changes}, allow_unknown=allow_unknown)
+        asked |= {"cron": None, "every": None}
+    asked |= changes
+    payload: dict[str, Any] = {}
+    for key in ("task_data", "arguments"):
+        data = asked.pop(key, known.payload if key == "task_data" else {})
+        if not isinstance(data, Mapping):
+            raise _refused(key, "must be an object")
+        payload |= data
+    kind_stays = asked["task_type"] == known.task_type  # one of the file may wait for the first worker that knows it
+    return save(conn, name, **asked, payload=payload, allow_unknown=allow_unknown or kind_stays)
 
 
 def pause(conn: Connection, name: str) -> ScheduleView:
@@ -107,7 +123,7 @@ def resume(conn: Connection, name: str) -> ScheduleView:
 
     Also for a schedule that is not paused but has no next instant, since its clock could not be read.
     """
-    known = _found(conn, name)
+    known = _held(conn, name)
     if known.paused or known.next_at is None:
         ticking = clock(known.cron, known.every, known.timezone, known.anchor)
         store.set_paused(conn, name, False, ticking.next_after(views.now(conn)))
@@ -133,24 +149,33 @@ def remove(conn: Connection, name: str) -> None:
 def declare(conn: Connection, entries: list[dict[str, Any]]) -> None:
     """Add or replace the schedules of the configuration file, which are spelled as in REST.
 
-    Others stay: another node's file may declare them. Raises InvalidInput, and TypeError for a value of another kind.
+    Others stay: another node's file may declare them. Raises InvalidInput.
     """
     for entry in entries:
         check(entry)
+    for entry in sorted(entries, key=itemgetter("name")):  # each holds its row: of two starts one waits for the other
         given = {key: value for key, value in entry.items() if key != "task_data"}
         save(conn, **given, payload=entry.get("task_data"), declared=True, allow_unknown=True)
 
 
 def check(entry: Mapping[str, Any]) -> None:
-    """Refuse what can be seen to be wrong with an entry of the file without a database; raises as ``declare`` does."""
+    """Refuse what can be seen to be wrong with an entry of the file without a database; raises InvalidInput."""
     problems = [Problem(f"/{key}", "is missing") for key in sorted(_NEEDED - entry.keys())]
     problems += [Problem(f"/{key}", "unknown key") for key in sorted(entry.keys() - _KEYS)]
     if problems:
         raise InvalidInput(f"schedule {entry.get('name')!r} is refused", problems)
     _check_name(entry["name"])
+    find_zone(_text("timezone", entry.get("timezone", "UTC")))
     clock(entry.get("cron"), entry.get("every"), entry.get("timezone", "UTC"), datetime.now(UTC))
     options = {key: entry.get(key) for key in _OPTIONS}
-    check_here(Request(entry["task_type"], entry.get("task_data") or {}, options))
+    check_here(Request(_text("task_type", entry["task_type"]), entry.get("task_data") or {}, options))
+
+
+def audited(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """What the audit tells of an entry or a change: of its arguments the names alone, since they may hold secrets."""
+    told = {key: value for key, value in entry.items() if key not in ("name", "task_data", "arguments")}
+    names = {*(entry.get("task_data") or ()), *(entry.get("arguments") or ())}
+    return {"entry": told, "arguments": sorted(names)}
 
 
 def task_options(known: Any) -> dict[str, Any]:
@@ -162,7 +187,28 @@ def _check_name(name: Any) -> None:
     fits = isinstance(name, str) and 1 <= len(name) <= NAME_MAX - 40 and name.isprintable()
     if not fits or "/" in name or name in (".", ".."):
         detail = f"must have 1 to {NAME_MAX - 40} printable characters and no '/', and be neither '.' nor '..'"
-        raise InvalidInput("the schedule is refused", [Problem("/name", detail)])
+        raise _refused("name", detail)
+
+
+def _same_clock(known: ScheduleView, cron: str | None, every: float | None, timezone: str) -> bool:
+    """An interval has the same in every zone."""
+    return (known.cron, known.every) == (cron, every) and (cron is None or known.timezone == timezone)
+
+
+def _refused(key: str, detail: str) -> InvalidInput:
+    return InvalidInput("the schedule is refused", [Problem(f"/{key}", detail)])
+
+
+def _text(key: str, value: Any) -> str:
+    if not isinstance(value, str):
+        raise _refused(key, "must be a text")
+    return value
+
+
+def _held(conn: Connection, name: str) -> ScheduleView:
+    """As it is now, and until the transaction ends."""
+    store.hold_schedule(conn, name)
+    return _found(conn, name)
 
 
 def _found(conn: Connection, name: str) -> ScheduleView:

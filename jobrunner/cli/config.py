@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Annotated
 
 import typer
@@ -11,6 +12,7 @@ from jobrunner.cli.exits import Exit
 from jobrunner.cli.findings import tell_findings
 from jobrunner.cli.options import AsJson, ConfigFile, search_here, settings_of
 from jobrunner.cli.output import document, plain, table, talk
+from jobrunner.text import is_secret, mask
 
 app = typer.Typer(help="Settings: what is set, and by what.", no_args_is_help=True)
 
@@ -18,7 +20,9 @@ EXAMPLES = """Examples:
 
 jobrunner config init
 
-jobrunner config init --config node.json database_url=postgresql://jobrunner@db/jobrunner max_workers:=8"""
+jobrunner config init --config node.json database_url=postgresql://jobrunner@db/jobrunner max_workers:=8
+
+echo '{"api_key": "..."}' | jobrunner config init --config node.json -"""
 
 
 @app.command()
@@ -35,15 +39,15 @@ def show(as_json: AsJson = False, config: ConfigFile = None) -> None:
 
 @app.command(epilog="Example: jobrunner config check --config node_config.json")
 def check(as_json: AsJson = False, config: ConfigFile = None) -> None:
-    """Look for what is wrong with the settings, before anything is started; exits with 2 if a worker would not start.
+    """Look for what is wrong with the settings, before anything is started; exits with 2 if anything is.
 
-    Reads them, loads the handlers and looks at the files that they name. It asks neither a database nor a server: that
-    is doctor's.
+    Reads them, loads the handlers and looks at the schedules and the files that they name. It asks neither a database
+    nor a server: that is doctor's.
     """
-    from jobrunner.client.checkup_settings import settings
+    from jobrunner.client.checkup_settings import of_sources
 
     search_here()  # as a worker that is started here
-    tell_findings(list(settings(config)), as_json, Exit.USAGE)
+    tell_findings(list(of_sources(config)), as_json, Exit.USAGE)
 
 
 @app.command(epilog=EXAMPLES)
@@ -59,6 +63,14 @@ def init(
     from jobrunner.settings import start_file
 
     given = values.arguments(items or [])
+    for key in values.arguments([item for item in items or [] if item != "-" and not item.startswith("@")]):
+        if is_secret(key) or mask(str(given[key])) != str(given[key]):
+            raise typer.BadParameter(
+                f"{key} holds a secret, and everybody on the machine can read command lines: give it as JSON by - or "
+                "@file.json, or write it into the file afterwards"
+            )
     path = start_file(config, given)
     document({"path": str(path), "set": sorted(given)}) if as_json else plain(str(path))
-    talk("What is null is not set: its default counts. All keys: jobrunner config show. To check it: config check")
+    named = f" --config {shlex.quote(str(path))}" if config is not None else ""
+    talk(f"What is null is not set: its default counts. All keys: jobrunner config show{named}")
+    talk(f"Before a start: jobrunner config check{named}")

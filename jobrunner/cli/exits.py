@@ -43,6 +43,7 @@ _BY_ERROR: tuple[tuple[type[Exception], Exit], ...] = (
     (errors.KeyReplaced, Exit.CONFLICT),
     (errors.TaskExists, Exit.CONFLICT),
     (errors.StateConflict, Exit.CONFLICT),
+    (errors.NodeAlive, Exit.CONFLICT),
 )
 
 _BY_STATUS = {

@@ -9,8 +9,9 @@ import typer
 
 from jobrunner.cli import complete, values
 from jobrunner.cli.bundles import bundled
-from jobrunner.cli.options import AsJson, Cursor, Limit, Where
+from jobrunner.cli.options import AsJson, Cursor, DryRun, Limit, Where
 from jobrunner.cli.output import document, plain, table, talk
+from jobrunner.errors import KeyNotFound
 
 app = typer.Typer(help="Keys of the API: who may ask for what.", no_args_is_help=True)
 
@@ -111,9 +112,17 @@ def rotate(
 
 @app.command()
 @bundled
-def revoke(key_id: KeyId, as_json: AsJson = False, where: Where = Where()) -> None:
+def revoke(key_id: KeyId, dry_run: DryRun = False, as_json: AsJson = False, where: Where = Where()) -> None:
     """End a key; within five seconds it opens nothing any more, on any node."""
     with where.desk() as asked:
+        if dry_run:
+            found = next((one for one in asked.keys()["keys"] if one["id"] == key_id), None)
+            if found is None:
+                raise KeyNotFound(key_id)
+            used = f"last used at {found['used_at']}" if found["used_at"] else "never used"
+            said = f"key {key_id} ({found['name']}) may {', '.join(found['scopes'])}; {used}"
+            document({"id": key_id, "revoked": False}) if as_json else plain(said)
+            return
         asked.revoke_key(key_id)
     document({"id": key_id, "revoked": True}) if as_json else plain(f"key {key_id} is revoked")
 

@@ -11,9 +11,8 @@ from jobrunner.cli.bundles import bundled
 from jobrunner.cli.findings import tell_findings
 from jobrunner.cli.forms import Form, alone
 from jobrunner.cli.live import Watch
-from jobrunner.cli.options import AsJson, Where
+from jobrunner.cli.options import AsJson, DryRun, Where
 from jobrunner.cli.output import document, facts, plain
-from jobrunner.errors import NodeNotFound
 
 if TYPE_CHECKING:
     from jobrunner.client.desk import Desk
@@ -99,10 +98,15 @@ def resume(node_id: NodeId, as_json: AsJson = False, where: Where = Where()) -> 
 
 @app.command(epilog="Example: jobrunner nodes remove Worker-1")
 @bundled
-def remove(node_id: GoneId, as_json: AsJson = False, where: Where = Where()) -> None:
+def remove(node_id: GoneId, dry_run: DryRun = False, as_json: AsJson = False, where: Where = Where()) -> None:
     """Forget a node that ended or fell silent, before a day has passed; its tasks are given to others all the same."""
     with where.desk() as asked:
         known = _id(asked, node_id, alive=False)
+        if dry_run:
+            told = asked.node(known)
+            how = "lives, so it stays" if told["alive"] else f"was last heard of at {told['heartbeat_at']}"
+            _tell({"id": known, "removed": False}, as_json, f"node {told['name']} ({known}) {how}")
+            return
         asked.remove_node(known)
     _tell({"id": known, "removed": True}, as_json, f"node {node_id} is removed")
 
@@ -130,8 +134,8 @@ def _id(asked: Desk, text: str, *, alive: bool = True) -> str:
     found = [node for node in asked.nodes()["nodes"] if text in (node["id"], node["name"])]
     meant = [node for node in found if node["alive"] == alive] or found
     ids = {str(node["id"]) for node in meant}
-    if not ids:
-        raise NodeNotFound(text)
+    if not ids:  # of more than a thousand nodes the list tells no more
+        return str(asked.node(text)["id"])
     if len(ids) > 1:
         raise typer.BadParameter(
             f"{text} is the name of {len(ids)} nodes: give the id of one: {', '.join(sorted(ids))}"

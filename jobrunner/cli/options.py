@@ -27,6 +27,7 @@ def setting(key: str, *words: str, about: str, default: str | None = None, **mor
 
 
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on standard output, with REST's keys.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only tell what it would be done to; change nothing.")]
 ConfigFile = Annotated[
     Path | None,
     typer.Option(

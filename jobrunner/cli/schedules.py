@@ -13,8 +13,8 @@ from jobrunner.cli import complete, values
 from jobrunner.cli.again import once
 from jobrunner.cli.bundles import bundled
 from jobrunner.cli.forms import Form
-from jobrunner.cli.options import AsJson, TaskType, Where
-from jobrunner.cli.output import document, plain, table
+from jobrunner.cli.options import AsJson, DryRun, TaskType, Where
+from jobrunner.cli.output import document, plain, table, talk
 from jobrunner.client.errors import Refused
 from jobrunner.errors import ScheduleNotFound
 
@@ -111,28 +111,29 @@ def edit(
         str | None, typer.Option(help="The name of the kind of work.", autocompletion=complete.type_names)
     ] = None,
     queue: Queue = None,
-    priority: Priority = None,
+    priority: Annotated[str | None, typer.Option(metavar="N|none", help="1 to 10, 1 first.")] = None,
     max_attempts: Annotated[str | None, typer.Option(metavar="N|none", help="How many failures end a task.")] = None,
     timeout: Annotated[str | None, typer.Option(metavar="5m|none", help="Limit of each attempt.")] = None,
     as_json: AsJson = False,
     where: Where = Where(),
 ) -> None:
-    """Change some of a schedule, and keep the rest; with none, a limit is the handler's own."""
-    given = {"cron": cron, "every": every, "timezone": timezone, "task_type": task_type}
-    given |= {"queue": queue, "priority": priority}
-    changes: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
+    """Change some of a schedule, and keep the rest; with none, an option is the handler's own."""
+    given: dict[str, Any] = {"cron": cron, "every": every, "timezone": timezone, "task_type": task_type}
+    given |= {"queue": queue, "arguments": values.arguments(items or []) or None}
+    changes = {key: value for key, value in given.items() if value is not None}
+    if priority is not None:
+        changes["priority"] = values.or_none(priority, "--priority", values.whole)
     if max_attempts is not None:
         changes["max_attempts"] = values.or_none(max_attempts, "--max-attempts", values.whole)
     if timeout is not None:
         changes["timeout"] = values.or_none(timeout, "--timeout", values.duration)
-    arguments = values.arguments(items or [])
-    if not changes and not arguments:
+    if not changes:
         raise typer.BadParameter("nothing is to change: give an option or an argument; see --help")
     with where.desk() as asked:
-        if arguments:
-            changes["task_data"] = {**_found(asked, name)["task_data"], **arguments}
         told = asked.edit_schedule(name, changes)
     _tell(told, as_json, " is changed and")
+    if told["declared"]:
+        talk("It stands in a configuration file, too: the next start brings back what is said there.")
 
 
 @app.command()
@@ -165,9 +166,14 @@ def run(name: Name, as_json: AsJson = False, where: Where = Where()) -> None:
 
 @app.command()
 @bundled
-def remove(name: Name, as_json: AsJson = False, where: Where = Where()) -> None:
+def remove(name: Name, dry_run: DryRun = False, as_json: AsJson = False, where: Where = Where()) -> None:
     """Delete a schedule; the tasks that it submitted stay."""
     with where.desk() as asked:
+        if dry_run:
+            found = _found(asked, name)
+            said = f"schedule {name} submits {found['task_type']}, next at {found['next_at'] or 'no time'}"
+            document({"name": name, "removed": False}) if as_json else plain(said)
+            return
         asked.remove_schedule(name)
     document({"name": name, "removed": True}) if as_json else plain(f"schedule {name} is removed")
 

@@ -58,7 +58,7 @@ def or_none(text: str, option: str, read: Callable[[str], Value]) -> Value | Non
     try:
         return read(text)
     except typer.BadParameter as error:
-        raise typer.BadParameter(f"{error.message}, nor is it none", param_hint=option) from None
+        raise typer.BadParameter(f"{error.message}; or write none", param_hint=option) from None
 
 
 def moment(text: str) -> datetime:

@@ -43,9 +43,10 @@ def _state(told: dict[str, Any]) -> Finding:
     busy = f"{told['running']} of {told['slots']} slots are busy"
     if told["stuck"]:
         detail = f"{told['stuck']} of {told['slots']} slots are taken by functions that ignore their time-out"
-        return warn("state", detail, f"jobrunner nodes drain {told['id']}, then start it again")
-    if told["state"] == "draining":
-        return warn("state", f"it begins nothing new; {busy}", f"jobrunner nodes resume {told['id']}")
+        finding = fail if told["stuck"] >= told["slots"] else warn
+        return finding("state", detail, f"jobrunner nodes drain {told['id']}, then start it again")
+    if told["state"] == "draining" or told["drain_requested_at"] is not None:
+        return fail("state", f"it begins nothing new; {busy}", f"jobrunner nodes resume {told['id']}")
     if told["state"] != "active":
         reason = f": {told['reason']}" if told["reason"] else ""
         return warn("state", f"{told['state']}{reason}; {busy}", "wait until its machine has room, or raise its limits")

@@ -20,14 +20,14 @@ from jobrunner.settings.keys import variables
 from jobrunner.settings.log_file import check_log_file
 
 
-def settings(config: Path | None) -> Iterator[Finding]:
-    """Whether they can be read, and then what :func:`about` finds."""
+def of_sources(config: Path | None) -> Iterator[Finding]:
+    """Whether the settings can be read, and then what :func:`about` finds."""
     try:
         loaded = read_settings(config=config)
     except SettingsError as error:
         for line in str(error).splitlines():
             told, _, meant = line.partition("; did you mean ")
-            yield fail("settings", told, f"write {meant.rstrip('?')}" if meant else "correct it there")
+            yield fail("settings", told, f"write {meant.rstrip('?')}" if meant else "correct what is named there")
         return
     counts = Counter(source for source in loaded.sources.values() if source != "default")
     told = ", ".join(f"{count} set by {source}" for source, count in sorted(counts.items()))
@@ -120,7 +120,8 @@ def _tls(settings: Settings) -> Iterator[Finding]:
     try:
         check_tls(settings)
     except SettingsError as error:
-        yield fail("TLS", str(error), "name both files, or neither")
+        for line in str(error).splitlines():
+            yield fail("TLS", line, "name a certificate (PEM) and its key that this user can read, or neither")
 
 
 def _schedules(settings: Settings) -> Iterator[Finding]:
@@ -129,8 +130,11 @@ def _schedules(settings: Settings) -> Iterator[Finding]:
     for number, entry in enumerate(settings.schedules):
         try:
             schedules.check(entry)
-        except (InvalidInput, TypeError) as error:
+        except InvalidInput as error:
             wrong += 1
             yield fail("schedules", f"schedules[{number}] of the file: {error}", "correct it; a worker would not start")
+    names = Counter(str(entry.get("name")) for entry in settings.schedules)
+    for name in (name for name, count in names.items() if count > 1):
+        yield warn("schedules", f"{names[name]} entries are called {name}: the last one counts", "name them apart")
     if settings.schedules and not wrong:
         yield ok("schedules", f"{len(settings.schedules)} of the file make sense")

@@ -121,7 +121,10 @@ class Desk(FigureDesk, FleetDesk, KeyDesk, OperationDesk, Protocol):
         ...
 
     def edit_schedule(self, name: str, changes: Mapping[str, Any]) -> Answer:
-        """Change some of what ``save_schedule`` takes, all of ``task_data`` at once; returns the schedule."""
+        """Change some of what ``save_schedule`` takes, and keep the rest; returns the schedule.
+
+        ``task_data`` are all arguments at once, ``arguments`` those that change.
+        """
         ...
 
     def pause_schedule(self, name: str) -> Answer:

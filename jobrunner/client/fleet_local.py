@@ -58,8 +58,6 @@ class LocalFleet:
 
     def remove_node(self: AtDatabase, node_id: str) -> None:
         with self.changing("DELETE /api/v1/nodes/{node_id}", node_id) as change:
-            if views.one_node(change.conn, node_id).alive:
-                raise Refused(409, f"node {node_id} is alive: stop it first, or wait until it has missed its beats", {})
             store.remove_node(change.conn, node_id)
 
     def types(self: AtDatabase) -> Answer:

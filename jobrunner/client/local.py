@@ -43,7 +43,6 @@ from jobrunner.queue.task import NewTask, Status
 from jobrunner.queue.views import TaskFilter, TaskView, shapes
 from jobrunner.submission import Request, prepare
 
-_SAVED = {"task_data": "payload"}  # what REST calls otherwise
 SELDOM = 0.02  # seconds since the last hint, after which the next goes out by itself
 
 
@@ -209,14 +208,14 @@ class Local(LocalFigures, LocalFleet, LocalKeys, LocalOperations, Halves):
             return shapes.schedules_dict(views.all_schedules(conn))
 
     def save_schedule(self, name: str, entry: Mapping[str, Any]) -> Answer:
-        given = {_SAVED.get(key, key): value for key, value in entry.items()}
-        with self.changing("POST /api/v1/schedules", name) as change:
+        given = dict(entry)
+        given["payload"] = given.pop("task_data", None)
+        with self.changing("POST /api/v1/schedules", name, **schedules.audited(entry)) as change:
             return shapes.schedule_dict(schedules.save(change.conn, name, allow_unknown=self._allow_unknown, **given))
 
     def edit_schedule(self, name: str, changes: Mapping[str, Any]) -> Answer:
-        given = {_SAVED.get(key, key): value for key, value in changes.items()}
-        with self.changing("PATCH /api/v1/schedules/{name}", name) as change:
-            saved = schedules.edit(change.conn, name, given, allow_unknown=self._allow_unknown)
+        with self.changing("PATCH /api/v1/schedules/{name}", name, **schedules.audited(changes)) as change:
+            saved = schedules.edit(change.conn, name, changes, allow_unknown=self._allow_unknown)
             return shapes.schedule_dict(saved)
 
     def pause_schedule(self, name: str) -> Answer:

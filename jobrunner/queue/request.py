@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-import math
 import re
 import sys
 from collections.abc import Mapping
@@ -88,8 +87,8 @@ class _Checks:
     def seconds(self, field: str, value: Any, *, zero: bool) -> float | None:
         if value is None:
             return None
-        right = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-        if not right or value > SECONDS_MAX or value < 0 or (value == 0 and not zero):
+        right = isinstance(value, int | float) and not isinstance(value, bool)
+        if not right or not 0 <= value <= SECONDS_MAX or (value == 0 and not zero):  # NaN is not between anything
             self.refuse(field, f"must be {'0' if zero else 'more than 0'} to {SECONDS_MAX:.0f} seconds, not {value!r}")
             return None
         return float(value)

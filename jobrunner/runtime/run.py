@@ -276,7 +276,7 @@ def prepare_schema(database: Database, settings: Settings, *, migrate: bool) -> 
     try:
         with database.begin() as conn:
             declare(conn, [dict(entry) for entry in settings.schedules])
-    except (InvalidInput, TypeError) as error:
+    except InvalidInput as error:
         raise SettingsError(f"schedules in the configuration file: {error}") from error
 
 

@@ -74,9 +74,11 @@ def load(
 
 
 def check(given: Mapping[str, Any], source: str) -> None:
-    """Refuse what ``source`` gives, where no other source is asked; raises SettingsError as ``load`` does."""
+    """Refuse what ``source`` gives, old keys too, where no other source is asked; raises SettingsError as ``load``."""
     problems: list[str] = []
-    layer = _known(given, source, problems, {})
+    ignored: dict[str, str] = {}
+    layer = _known(given, source, problems, ignored)
+    problems += _warnings(ignored)
     _made(layer.values, layer.sources, problems)
 
 

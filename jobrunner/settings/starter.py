@@ -23,13 +23,16 @@ def start_file(config: Path | None, given: Mapping[str, Any]) -> Path:
 
     Null stands for the default. Raises SettingsError for values that would be refused, and where a file is already.
     """
+    given = {key: value for key, value in given.items() if value is not None}
     check(given, "argument")
     found, _ = config_file.find(config, os.environ)
     path = (found or Path(config_file.DEFAULT_FILE)).expanduser()
-    text = json.dumps({**dict.fromkeys(_FIRST), **given}, indent=2, ensure_ascii=False) + "\n"
     try:
-        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
-            file.write(text)
+        text = (json.dumps({**dict.fromkeys(_FIRST), **given}, indent=2, ensure_ascii=False) + "\n").encode()
+    except UnicodeEncodeError:
+        raise SettingsError("an argument is not UTF-8") from None
+    try:
+        _create(path, text)
     except FileExistsError:
         raise SettingsError(
             f"{path} is there already, and stays as it is: edit it, or name another with --config"
@@ -37,3 +40,13 @@ def start_file(config: Path | None, given: Mapping[str, Any]) -> Path:
     except OSError as error:
         raise SettingsError(f"{path} cannot be written: {error.strerror or error}") from None
     return path
+
+
+def _create(path: Path, text: bytes) -> None:
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        try:
+            file.write(text)
+            file.flush()
+        except OSError:  # a full disk, say: half a file would be in the way of the next try
+            path.unlink()
+            raise

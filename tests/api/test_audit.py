@@ -78,6 +78,17 @@ def test_a_change_is_audited(admin: TestClient, database: Database, call: str) -
         assert told[0]["target"] in ids.values()
 
 
+def test_of_a_schedules_arguments_the_audit_tells_the_names(admin: TestClient) -> None:
+    admin.post(f"{ROOT}/schedules", json={**NIGHTLY, "task_data": {"token": "of-mine"}, "timeout": 7})
+    admin.patch(
+        f"{ROOT}/schedules/nightly", json={"task_data": {"token": "of-mine-2"}, "arguments": {"a": "b-of-mine"}}
+    )
+    patched, posted = _audit(admin)
+    assert (posted["details"]["entry"]["timeout"], posted["details"]["arguments"]) == (7.0, ["token"])
+    assert (patched["details"]["entry"], patched["details"]["arguments"]) == ({}, ["a", "token"])
+    assert "of-mine" not in str([patched, posted])
+
+
 def _audit(admin: TestClient) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = admin.get(f"{ROOT}/audit", params={"limit": 200}).json()["changes"]
     return found

@@ -38,6 +38,17 @@ def test_a_declared_schedule_is_there_once_however_often_it_is_declared(database
         ({"payload": {}}, "/payload: unknown key"),
         ({"cron": "30 17 * * 8"}, "day of week"),
         ({"every": 60}, "either cron or every"),
+        ({"cron": 5}, "/cron: must be a text"),
+        ({"cron": ["0 3 * * *"]}, "/cron: must be a text"),
+        ({"timezone": None}, "/timezone: must be a text"),
+        ({"cron": None, "every": 60, "timezone": "X/Y"}, "/timezone: there is no time zone"),
+        ({"cron": None, "every": 10**400}, "/every: must be 1 to"),
+        ({"cron": None, "every": "60"}, "/every: must be 1 to"),
+        ({"timeout": 10**400}, "/timeout: must be more than 0"),
+        ({"timeout": float("nan")}, "/timeout: must be more than 0"),
+        ({"name": 5}, "/name: must have"),
+        ({"task_type": []}, "/task_type: must be a text"),
+        ({"task_data": [1]}, "/task_data: must be an object"),
     ],
 )
 def test_a_wrong_entry_is_refused_in_words(database: Database, changes: dict[str, Any], told: str) -> None:

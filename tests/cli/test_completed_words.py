@@ -7,6 +7,9 @@ from typer.main import get_command
 
 from jobrunner.cli import complete
 from jobrunner.cli.main import app
+from jobrunner.db.engine import open_database
+from jobrunner.node.state import Identity, State
+from jobrunner.queue import store
 from tests.cli.conftest import Jr
 
 KNOWN = {  # names of parameters that take what there is already
@@ -39,6 +42,8 @@ def _uncompleted(command: object, path: str) -> list[str]:
         ("status in", ["in1", "in2"]),
         ("worker --queues ", ["default", "imports", "slow"]),
         ("up --queues imports,", ["imports,default", "imports,slow"]),
+        ("nodes test ", ["Lives"]),
+        ("nodes remove ", ["the-id-of-Gone"]),
     ],
 )
 def test_what_is_offered(
@@ -54,6 +59,13 @@ def test_what_is_offered(
     monkeypatch.setattr(complete, "WITHIN", 30.0)
     for task_id, queue in (("in1", "imports"), ("in2", "slow"), ("out", "slow")):
         assert jr("submit", "add", "--task-id", task_id, "--queue", queue).code == 0
+    database = open_database(sqlite_url)
+    with database.begin() as conn:
+        for name in ("Lives", "Gone"):
+            node = Identity(name, slots=2, types=(), queues=None, address=None, heartbeat_interval=60.0)
+            store.register(conn, {**node.columns(), **State().columns(), "id": f"the-id-of-{name}"})
+        store.stopped(conn, "the-id-of-Gone", "")
+    database.dispose()
     monkeypatch.setenv("_JOBRUNNER_COMPLETE", "complete_fish")
     monkeypatch.setenv("_TYPER_COMPLETE_FISH_ACTION", "get-args")
     monkeypatch.setenv("_TYPER_COMPLETE_ARGS", f"jobrunner {words}")

@@ -27,13 +27,13 @@ def _levels(told: Said) -> dict[str, str]:
 
 
 def test_a_file_to_begin_with(jr: Jr, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    unset = load(environ={})
     told = jr("config", "init")
     assert (told.code, told.out) == (0, "node_config.json\n")
     written = tmp_path / "node_config.json"
     assert stat.S_IMODE(written.stat().st_mode) == 0o600
     assert set(json.loads(written.read_text()).values()) == {None}
-    assert load(environ={}).settings == load(config=None, environ={}).settings
-    assert set(load(environ={}).sources.values()) == {"default"}, "null pins nothing"
+    assert load(environ={}) == unset, "null pins nothing"
     assert jr("config", "check").code == 0
 
     before = written.read_bytes()
@@ -43,8 +43,9 @@ def test_a_file_to_begin_with(jr: Jr, tmp_path: Path, monkeypatch: pytest.Monkey
     assert written.read_bytes() == before
 
     monkeypatch.setenv("JOBRUNNER_CONFIG", "mine.json")
-    told = jr("config", "init", "max_workers:=9", "queues=a,b", "api_key=a-long-secret", "--json")
-    assert told.json == {"path": "mine.json", "set": ["api_key", "max_workers", "queues"]}
+    words = ("config", "init", "max_workers:=9", "queues=a,b", "port:=null", "-", "--json")
+    told = jr(*words, stdin='{"api_key": "a-long-secret"}')
+    assert told.json == {"path": "mine.json", "set": ["api_key", "max_workers", "port", "queues"]}
     assert "a-long-secret" not in told.out + told.err
     settings = load(environ={"JOBRUNNER_CONFIG": "mine.json"}).settings
     assert (settings.max_workers, settings.queues) == (9, ("a", "b"))
@@ -54,13 +55,17 @@ def test_no_file_is_begun_with_what_would_be_refused(jr: Jr, tmp_path: Path) -> 
     for words, named in (
         (["max_wrkers:=3"], "max_workers"),
         (["max_workers=many"], "max_workers"),
-        (["api_key=short"], "api_key"),
+        (["api_key=a-long-secret"], "api_key holds a secret, and everybody on the machine"),
+        (["database_url=postgresql://me:a-long-secret@db/x"], "database_url holds a secret"),
+        (["master_port:=5"], "master_port (argument)"),
+        (["node_name=\udcff"], "not UTF-8"),
         (["--config", "no/such/folder.json"], "cannot be written"),
     ):
         told = jr("config", "init", *words)
         assert (told.code, told.out) == (Exit.USAGE, ""), words
         assert named in told.err
-        assert "short" not in told.err
+        assert "secret@" not in told.err
+        assert "a-long" not in told.err
     assert list(tmp_path.iterdir()) == []
 
 
@@ -86,7 +91,7 @@ def test_what_would_stop_a_worker_is_found_without_a_database(
         "ssl_keyfile": "key.pem",
         "log_file": "no/log",
         "host": "0.0.0.0",
-        "schedules": [BEAT, DEAF, {**BEAT, "task_data": {"x": "many"}}, {"name": "x"}, {**BEAT, "evry": 1}],
+        "schedules": [BEAT, DEAF, {**BEAT, "task_data": {"x": "many"}}, {"name": "x"}, {**BEAT, "timezone": None}],
     }
     config.write_text(json.dumps(wrong))
     told = jr("config", "check", "--json")

@@ -32,6 +32,8 @@ def test_a_keys_life_at_the_database(at: Jr) -> None:
     told = at("keys", "rotate", key_id, "--overlap", "1h", "--json")
     assert (told.json["replaces"], told.json["scopes"]) == (key_id, ["read", "submit"])
     assert KEY.fullmatch(told.json["key"])
+    assert at("keys", "revoke", key_id, "--dry-run").out == f"key {key_id} (night) may read, submit; never used\n"
+    assert at("keys", "revoke", "nobody", "--dry-run").code == 3
     assert at("keys", "revoke", key_id).out == f"key {key_id} is revoked\n"
     assert {row["id"]: row["usable"] for row in at("keys", "list").rows} == {key_id: "no", told.json["id"]: "yes"}
     for words in (["rotate", key_id], ["rotate", "nobody"], ["revoke", "nobody"]):

@@ -8,7 +8,7 @@ import time
 from contextlib import closing
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from jobrunner.cli.exits import Exit
 from jobrunner.db.engine import Database, open_database
@@ -17,6 +17,7 @@ from jobrunner.db.types import db_now
 from jobrunner.node.state import Identity, State
 from jobrunner.queue import store
 from tests.cli.conftest import Jr, Said
+from tests.cli.scripted import scripted
 from tests.processes import Processes, free_port
 
 
@@ -28,8 +29,12 @@ def _detail(told: Said, check: str) -> str:
     return next(f"{one['detail']} {one['fix']}" for one in told.json["findings"] if one["check"] == check)
 
 
+def _identity(name: str, address: str | None = None, types: tuple[str, ...] = ("add",)) -> Identity:
+    return Identity(name, slots=2, types=types, queues=None, address=address, heartbeat_interval=60.0)
+
+
 def _register(database: Database, name: str, *, address: str | None = None, types: tuple[str, ...] = ("add",)) -> str:
-    identity = Identity(name, slots=2, types=types, queues=None, address=address, heartbeat_interval=60.0)
+    identity = _identity(name, address, types)
     with database.begin() as conn:
         store.register(conn, {**identity.columns(), **State().columns()})
     return identity.id
@@ -42,12 +47,16 @@ def test_a_node_is_tried_from_here(at: Jr, database_url: str) -> None:
     plain = _register(database, "plain")
     deaf = _register(database, "deaf", address=f"http://127.0.0.1:{closed}", types=())
     away = _register(database, "away", address="http://127.0.0.1:1")
-    drained, stuck, ended, silent = (_register(database, name) for name in ("drained", "stuck", "ended", "silent"))
+    names = ("drained", "held", "partly", "stuck", "full", "ended", "silent")
+    drained, held, partly, stuck, full, ended, silent = (_register(database, name) for name in names)
     with database.begin() as conn:
         for node_id, values in (
-            (away, {"host": "no-such-host.invalid"}),
+            (away, {"host": "localhost"}),
             (drained, {"state": "draining"}),
-            (stuck, {"state": "stuck", "stuck": 1}),
+            (held, {"drain_requested_at": db_now()}),
+            (partly, {"stuck": 1}),
+            (stuck, {"state": "stuck", "stuck": 2}),
+            (full, {"state": "overloaded", "reason": "memory"}),
             (silent, {"heartbeat_at": db_now(-1_000.0)}),
         ):
             conn.execute(update(nodes).where(nodes.c.id == node_id).values(**values))
@@ -63,17 +72,58 @@ def test_a_node_is_tried_from_here(at: Jr, database_url: str) -> None:
     assert f"127.0.0.1:{closed}" in _detail(told, "address")
     told = at("nodes", "test", away, "--json")
     assert (told.code, _levels(told)["address"]) == (0, "warn"), "its tasks come by the database"
-    assert "http://no-such-host.invalid:1" in _detail(told, "address"), "its loopback is not this machine's"
+    assert "http://localhost:1" in _detail(told, "address"), "its loopback is not this machine's"
     for node_id, check, level, named in (
-        (drained, "state", "warn", f"jobrunner nodes resume {drained}"),
-        (stuck, "state", "warn", "time-out"),
+        (drained, "state", "fail", f"jobrunner nodes resume {drained}"),
+        (held, "state", "fail", f"jobrunner nodes resume {held}"),
+        (partly, "state", "warn", "1 of 2 slots are taken by functions that ignore their time-out"),
+        (stuck, "state", "fail", "2 of 2 slots"),
+        (full, "state", "warn", "overloaded: memory"),
         (ended, "heartbeat", "fail", "its time was over"),
         (silent, "heartbeat", "fail", "fell silent"),
     ):
         told = at("nodes", "test", node_id, "--json")
         assert (told.code, _levels(told)[check]) == (Exit.TASK_FAILED if level == "fail" else 0, level), named
         assert named in _detail(told, check)
+        assert check == "state" or set(_levels(told)) == {"heartbeat"}, "of who is gone there is nothing more to say"
     assert at("nodes", "test", "nobody").code == Exit.NOT_FOUND
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ({"hello": "world"}, "what answers at {url} is no jobrunner"),
+        ({"status": "ok", "node_id": "somebody"}, "another jobrunner, somebody, answers at {url}"),
+        ({"status": "ok"}, "it answers at {url}"),
+    ],
+)
+def test_who_answers_in_its_place_is_told(
+    jr: Jr, sqlite_url: str, said: dict[str, str], told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JOBRUNNER_DATABASE_URL", sqlite_url)
+    with scripted((200, said)) as other:
+        database = open_database(sqlite_url)
+        _register(database, "one", address=other.url)
+        database.dispose()
+        found = jr("nodes", "test", "one", "--json")
+    assert told.format(url=other.url) in _detail(found, "address")
+    assert _levels(found)["address"] == ("ok" if told.startswith("it") else "warn")
+
+
+def test_of_more_nodes_than_a_list_has_each_is_found_by_its_id(
+    jr: Jr, sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JOBRUNNER_DATABASE_URL", sqlite_url)
+    monkeypatch.setattr("jobrunner.queue.views.nodes.MOST", 1)
+    database = open_database(sqlite_url)
+    with database.begin() as conn:
+        for number in range(2):
+            store.register(conn, {**_identity(str(number)).columns(), **State().columns()})
+            store.stopped(conn, conn.execute(select(nodes.c.id).where(nodes.c.name == str(number))).scalar_one(), "")
+        known = [*conn.execute(select(nodes.c.id)).scalars()]
+    database.dispose()
+    for node_id in known:
+        assert jr("nodes", "remove", node_id).code == 0
 
 
 def test_of_one_name_the_one_that_is_gone_is_removed(at: Jr, database_url: str) -> None:
@@ -85,6 +135,9 @@ def test_of_one_name_the_one_that_is_gone_is_removed(at: Jr, database_url: str) 
     told = at("nodes", "remove", lives)
     assert (told.code, told.out) == (Exit.CONFLICT, "")
     assert "is alive" in told.err
+    told = at("nodes", "remove", "Worker-1", "--dry-run")
+    assert told.out.startswith(f"node Worker-1 ({gone}) was last heard of at 2")
+    assert at("nodes", "remove", lives, "--dry-run").out == f"node Worker-1 ({lives}) lives, so it stays\n"
     assert at("nodes", "remove", "Worker-1", "--json").json == {"id": gone, "removed": True}
     assert at("nodes", "--all", "--quiet").out.split() == [lives]
     told = at("nodes", "remove", gone)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from jobrunner.background import schedules
+from jobrunner.db.engine import open_database
 from tests.cli.conftest import Jr
 
 
@@ -33,6 +35,8 @@ def test_a_schedules_life(at: Jr, monkeypatch: pytest.MonkeyPatch) -> None:
     ran = at("schedules", "run", "nightly", "--json").json
     task = at("status", ran["task_id"], "--json").json
     assert (task["task_type"], task["priority"], task["task_data"]) == ("report", 2, {"day": "1"})
+    told = at("schedules", "remove", "nightly", "--dry-run")
+    assert told.out.startswith("schedule nightly submits report, next at 2")
     assert at("schedules", "remove", "nightly", "--json").json == {"name": "nightly", "removed": True}
     for verb in ("remove", "pause", "resume", "run", "next"):
         told = at("schedules", verb, "nightly")
@@ -67,13 +71,20 @@ def test_what_is_said_changes_and_the_rest_stays(at: Jr, monkeypatch: pytest.Mon
     assert (known["cron"], known["every"], known["max_attempts"]) == (None, 300.0, None)
     told = at("schedules", "edit", "nightly", "--task-type", "other", "--priority", "1", "--json").json
     assert (told["task_type"], told["priority"], told["task_data"]) == ("other", 1, {"a": "1", "b": 3})
-    assert {one["action"].partition(" ")[0] for one in at("audit", "--json").json["changes"]} == {"POST", "PATCH"}
+    told = at("schedules", "edit", "nightly", "--priority", "none", "token=of-mine")
+    assert "configuration file" not in told.err
+    newest, *_, first = at("audit", "--json").json["changes"]
+    assert (newest["action"], newest["details"]) == (
+        "PATCH /api/v1/schedules/{name}",
+        {"entry": {"priority": None}, "arguments": ["token"]},
+    )
+    assert (first["details"]["entry"]["cron"], first["details"]["arguments"]) == ("30 17 * * 1-5", ["a", "b"])
 
     for words, code, named in (
         ([], 2, "nothing is to change"),
         (["--cron", "61 * * * *"], 2, "minute"),
         (["--cron", "0 0 * * *", "--every", "5m"], 2, "either cron or every"),
-        (["--max-attempts", "few"], 2, "'few' is no whole number, nor is it none"),
+        (["--max-attempts", "few"], 2, "'few' is no whole number; or write none"),
         (["--timeout", "long"], 2, "--timeout"),
     ):
         told = at("schedules", "edit", "nightly", *words)
@@ -82,3 +93,13 @@ def test_what_is_said_changes_and_the_rest_stays(at: Jr, monkeypatch: pytest.Mon
     for words in (["b=1"], ["--every", "5m"]):
         told = at("schedules", "edit", "nobody", *words)
         assert (told.code, told.out) == (3, "")
+
+
+def test_one_of_a_configuration_file_is_changed_until_the_next_start(at: Jr, database_url: str) -> None:
+    database = open_database(database_url)
+    with database.begin() as conn:
+        schedules.declare(conn, [{"name": "nightly", "cron": "0 3 * * *", "task_type": "nobody-knows-yet"}])
+    told = at("schedules", "edit", "nightly", "--cron", "0 4 * * *", "--json")
+    database.dispose()
+    assert (told.code, told.json["cron"], told.json["declared"]) == (0, "0 4 * * *", True)
+    assert "the next start brings back what is said there" in told.err

@@ -28,6 +28,7 @@ MADE: list[JobrunnerError] = [
     errors.KeyReplaced("k", "l"),
     errors.QueueNotFound("q"),
     errors.NodeNotFound("n"),
+    errors.NodeAlive("n"),
     errors.OperationNotFound("o"),
     errors.GroupNotFound("g"),
     errors.TaskExists("task_id", "t", task_id="t"),

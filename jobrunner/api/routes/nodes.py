@@ -54,8 +54,6 @@ def remove(call: Call) -> Content:
     """
     node_id = _id(call)
     with call.change(node_id) as change:
-        if views.one_node(change.conn, node_id).alive:
-            raise Refused(409, "node_alive", "this node is alive: stop it first, or wait until it has missed its beats")
         store.remove_node(change.conn, node_id)
     return Response(status_code=204)
 

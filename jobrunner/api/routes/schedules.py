@@ -26,7 +26,7 @@ def save(call: Call) -> Content:
     wish: ScheduleRequest = call.body
     told = wish.model_dump(exclude={"name", "task_data"})
     allow_unknown = call.service.settings.allow_unknown_types
-    with call.change(wish.name, entry=wish.model_dump(mode="json", exclude={"name", "task_data"})) as change:
+    with call.change(wish.name, **schedules.audited(wish.model_dump(mode="json"))) as change:
         known = views.schedule(change.conn, wish.name)
         saved = schedules.save(change.conn, wish.name, **told, payload=wish.task_data, allow_unknown=allow_unknown)
     return Answer(shapes.schedule_dict(saved), 201 if known is None else 200)
@@ -36,11 +36,8 @@ def edit(call: Call) -> Content:
     """Change what is given, and keep the rest; an unchanged clock keeps its next instant."""
     wish: ScheduleChange = call.body
     changes = wish.model_dump(exclude_unset=True)
-    if "task_data" in changes:
-        changes["payload"] = changes.pop("task_data")
     allow_unknown = call.service.settings.allow_unknown_types
-    told = wish.model_dump(mode="json", exclude_unset=True, exclude={"task_data"})
-    with call.change(call.schedule, entry=told) as change:
+    with call.change(call.schedule, **schedules.audited(changes)) as change:
         return shapes.schedule_dict(schedules.edit(change.conn, call.schedule, changes, allow_unknown=allow_unknown))
 
 

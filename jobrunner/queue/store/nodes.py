@@ -10,6 +10,8 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 
 from jobrunner.db.tables import node_samples, nodes, task_types
 from jobrunner.db.types import db_now
+from jobrunner.errors import NodeAlive, NodeNotFound
+from jobrunner.queue.views.nodes import ALIVE
 
 SAMPLED = ("cpu_percent", "memory_percent", "rss", "running")
 
@@ -59,8 +61,15 @@ def stopped(conn: Connection, node_id: str, reason: str) -> None:
 
 
 def remove_node(conn: Connection, node_id: str) -> None:
-    """Delete a node's row and its figures. One that lives after all adds its row again with its next heartbeat."""
-    conn.execute(delete(nodes).where(nodes.c.id == node_id))
+    """Delete the row and the figures of a node that ended or fell silent; raises NodeNotFound, NodeAlive.
+
+    One that was only silent adds its row again with its next heartbeat, and has not heard of a drain meanwhile.
+    """
+    if conn.execute(delete(nodes).where(nodes.c.id == node_id, ~ALIVE)).rowcount == 1:
+        return
+    if conn.execute(select(nodes.c.id).where(nodes.c.id == node_id)).first() is None:
+        raise NodeNotFound(node_id)
+    raise NodeAlive(node_id)
 
 
 def publish(conn: Connection, types: Sequence[Mapping[str, Any]]) -> None:

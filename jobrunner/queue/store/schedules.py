@@ -70,17 +70,21 @@ def rename_firing(conn: Connection, name: str, instant: datetime, task_id: str) 
     conn.execute(update(firings).where(*which).values(task_id=task_id))
 
 
-def advance(conn: Connection, name: str, *, seen: datetime, fired: datetime | None, next_at: datetime | None) -> bool:
+def advance(
+    conn: Connection, name: str, *, seen: datetime, fired: datetime | None, next_at: datetime | None
+) -> Row[Any] | None:
     """Move a schedule on to its next instant, and hold its row until the transaction ends.
 
-    Only from the instant that the caller saw, and not while it is paused: True for exactly one caller.
+    Only from the instant that the caller saw, and not while it is paused: for exactly one caller it is not None, but
+    what is to be submitted as it is now, which may have been edited since the caller looked.
     """
     step = (
         update(schedules)
         .where(_s.name == name, _s.next_at == seen, ~_s.paused)
         .values(next_at=next_at, fired_at=fired, error=null())
+        .returning(_s.task_type, _s.payload, _s.queue, _s.priority, _s.max_attempts, _s.timeout)
     )
-    return conn.execute(step).rowcount == 1
+    return conn.execute(step).one_or_none()
 
 
 def blame(conn: Connection, name: str, error: str) -> None:

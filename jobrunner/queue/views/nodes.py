@@ -13,6 +13,7 @@ from jobrunner.db.tables import node_samples, nodes, task_types
 from jobrunner.db.types import db_now
 from jobrunner.errors import NodeNotFound
 
+MOST = 1_000  # of a list
 MISSED_BEATS = 3  # heartbeats a node may miss before it counts as gone
 
 
@@ -57,11 +58,11 @@ ALIVE = and_(nodes.c.stopped_at.is_(None), nodes.c.heartbeat_at > db_now(-MISSED
 
 
 def all_nodes(conn: Connection, *, alive_only: bool = False) -> list[NodeView]:
-    """The nodes, living ones first, by name."""
+    """The nodes, living ones first, by name; MOST of them at most."""
     found = select(*_NODE, ALIVE.label("alive")).order_by(ALIVE.desc(), nodes.c.name, nodes.c.started_at.desc())
     if alive_only:
         found = found.where(ALIVE)
-    return [_node(dict(row._mapping)) for row in conn.execute(found.limit(1_000))]
+    return [_node(dict(row._mapping)) for row in conn.execute(found.limit(MOST))]
 
 
 def one_node(conn: Connection, node_id: str) -> NodeView:
