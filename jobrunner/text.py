@@ -5,6 +5,10 @@ from __future__ import annotations
 import re
 
 MASK = "***"
+UNFIT = "\\x00-\\x1f\\x7f-\\x9f\\ud800-\\udfff"
+"""What no name may hold, for a character class: Unicode's categories Cc and Cs, both of which will never grow."""
+
+_CONTROL = re.compile(f"[{UNFIT}]")
 
 _UNSEEN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 _UNSEEN_OR_BREAKING = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
@@ -22,6 +26,11 @@ _HEADER = re.compile(
     r"""(?ix) (\b(?:x-api-key|authorization|cookie)["']? \s{0,9} [:=,] \s{0,9} (?:b(?=["']))? ["']?) [^\r\n"',)}\]]+"""
 )
 _SCHEME = re.compile(r"(?i)\b(bearer|basic)\s+[\w.~+/=-]{6,}")
+
+
+def has_controls(text: str) -> bool:
+    """Whether ``text`` holds what no name may hold: a control character or half a surrogate pair."""
+    return _CONTROL.search(text) is not None
 
 
 def visible(text: str, *, one_line: bool = False) -> str:

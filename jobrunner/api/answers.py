@@ -81,9 +81,10 @@ class Accepted(Exact):
 
 
 class Alive(Exact):
-    """The process answers."""
+    """The process answers; ``node_id`` tells which node it is, and is null where it only serves."""
 
     status: Literal["ok"]
+    node_id: str | None
 
 
 class Ready(Exact):

@@ -17,7 +17,7 @@ from jobrunner.api.problems import Refused
 from jobrunner.api.schemas import BATCH_MOST, BatchRequest, ExecuteRequest
 from jobrunner.errors import PROBLEMS_MOST, InvalidInput, Problem
 from jobrunner.queue import codec
-from jobrunner.queue.request import has_controls
+from jobrunner.text import has_controls
 
 BODY_SECONDS = 20.0  # for a body to arrive
 

@@ -76,12 +76,12 @@ def local(at: datetime | None) -> datetime | None:
     return None if at is None else at.astimezone().replace(tzinfo=None)
 
 
-def task_response(view: TaskView) -> TaskResponse:
-    """The answer to a request that an earlier, equal one had made already."""
+def task_response(view: TaskView, message: str) -> TaskResponse:
+    """The answer to a submission whose task is known by more than its id; ``message`` where its handler told none."""
     return TaskResponse(
         task_id=view.task_id,
         status=view.status,
-        message=view.message or "this task was submitted before",
+        message=view.message or message,
         started_at=local(view.started_at),
         completed_at=local(view.finished_at),
     )

@@ -84,7 +84,7 @@ def save(
         "next_at": next_at,
     }
     store.save_schedule(conn, row)
-    return _found(conn, name)
+    return found(conn, name)
 
 
 def edit(conn: Connection, name: str, changes: Mapping[str, Any], *, allow_unknown: bool = False) -> ScheduleView:
@@ -115,7 +115,7 @@ def pause(conn: Connection, name: str) -> ScheduleView:
     """Stop firing until resumed."""
     if not store.set_paused(conn, name, True, None):
         raise ScheduleNotFound(name)
-    return _found(conn, name)
+    return found(conn, name)
 
 
 def resume(conn: Connection, name: str) -> ScheduleView:
@@ -127,12 +127,12 @@ def resume(conn: Connection, name: str) -> ScheduleView:
     if known.paused or known.next_at is None:
         ticking = clock(known.cron, known.every, known.timezone, known.anchor)
         store.set_paused(conn, name, False, ticking.next_after(views.now(conn)))
-    return _found(conn, name)
+    return found(conn, name)
 
 
 def run_now(conn: Connection, name: str) -> str:
     """Submit the schedule's task at once, besides its instants. Returns the task_id."""
-    known = _found(conn, name)
+    known = found(conn, name)
     moment = views.now(conn)
     task_id = f"{name}@{moment:%Y-%m-%dT%H:%M:%S.%fZ}"
     store.fire(conn, name, moment, task_id, manual=True)
@@ -208,10 +208,11 @@ def _text(key: str, value: Any) -> str:
 def _held(conn: Connection, name: str) -> ScheduleView:
     """As it is now, and until the transaction ends."""
     store.hold_schedule(conn, name)
-    return _found(conn, name)
+    return found(conn, name)
 
 
-def _found(conn: Connection, name: str) -> ScheduleView:
+def found(conn: Connection, name: str) -> ScheduleView:
+    """One schedule as it is; raises ScheduleNotFound."""
     known = views.schedule(conn, name)
     if known is None:
         raise ScheduleNotFound(name)

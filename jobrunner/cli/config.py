@@ -60,16 +60,19 @@ def init(
     config: ConfigFile = None,
 ) -> None:
     """Write a file of settings to begin with, for this user alone; prints its path. One that is there stays."""
+    from jobrunner.client.checkup_settings import check_schedules
     from jobrunner.settings import start_file
 
     given = values.arguments(items or [])
+    for key in (key for key, value in given.items() if value == ""):  # perhaps of a variable that is not set
+        raise typer.BadParameter(f"{key} is empty; leave it out, or write {key}:=null")
     for key in values.arguments([item for item in items or [] if item != "-" and not item.startswith("@")]):
         if is_secret(key) or mask(str(given[key])) != str(given[key]):
             raise typer.BadParameter(
                 f"{key} holds a secret, and everybody on the machine can read command lines: give it as JSON by - or "
                 "@file.json, or write it into the file afterwards"
             )
-    path = start_file(config, given)
+    path = start_file(config, given, check_schedules)
     document({"path": str(path), "set": sorted(given)}) if as_json else plain(str(path))
     named = f" --config {shlex.quote(str(path))}" if config is not None else ""
     talk(f"What is null is not set: its default counts. All keys: jobrunner config show{named}")

@@ -13,6 +13,7 @@ from jobrunner.cli.forms import Form, alone
 from jobrunner.cli.live import Watch
 from jobrunner.cli.options import AsJson, DryRun, Where
 from jobrunner.cli.output import document, facts, plain
+from jobrunner.client.errors import Refused
 
 if TYPE_CHECKING:
     from jobrunner.client.desk import Desk
@@ -130,8 +131,16 @@ def types(form: Form = Form(), where: Where = Where()) -> None:
 
 
 def _id(asked: Desk, text: str, *, alive: bool = True) -> str:
-    """The id of the node with this id or name; of several with the name, the one that lives, or that does not."""
-    found = [node for node in asked.nodes()["nodes"] if text in (node["id"], node["name"])]
+    """The id of the node with this id, else with this name: of several the one that lives, or that does not."""
+    try:
+        known = asked.nodes()["nodes"]
+    except Refused as refused:
+        if refused.status != 403:
+            raise
+        return text  # of a key that may operate and not look: the id will do
+    if any(node["id"] == text for node in known):
+        return text
+    found = [node for node in known if node["name"] == text]
     meant = [node for node in found if node["alive"] == alive] or found
     ids = {str(node["id"]) for node in meant}
     if not ids:  # of more than a thousand nodes the list tells no more

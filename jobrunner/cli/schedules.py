@@ -14,9 +14,8 @@ from jobrunner.cli.again import once
 from jobrunner.cli.bundles import bundled
 from jobrunner.cli.forms import Form
 from jobrunner.cli.options import AsJson, DryRun, TaskType, Where
-from jobrunner.cli.output import document, plain, table, talk
+from jobrunner.cli.output import document, facts, plain, table, talk
 from jobrunner.client.errors import Refused
-from jobrunner.errors import ScheduleNotFound
 
 if TYPE_CHECKING:
     from jobrunner.client.desk import Desk
@@ -55,6 +54,15 @@ def list_schedules(form: Form = Form(), where: Where = Where()) -> None:
     with where.desk() as asked:
         told = asked.schedules()
     form.all(told, "schedules", "name", _SCHEDULE)
+
+
+@app.command()
+@bundled
+def show(name: Name, as_json: AsJson = False, where: Where = Where()) -> None:
+    """Tell everything about one schedule."""
+    with where.desk() as asked:
+        told = asked.schedule(name)
+    document(told) if as_json else facts(told.items())
 
 
 @app.command(epilog=EXAMPLES)
@@ -114,12 +122,18 @@ def edit(
     priority: Annotated[str | None, typer.Option(metavar="N|none", help="1 to 10, 1 first.")] = None,
     max_attempts: Annotated[str | None, typer.Option(metavar="N|none", help="How many failures end a task.")] = None,
     timeout: Annotated[str | None, typer.Option(metavar="5m|none", help="Limit of each attempt.")] = None,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="The arguments that are given are all: those of before go.")
+    ] = False,
     as_json: AsJson = False,
     where: Where = Where(),
 ) -> None:
     """Change some of a schedule, and keep the rest; with none, an option is the handler's own."""
     given: dict[str, Any] = {"cron": cron, "every": every, "timezone": timezone, "task_type": task_type}
-    given |= {"queue": queue, "arguments": values.arguments(items or []) or None}
+    given |= {
+        "queue": queue,
+        "task_data" if replace else "arguments": values.arguments(items or []) if items or replace else None,
+    }
     changes = {key: value for key, value in given.items() if value is not None}
     if priority is not None:
         changes["priority"] = values.or_none(priority, "--priority", values.whole)
@@ -170,7 +184,7 @@ def remove(name: Name, dry_run: DryRun = False, as_json: AsJson = False, where: 
     """Delete a schedule; the tasks that it submitted stay."""
     with where.desk() as asked:
         if dry_run:
-            found = _found(asked, name)
+            found = asked.schedule(name)
             said = f"schedule {name} submits {found['task_type']}, next at {found['next_at'] or 'no time'}"
             document({"name": name, "removed": False}) if as_json else plain(said)
             return
@@ -188,7 +202,7 @@ def next_instants(
 ) -> None:
     """Print the next instants of a schedule, in its own zone."""
     with where.desk() as asked:
-        found = _found(asked, name)
+        found = asked.schedule(name)
     instants = _instants(found, count)
     if as_json:
         document({"name": name, "timezone": found["timezone"], "next": [_wire(at) for at in instants]})
@@ -197,14 +211,6 @@ def next_instants(
 
         zone = find_zone(found["timezone"])
         table(("at", "weekday", "utc"), ([*_there(at.astimezone(zone)), _wire(at)] for at in instants))
-
-
-def _found(asked: Desk, name: str) -> dict[str, Any]:
-    known: list[dict[str, Any]] = asked.schedules()["schedules"]
-    found = next((one for one in known if one["name"] == name), None)
-    if found is None:
-        raise ScheduleNotFound(name)
-    return found
 
 
 def _instants(schedule: dict[str, Any], count: int) -> list[datetime]:

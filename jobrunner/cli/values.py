@@ -53,7 +53,7 @@ def whole(text: str) -> int:
 
 def or_none(text: str, option: str, read: Callable[[str], Value]) -> Value | None:
     """What ``read`` makes of an option's text, or None where it says ``none``, which lifts a limit."""
-    if text.strip().lower() in ("none", "null", ""):
+    if text.strip().lower() in ("none", "null"):  # an empty text may be of a variable that is not set
         return None
     try:
         return read(text)

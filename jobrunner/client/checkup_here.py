@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import errno
-import os
 import socket
-import sys
+import ssl
 from collections.abc import Iterator
 from contextlib import suppress
-from pathlib import Path
-from tempfile import TemporaryFile
 from typing import Any
 
 import httpx2
@@ -27,7 +23,6 @@ PROBE_WITHIN = 3.0  # seconds
 def here(loaded: Loaded) -> Iterator[Finding]:
     """Everything that needs neither database nor server."""
     settings = loaded.settings
-    yield _folder(settings.data_dir)
     yield from about(loaded)
     yield _port(settings)
 
@@ -48,13 +43,15 @@ def served_url(settings: Settings) -> str:
     return str((held or {}).get("url") or own_url(settings))
 
 
-def probe(url: str, path: str) -> httpx2.Response:
-    """Ask an open path of a server; raises httpx2.TransportError where nobody answers.
+def probe(url: str, path: str, *, trusted: bool = False) -> httpx2.Response:
+    """Ask an open path of a server; raises httpx2.TransportError where nobody answers, or one that is to be ``trusted``
+    is not.
 
-    Nothing secret is sent, and a certificate is made for other names than this machine's loopback: it is not looked at.
-    The loopback is asked itself, not by way of the environment's proxy.
+    Nothing secret is sent, and a certificate is made for other names than this machine's loopback: there it is not
+    looked at. The loopback is asked itself, not by way of the environment's proxy.
     """
-    return httpx2.get(f"{url}{path}", timeout=PROBE_WITHIN, verify=False, trust_env=not leads_here(url))
+    verify = ssl.create_default_context() if trusted else False
+    return httpx2.get(f"{url}{path}", timeout=PROBE_WITHIN, verify=verify, trust_env=not leads_here(url))
 
 
 def said(answer: httpx2.Response) -> dict[str, Any] | None:
@@ -64,25 +61,6 @@ def said(answer: httpx2.Response) -> dict[str, Any] | None:
     except ValueError:
         return None
     return told if isinstance(told, dict) and told.get("status") in ("ok", "ready", "not ready") else None
-
-
-def _folder(folder: Path) -> Finding:
-    found = next((one for one in (folder, *folder.parents) if one.exists()), folder)
-    try:
-        TemporaryFile(dir=found).close()  # who asks for permissions alone is told yes in /proc; it leaves nothing
-    except OSError as error:
-        return unwritable(folder, found, error)
-    return ok("data folder", str(folder) if found == folder else f"{folder}, made when it is needed")
-
-
-def unwritable(folder: Path, found: Path, error: OSError) -> Finding:
-    """Why nothing can be made in ``found``, which is ``folder`` or what there is of the way to it."""
-    other = f"name another place: JOBRUNNER_DATA_DIR (now {folder})"
-    user = os.getuid() if sys.platform != "win32" else None
-    if error.errno in (errno.EACCES, errno.EPERM) and user != 0:  # whom permissions do not hold up
-        who = "" if user is None else f"; this process is {user}"
-        return fail("data folder", f"{found} cannot be written{who}", f"give it to that user, or {other}")
-    return fail("data folder", f"nothing can be made in {found}: {error.strerror or error}", other)
 
 
 def door(settings: Settings, *, has_key: bool, opens: bool) -> Finding:

@@ -66,21 +66,29 @@ def _address(told: dict[str, Any]) -> Finding:
     url = _from_here(told)
     begun = time.monotonic()
     try:
-        answer = probe(url, "/healthz")
-        took = time.monotonic() - begun
-        named = _named(probe(url, "/"))
+        answer = probe(url, "/healthz", trusted=True)
     except (httpx2.HTTPError, httpx2.InvalidURL, ValueError) as error:
-        return warn(
-            "address",
-            f"nobody answers at {url}: {str(error) or type(error).__name__}; its tasks come by the database all the "
-            "same",
-            "a firewall, or a node that listens to its own machine alone: see JOBRUNNER_HOST in its settings",
-        )
-    if said(answer) is None:
+        return _unheard(url, error)
+    took = time.monotonic() - begun
+    named = (said(answer) or {}).get("node_id", "")
+    if named == told["id"]:
+        return ok("address", f"it answers at {url} in {1_000 * took:.0f} ms")
+    if named == "":
         return warn("address", f"what answers at {url} is no jobrunner", "look at what took its port")
-    if named not in (None, told["id"]):
-        return warn("address", f"another jobrunner, {named}, answers at {url}", "give each a port of its own: --port")
-    return ok("address", f"it answers at {url} in {1_000 * took:.0f} ms")
+    other = f"{named}," if named else "which only serves,"
+    return warn("address", f"another jobrunner, {other} answers at {url}", "give each a port of its own: --port")
+
+
+def _unheard(url: str, error: Exception) -> Finding:
+    why = str(error) or type(error).__name__
+    if "certificate verify failed" in why:
+        fix = "set SSL_CERT_FILE to the file (PEM) of the authority that signed it, or to the certificate itself"
+        return warn("address", f"who answers at {url} is not trusted here: {why}", fix)
+    return warn(
+        "address",
+        f"nobody answers at {url}: {why}; its tasks come by the database all the same",
+        "a firewall, or a node that listens to its own machine alone: see host in its settings",
+    )
 
 
 def _from_here(told: dict[str, Any]) -> str:
@@ -90,12 +98,3 @@ def _from_here(told: dict[str, Any]) -> str:
         return address
     parts = urlsplit(address)
     return f"{parts.scheme}://{told['host']}:{parts.port}"
-
-
-def _named(answer: httpx2.Response) -> str | None:
-    """The id that who answers gives; None where it tells strangers nothing."""
-    try:
-        told = answer.json()
-    except ValueError:
-        return None
-    return told.get("node_id") if isinstance(told, dict) else None

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import os
-import stat
+import socket
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
+from typing import Any
 
 from jobrunner.background import schedules
-from jobrunner.client.checkup import Finding, fail, ok, warn
+from jobrunner.client.checkup import Finding, Level, fail, ok, warn
+from jobrunner.client.checkup_files import files
 from jobrunner.errors import HandlerError, InvalidInput, SettingsError
 from jobrunner.handlers import handlers, load
-from jobrunner.settings import Loaded, Settings, check_door, check_tls
+from jobrunner.settings import Loaded, Settings, check_door
 from jobrunner.settings import load as read_settings
-from jobrunner.settings.keys import variables
-from jobrunner.settings.log_file import check_log_file
 
 
 def of_sources(config: Path | None) -> Iterator[Finding]:
@@ -35,7 +34,19 @@ def of_sources(config: Path | None) -> Iterator[Finding]:
     for warning in loaded.warnings:
         yield warn("settings", warning, "take them out")
     yield from about(loaded)
+    yield from _host(loaded)
     yield _door(loaded.settings)
+
+
+def _host(loaded: Loaded) -> Iterator[Finding]:
+    """Whether it is one of this machine's addresses; whether the port is free is for who starts something."""
+    host = loaded.settings.host
+    try:
+        family, kind, _, _, place = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind) as line:
+            line.bind(place)
+    except (OSError, UnicodeError) as error:
+        yield fail("host", f"nothing can listen at {host}: {error}", f"correct host ({loaded.sources['host']})")
 
 
 def _door(settings: Settings) -> Finding:
@@ -49,83 +60,32 @@ def _door(settings: Settings) -> Finding:
 
 def about(loaded: Loaded) -> Iterator[Finding]:
     """The findings; those about files that are not named are left out."""
-    settings = loaded.settings
-    yield from _roots(settings)
-    yield from _log_file(settings)
-    yield _handlers(settings)
-    yield from _schedules(settings)
-    yield from _secrets(loaded)
-    yield from _tls(settings)
+    yield from files(loaded)
+    yield (loading := _handlers(loaded))
+    yield from _schedules(loaded.settings, loaded=loading.level is Level.OK)
 
 
-def _roots(settings: Settings) -> Iterator[Finding]:
-    for key in ("tdx_root", "csv_root"):
-        root = getattr(settings, key)
-        if root is None:
-            continue
-        try:
-            os.scandir(root).close()
-        except OSError as error:
-            yield fail(key, f"{root}: {error.strerror}, so imports from it fail", f"correct {variables(key)[0]}")
-        else:
-            yield ok(key, str(root))
-
-
-def _log_file(settings: Settings) -> Iterator[Finding]:
-    try:
-        check_log_file(settings)
-    except SettingsError as error:
-        told, _, fix = str(error).removeprefix("log_file: ").partition("; ")
-        yield fail("log_file", told, fix)
-
-
-def _handlers(settings: Settings) -> Finding:
+def _handlers(loaded: Loaded) -> Finding:
     """Import what a worker would import: only that tells whether it starts."""
     try:
         with redirect_stdout(sys.stderr):  # what a module prints is none of our data
-            load(settings.handlers)
+            load(loaded.settings.handlers)
     except HandlerError as error:
-        named = f" (now {','.join(settings.handlers)})" if settings.handlers else ""
-        return fail("handlers", str(error), f"correct the module, or JOBRUNNER_HANDLERS{named}")
+        return fail("handlers", str(error), f"correct the module, or handlers ({loaded.sources['handlers']})")
     return ok("handlers", f"task types that a worker here would run: {', '.join(sorted(handlers()))}")
 
 
-def _secrets(loaded: Loaded) -> Iterator[Finding]:
-    settings = loaded.settings
-    files = {Path(told.removeprefix("file ")) for told in loaded.sources.values() if told.startswith("file ")}
-    secret = {"api_key", "database_url"}
-    holding = {Path(loaded.sources[key].removeprefix("file ")) for key in secret if loaded.sources[key] in _told(files)}
-    if settings.ssl_keyfile is not None:
-        holding.add(settings.ssl_keyfile)
-    open_ = sorted(str(path) for path in holding if _others_read(path))
-    for name in open_:
-        yield warn("secrets", f"{name} holds a secret, and other users can read it", f"chmod 600 {name}")
-    if not open_:
-        yield ok("secrets", "no file with a key or a password is open to other users")
+def check_schedules(entries: Sequence[Any]) -> None:
+    """Refuse the first entry that a worker would not start with; raises SettingsError."""
+    for number, entry in enumerate(entries):
+        try:
+            schedules.check(entry)
+        except InvalidInput as error:
+            raise SettingsError(f"schedules[{number}]: {error}") from None
 
 
-def _told(files: set[Path]) -> set[str]:
-    return {f"file {path}" for path in files}
-
-
-def _others_read(path: Path) -> bool:
-    try:
-        mode = path.expanduser().stat().st_mode
-    except OSError:
-        return False  # a key file that is not there is told by the door
-    return sys.platform != "win32" and bool(mode & (stat.S_IRGRP | stat.S_IROTH))
-
-
-def _tls(settings: Settings) -> Iterator[Finding]:
-    try:
-        check_tls(settings)
-    except SettingsError as error:
-        for line in str(error).splitlines():
-            yield fail("TLS", line, "name a certificate (PEM) and its key that this user can read, or neither")
-
-
-def _schedules(settings: Settings) -> Iterator[Finding]:
-    """Those of the file, by the handlers that are here: behind :func:`_handlers`, which loads them."""
+def _schedules(settings: Settings, *, loaded: bool) -> Iterator[Finding]:
+    """Those of the file, by the handlers that are here, once they are ``loaded``."""
     wrong = 0
     for number, entry in enumerate(settings.schedules):
         try:
@@ -136,5 +96,9 @@ def _schedules(settings: Settings) -> Iterator[Finding]:
     names = Counter(str(entry.get("name")) for entry in settings.schedules)
     for name in (name for name, count in names.items() if count > 1):
         yield warn("schedules", f"{names[name]} entries are called {name}: the last one counts", "name them apart")
+    asked = {kind for entry in settings.schedules if isinstance(kind := entry.get("task_type"), str)}
+    if loaded and (strange := sorted(asked - handlers().keys())):
+        fix = "correct task_type, or have another worker run it"
+        yield warn("schedules", f"no handler here runs {', '.join(strange)}", fix)
     if settings.schedules and not wrong:
         yield ok("schedules", f"{len(settings.schedules)} of the file make sense")

@@ -116,6 +116,10 @@ class Desk(FigureDesk, FleetDesk, KeyDesk, OperationDesk, Protocol):
         """The ``schedules``, the next to fire first."""
         ...
 
+    def schedule(self, name: str) -> Answer:
+        """One schedule."""
+        ...
+
     def save_schedule(self, name: str, entry: Mapping[str, Any]) -> Answer:
         """Add or replace a schedule: ``cron`` or ``every``, ``timezone``, ``task_type``, ``task_data`` and options."""
         ...

@@ -207,6 +207,10 @@ class Local(LocalFigures, LocalFleet, LocalKeys, LocalOperations, Halves):
         with self._read() as conn:
             return shapes.schedules_dict(views.all_schedules(conn))
 
+    def schedule(self, name: str) -> Answer:
+        with self._read() as conn:
+            return shapes.schedule_dict(schedules.found(conn, name))
+
     def save_schedule(self, name: str, entry: Mapping[str, Any]) -> Answer:
         given = dict(entry)
         given["payload"] = given.pop("task_data", None)

@@ -101,6 +101,9 @@ class Remote(RemoteFigures, RemoteFleet, RemoteKeys, RemoteOperations, Halves):
     def schedules(self) -> Answer:
         return answers.object_of(self._ask(calls.get("/api/v1/schedules")), ("schedules",))
 
+    def schedule(self, name: str) -> Answer:
+        return self.call("GET", f"/api/v1/schedules/{part(name)}", needed=_SCHEDULE)
+
     def save_schedule(self, name: str, entry: Mapping[str, Any]) -> Answer:
         given = {key: value for key, value in entry.items() if value is not None}
         return self._post("/api/v1/schedules", {"name": name, **given}, needed=_SCHEDULE)

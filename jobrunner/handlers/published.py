@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Engine
 
 from jobrunner.errors import InvalidInput, Problem
 from jobrunner.queue import store
-from jobrunner.queue.request import has_controls
+from jobrunner.text import has_controls
 
 if TYPE_CHECKING:
     from jsonschema import Draft202012Validator

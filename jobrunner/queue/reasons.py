@@ -66,6 +66,8 @@ class Standing:
     pause_reason: str | None
     full: bool
     max_running: int | None
+    left: bool = False  # it runs, and its node ended or fell silent
+    lease_until: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -100,7 +102,9 @@ def reasons(task: Standing, nodes: Sequence[Able]) -> list[Reason]:
     if task.status is Status.RUNNING:
         asked = ", and was asked to end" if task.cancel_requested else ""
         where = () if task.node_id is None else (task.node_id,)
-        return [Reason(Code.RUNNING, f"it runs, in attempt {task.attempt}{asked}", nodes=where)]
+        left = "; its node is gone, and it runs again when its lease has ended" if task.left else ""
+        until = task.lease_until if task.left else None
+        return [Reason(Code.RUNNING, f"it runs, in attempt {task.attempt}{asked}{left}", until, where)]
     if task.status in ENDED:
         return [Reason(Code.ENDED, f"it has ended: {task.status}")]
     found = [*_of_task(task), *_of_nodes(task, nodes)]

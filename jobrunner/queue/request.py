@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from jobrunner.errors import InvalidInput, Problem
 from jobrunner.queue import codec
 from jobrunner.queue.task import DEFAULT_MAX_ATTEMPTS, DEFAULT_PRIORITY, DEFAULT_QUEUE, PRIORITIES, NewTask
+from jobrunner.text import UNFIT, has_controls
 
 if sys.version_info >= (3, 14):
     from uuid import uuid7
@@ -29,20 +30,13 @@ TAGS_MAX = 50
 MAX_ATTEMPTS_MAX = 1_000
 SECONDS_MAX = 366 * 86_400.0
 
-_UNFIT = "\x00-\x1f\x7f-\x9f\ud800-\udfff"  # Unicode's categories Cc and Cs, both of which will never grow
-_NAME = re.compile(f"[^{_UNFIT}]{{1,{NAME_MAX}}}")
-_PART = re.compile(rf"(?!\.{{1,2}}\Z)[^/{_UNFIT}]{{1,{NAME_MAX}}}")
-_CONTROL = re.compile(f"[{_UNFIT}]")
+_NAME = re.compile(f"[^{UNFIT}]{{1,{NAME_MAX}}}")
+_PART = re.compile(rf"(?!\.{{1,2}}\Z)[^/{UNFIT}]{{1,{NAME_MAX}}}")
 
 
 def new_id() -> str:
     """A fresh task_id: UUIDv7, so that ids sort by time."""
     return str(uuid7())
-
-
-def has_controls(text: str) -> bool:
-    """Whether ``text`` holds what no name may hold: a control character or half a surrogate pair."""
-    return _CONTROL.search(text) is not None
 
 
 class _Checks:

@@ -41,8 +41,10 @@ def read(path: Path, named_by: str) -> dict[str, Any]:
     except json.JSONDecodeError as error:
         where = f"line {error.lineno}, column {error.colno}"
         raise SettingsError(f"config file {path}, {where}: not JSON: {error.msg}") from None
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise SettingsError(f"config file {path}: {error}") from None
+    except RecursionError:
+        raise SettingsError(f"config file {path}: nested too deeply") from None
     if not isinstance(found, dict):
         raise SettingsError(f"config file {path}, line 1, column 1: an object {{...}} is wanted")
     return found

@@ -21,10 +21,12 @@ from jobrunner.settings.values import (
     Lease,
     Megabytes,
     Networks,
+    OptionalName,
     OptionalPath,
     OptionalText,
     Percent,
     Port,
+    QueueNames,
     Seconds,
     Upper,
     Words,
@@ -53,7 +55,7 @@ class Settings(BaseModel):
     database_url: DatabaseUrl = Field(default="", repr=False)
     data_dir: Folder = Path(".jobrunner")
     node_id: OptionalText = None
-    node_name: OptionalText = None
+    node_name: OptionalName = None
     host: Filled = "127.0.0.1"
     port: Port | None = None
     api_key: Key = None
@@ -63,7 +65,7 @@ class Settings(BaseModel):
     ssl_certfile: OptionalPath = None
     max_workers: Count = 4
     max_async: Count = 100
-    queues: Words = ()
+    queues: QueueNames = ()
     handlers: Words = ()
     task_timeout: Seconds = 300.0
     heartbeat_interval: Seconds = 10.0

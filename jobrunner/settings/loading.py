@@ -27,6 +27,10 @@ SERVICE_VARIABLES = re.compile(
 """What Kubernetes gives every container in the namespace of a service called jobrunner."""
 
 
+_WORDS = {"tuple_type": "should be a list", "dict_type": "should be an object", "string_type": "should be a text"}
+_WITH_SECRETS = frozenset({"database_url", "nodes", "schedules"})  # which may hold some, under names of any spelling
+
+
 @dataclass(frozen=True)
 class Loaded:
     """Settings, with the source of each: ``flag``, ``env MAX_WORKERS``, ``file node_config.json`` or ``default``."""
@@ -165,10 +169,13 @@ def _refusals(error: ValidationError, given: Mapping[str, Any], origin: Mapping[
     """One line for each key that is refused, the first of its complaints only."""
     lines: dict[str, str] = {}
     for problem in error.errors(include_url=False, include_context=False, include_input=False):
-        key = str(problem["loc"][0])
-        reason = problem["msg"].removeprefix("Value error, ").replace("Input should", "should")
-        value = "" if is_secret(key) or key == "database_url" else f" {mask(repr(given.get(key)))[:200]}"
-        lines.setdefault(key, f"{key} ({origin.get(key, 'default')}): bad value{value}: {reason}")
+        key, *within = (str(step) for step in problem["loc"])
+        reason = _WORDS.get(problem["type"]) or problem["msg"].removeprefix("Value error, ")
+        reason = reason.replace("Input should", "should")
+        where = "".join(f"[{step}]" for step in within)
+        hidden = is_secret(key) or key in _WITH_SECRETS
+        value = "" if hidden else f" {mask(repr(given.get(key)))[:200]}"
+        lines.setdefault(key, f"{key}{where} ({origin.get(key, 'default')}): bad value{value}: {reason}")
     return list(lines.values())
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +18,14 @@ _FIRST = (
 )
 
 
-def start_file(config: Path | None, given: Mapping[str, Any]) -> Path:
+def start_file(config: Path | None, given: Mapping[str, Any], check_schedules: Callable[[Sequence[Any]], None]) -> Path:
     """Write a new file for this user alone, and return where; ``config``, the variables and the default name it.
 
     Null stands for the default. Raises SettingsError for values that would be refused, and where a file is already.
     """
     given = {key: value for key, value in given.items() if value is not None}
     check(given, "argument")
+    check_schedules(given.get("schedules", ()))
     found, _ = config_file.find(config, os.environ)
     path = (found or Path(config_file.DEFAULT_FILE)).expanduser()
     try:

@@ -10,9 +10,12 @@ from urllib.parse import unquote
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 
+from jobrunner.text import has_controls
+
 Network = IPv4Network | IPv6Network
 
 MIN_KEY_LENGTH = 8
+NAME_MAX = 200  # characters
 LONGEST = 366 * 86_400  # seconds
 
 
@@ -47,6 +50,20 @@ def _filled(text: str) -> str:
     if not text.strip():
         raise ValueError("must not be empty")
     return text.strip()
+
+
+def _name(text: str | None) -> str | None:
+    if text is not None and (has_controls(text) or len(text) > NAME_MAX):
+        raise ValueError(f"must have at most {NAME_MAX} characters, and no control characters")
+    return text
+
+
+def _queues(names: tuple[str, ...]) -> tuple[str, ...]:
+    """None that no queue can have: a worker would wait for its tasks for ever."""
+    for name in names:
+        if not name or _name(name) is None or "/" in name or name in (".", ".."):
+            raise ValueError(f"no queue is called {name!r}: a name is not empty, holds no '/' and is not '.' or '..'")
+    return names
 
 
 def _networks(value: Any) -> Any:
@@ -137,6 +154,8 @@ Days = Annotated[float, BeforeValidator(_number), Field(gt=0, le=36_500, allow_i
 Words = Annotated[tuple[str, ...], BeforeValidator(_parts)]
 Networks = Annotated[tuple[Network, ...], BeforeValidator(_networks)]
 Filled = Annotated[str, AfterValidator(_filled)]
+QueueNames = Annotated[tuple[str, ...], BeforeValidator(_parts), AfterValidator(_queues)]
+OptionalName = Annotated[str | None, BeforeValidator(_none_if_empty), AfterValidator(_name)]
 OptionalText = Annotated[str | None, BeforeValidator(_none_if_empty)]
 Folder = Annotated[Path, AfterValidator(_absolute)]
 OptionalPath = Annotated[Annotated[Path, AfterValidator(_absolute)] | None, BeforeValidator(_none_if_empty)]

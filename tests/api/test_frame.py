@@ -15,7 +15,7 @@ from jobrunner.db.engine import open_database
 from jobrunner.errors import DatabaseUnavailable
 from jobrunner.queue.key import Scope
 from tests.api.asking import assert_problem
-from tests.api.conftest import KEY, Api
+from tests.api.conftest import FACTS, KEY, Api
 from tests.api.test_doors import CALLS, NAMES, ask, endless
 
 
@@ -85,7 +85,7 @@ def test_every_error_of_the_table_has_a_code_of_its_own() -> None:
 
 
 def test_readiness(api: Api, client: TestClient) -> None:
-    assert client.get("/healthz").json() == {"status": "ok"}
+    assert client.get("/healthz").json() == {"status": "ok", "node_id": FACTS.node_id}
     assert client.get("/readyz").json() == {"status": "ready", "reasons": []}
     api.asked.stopping = True
     answer = client.get("/readyz")

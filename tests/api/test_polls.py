@@ -75,10 +75,11 @@ def test_a_submission_that_waits_in_vain_is_accepted(url: str, database: Databas
     began = time.monotonic()
     answer = post(url, "wait=1", task_id="t")
     assert 1 <= time.monotonic() - began < 6
-    assert (answer.status_code, set(answer.json())) == (202, TASK)
+    assert (answer.status_code, set(answer.json()), answer.json()["message"]) == (202, TASK, "accepted")
     assert (answer.headers["preference-applied"], answer.headers["retry-after"]) == ("wait=1", "1")
     again = post(url, "wait=0", task_id="t")
     assert (again.status_code, again.headers["idempotent-replayed"]) == (202, "true")
+    assert again.json()["message"] == "this task was submitted before"
     plain = post(url, "respond-async", task_id="t")
     assert (plain.status_code, plain.headers.get("preference-applied")) == (200, None)
 

@@ -34,7 +34,7 @@ def test_what_is_given_changes_and_the_rest_stays(client: TestClient) -> None:
     told = client.patch(f"{ALL}/nightly", json=changes)
     assert told.status_code == 200
     assert told.json() == {**before, **changes}, "an unchanged clock keeps its next instant"
-    assert client.get(ALL).json()["schedules"] == [told.json()]
+    assert client.get(ALL).json()["schedules"] == [client.get(f"{ALL}/nightly").json()] == [told.json()]
     assert client.patch(f"{ALL}/nightly", json={}).json() == told.json()
     assert client.patch(f"{ALL}/nightly", json={"max_attempts": None}).json()["max_attempts"] is None
 
@@ -92,3 +92,4 @@ def test_a_schedule_that_is_not_there(client: TestClient) -> None:
             assert_problem(client.post(f"{ALL}/{path}/{verb}", json={}), 404, "schedule_not_found")
         assert_problem(client.delete(f"{ALL}/{path}"), 404, "schedule_not_found")
         assert_problem(client.patch(f"{ALL}/{path}", json={}), 404, "schedule_not_found")
+        assert_problem(client.get(f"{ALL}/{path}"), 404, "schedule_not_found")

@@ -5,14 +5,19 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from sqlalchemy import update
 from starlette.testclient import TestClient
 
 from jobrunner.api.answers_fleet import WhyAnswer
 from jobrunner.db.engine import Database
+from jobrunner.db.tables import tasks
+from jobrunner.queue import store
 from jobrunner.queue.reasons import Code
 from tests.api.asking import assert_problem, execute
 from tests.api.test_nodes import register
 from tests.both_databases.moves import take
+
+GONE = "it runs, in attempt 1; its node is gone, and it runs again when its lease has ended"
 
 
 def test_the_reasons_are_told(client: TestClient, database: Database) -> None:
@@ -32,7 +37,17 @@ def test_the_reasons_are_told(client: TestClient, database: Database) -> None:
     assert told() == ["paused_queue", "not_due", "node_draining"]
     execute(client, task_id="u")
     take(database, 1)
-    assert client.get("/api/v1/tasks/u/why").json()["reasons"][0]["code"] == "running"
+    (reason,) = client.get("/api/v1/tasks/u/why").json()["reasons"]
+    assert (reason["code"], "gone" in reason["detail"], reason["until"] is None) == ("running", True, False)
+    with database.begin() as conn:
+        conn.execute(update(tasks).values(node_id=node))
+    (reason,) = client.get("/api/v1/tasks/u/why").json()["reasons"]
+    assert (reason["detail"], reason["until"]) == ("it runs, in attempt 1", None)
+    with database.begin() as conn:
+        store.stopped(conn, node, "the test says so")
+    (reason,) = client.get("/api/v1/tasks/u/why").json()["reasons"]
+    lease = client.get("/api/v1/tasks/u").json()["lease_until"]
+    assert (reason["detail"], reason["until"]) == (GONE, lease)
 
 
 def test_the_page_tells_of_every_code_and_of_no_other() -> None:

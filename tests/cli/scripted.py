@@ -40,6 +40,12 @@ def scripted(*answers: Answer, tls: ssl.SSLContext | None = None) -> Iterator[Sc
         def do_POST(self) -> None:
             self._told()
 
+        def do_PATCH(self) -> None:
+            self._told()
+
+        def do_DELETE(self) -> None:
+            self._told()
+
         def _told(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             script.asked.append((f"{self.command} {self.path}", json.loads(body) if body else None))
@@ -49,7 +55,7 @@ def scripted(*answers: Answer, tls: ssl.SSLContext | None = None) -> Iterator[Sc
                 self.close_connection = True
                 return
             status, told = answer(script.asked[-1][1]) if callable(answer) else answer
-            sent = json.dumps(told).encode()
+            sent = b"" if status == 204 else json.dumps(told).encode()
             self.send_response(status)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(sent)))

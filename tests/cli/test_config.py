@@ -19,6 +19,7 @@ from jobrunner import task
 @task("mine")
 def mine(x: int = 0) -> None: ...
 """
+AWAY = {"name": "away", "every": 60, "task_type": "elsewhere"}
 BEAT = {"name": "beat", "every": 60, "task_type": "mine"}
 
 
@@ -58,7 +59,9 @@ def test_no_file_is_begun_with_what_would_be_refused(jr: Jr, tmp_path: Path) -> 
         (["api_key=a-long-secret"], "api_key holds a secret, and everybody on the machine"),
         (["database_url=postgresql://me:a-long-secret@db/x"], "database_url holds a secret"),
         (["master_port:=5"], "master_port (argument)"),
-        (["node_name=\udcff"], "not UTF-8"),
+        (["queues="], "queues is empty; leave it out"),
+        (['schedules:=[{"name": "x"}]'], "schedules[0]: schedule 'x' is refused"),
+        (["handlers=\udcff"], "not UTF-8"),
         (["--config", "no/such/folder.json"], "cannot be written"),
     ):
         told = jr("config", "init", *words)
@@ -75,32 +78,45 @@ def test_what_would_stop_a_worker_is_found_without_a_database(
     for name in ("mine", "again"):  # a module is loaded once, and each command begins without types
         (tmp_path / f"{name}.py").write_text(MINE)
     config = tmp_path / "node_config.json"
-    right = {"handlers": "mine", "csv_root": str(tmp_path), "schedules": [BEAT], "host": "127.0.0.1", "master_port": 1}
+    right = {"handlers": "mine", "csv_root": str(tmp_path), "schedules": [AWAY, BEAT], "master_port": 1}
     config.write_text(json.dumps(right))
     monkeypatch.setenv("JOBRUNNER_DATABASE_URL", "postgresql://me:hidden@127.0.0.1:1/nobody")
     told = jr("config", "check", "--json")
     assert (told.code, told.json["ok"]) == (0, True), told.out
-    sound = ("csv_root", "handlers", "schedules", "secrets", "door")
+    sound = ("data folder", "csv_root", "handlers", "schedules", "secrets", "door")
     assert _levels(told) == {"settings": "warn", **dict.fromkeys(sound, "ok")}
     assert "master_port" in told.out
+    assert "no handler here runs elsewhere" in told.out
 
     wrong = {
         **right,
         "handlers": "again,not_there",
         "csv_root": "/nosuch",
         "ssl_keyfile": "key.pem",
-        "log_file": "no/log",
+        "log_file": "/proc/log",
+        "data_dir": "/proc/data",
         "host": "0.0.0.0",
-        "schedules": [BEAT, DEAF, {**BEAT, "task_data": {"x": "many"}}, {"name": "x"}, {**BEAT, "timezone": None}],
+        "schedules": [
+            AWAY,
+            DEAF,
+            {**BEAT, "task_data": {"x": "many"}},
+            {"name": "x"},
+            {**BEAT, "timezone": None},
+            BEAT,
+        ],
     }
     config.write_text(json.dumps(wrong))
     told = jr("config", "check", "--json")
     assert (told.code, told.json["ok"]) == (Exit.USAGE, False)
     failed = [one for one in told.json["findings"] if one["level"] == "fail"]
-    assert {one["check"] for one in failed} == {"csv_root", "log_file", "handlers", "schedules", "TLS"}
+    assert {one["check"] for one in failed} == {"data folder", "csv_root", "log_file", "handlers", "schedules", "TLS"}
     entries = [one["detail"][:12] for one in failed if one["check"] == "schedules"]
     assert entries == [f"schedules[{n}]" for n in (1, 2, 3, 4)]
     assert _levels(told)["door"] == "warn", "a key in the database would close it"
+    seen = " ".join(one["detail"] for one in told.json["findings"] if one["level"] == "warn")
+    assert "no handler here runs" not in seen, "they could not be loaded, which is told"
+    assert "3 entries are called beat" in seen
+    assert f"csv_root (file {config.name})" in told.out, "the place that set it is named"
     assert all(one["fix"] for one in told.json["findings"] if one["level"] != "ok")
     assert "hidden" not in told.out + told.err
 
@@ -116,3 +132,10 @@ def test_each_setting_that_cannot_be_read_is_told_with_its_place(jr: Jr, tmp_pat
     assert "short" not in told.out
     (tmp_path / "mine.json").write_text('{"port": }')
     assert "line 1, column 10" in jr("config", "check", "--config", "mine.json").out
+
+
+def test_a_host_that_is_not_this_machines(jr: Jr, monkeypatch: pytest.MonkeyPatch) -> None:
+    for host, level in (("203.0.113.9", "fail"), ("::1", None), ("127.0.0.1", None)):
+        monkeypatch.setenv("JOBRUNNER_HOST", host)
+        told = jr("config", "check", "--json")
+        assert (_levels(told).get("host"), told.code) == (level, Exit.USAGE if level else 0)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from jobrunner.cli.exits import Exit
-from jobrunner.client.checkup_here import unwritable
+from jobrunner.client.checkup_files import unwritable
 from tests.cli.conftest import Jr, Said
 from tests.processes import Processes, free_port
 

@@ -27,6 +27,8 @@ def test_a_keys_life_at_the_database(at: Jr) -> None:
         ["q"],
     )
     assert listed["usable"]
+    (row,) = at("keys", "list").rows
+    assert (row["scopes"], row["queues"]) == ("read,submit", "q")
     assert listed["expires_at"] > listed["created_at"]
     assert told.out.strip() not in at("keys", "list").out + at("keys", "list", "--json").out
     told = at("keys", "rotate", key_id, "--overlap", "1h", "--json")

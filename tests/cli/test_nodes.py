@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import socket
+import ssl
 import time
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 from sqlalchemy import select, update
@@ -16,6 +19,7 @@ from jobrunner.db.tables import nodes
 from jobrunner.db.types import db_now
 from jobrunner.node.state import Identity, State
 from jobrunner.queue import store
+from tests.certificates import self_signed
 from tests.cli.conftest import Jr, Said
 from tests.cli.scripted import scripted
 from tests.processes import Processes, free_port
@@ -93,8 +97,9 @@ def test_a_node_is_tried_from_here(at: Jr, database_url: str) -> None:
     ("said", "told"),
     [
         ({"hello": "world"}, "what answers at {url} is no jobrunner"),
+        ({"status": "ok"}, "what answers at {url} is no jobrunner"),
         ({"status": "ok", "node_id": "somebody"}, "another jobrunner, somebody, answers at {url}"),
-        ({"status": "ok"}, "it answers at {url}"),
+        ({"status": "ok", "node_id": None}, "another jobrunner, which only serves, answers at {url}"),
     ],
 )
 def test_who_answers_in_its_place_is_told(
@@ -107,7 +112,44 @@ def test_who_answers_in_its_place_is_told(
         database.dispose()
         found = jr("nodes", "test", "one", "--json")
     assert told.format(url=other.url) in _detail(found, "address")
-    assert _levels(found)["address"] == ("ok" if told.startswith("it") else "warn")
+    assert (found.code, _levels(found)["address"]) == (0, "warn")
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="a certificate is made with openssl, which is not here")
+def test_who_is_not_trusted_is_not_believed(
+    jr: Jr, sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JOBRUNNER_DATABASE_URL", sqlite_url)
+    key, chain = self_signed(tmp_path)
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(chain, key)
+    answers: dict[str, str] = {"status": "ok"}
+    with scripted((200, answers), tls=tls) as place:
+        database = open_database(sqlite_url)
+        answers["node_id"] = _register(database, "one", address=place.url)
+        database.dispose()
+        found = jr("nodes", "test", "one", "--json")
+        assert "is not trusted here" in _detail(found, "address")
+        assert "SSL_CERT_FILE" in _detail(found, "address")
+        monkeypatch.setenv("SSL_CERT_FILE", str(chain))
+        found = jr("nodes", "test", "one", "--json")
+        assert f"it answers at {place.url}" in _detail(found, "address")
+
+
+def test_an_id_is_meant_before_a_name(at: Jr, database_url: str) -> None:
+    database = open_database(database_url)
+    one = _register(database, "one")
+    other = _register(database, one)
+    database.dispose()
+    assert at("nodes", "show", one, "--json").json["name"] == "one"
+    assert at("nodes", "show", other, "--json").json["name"] == one
+
+
+def test_a_key_that_may_only_operate_names_a_node_by_its_id(jr: Jr) -> None:
+    forbidden = {"code": "forbidden", "title": "Forbidden", "status": 403, "detail": "this key may not look"}
+    with scripted((403, forbidden), (204, None)) as server:
+        assert jr("nodes", "remove", "the-id", "--url", server.url).code == 0
+        assert [call for call, _ in server.asked] == ["GET /api/v1/nodes", "DELETE /api/v1/nodes/the-id"]
 
 
 def test_of_more_nodes_than_a_list_has_each_is_found_by_its_id(

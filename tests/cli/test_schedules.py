@@ -71,6 +71,11 @@ def test_what_is_said_changes_and_the_rest_stays(at: Jr, monkeypatch: pytest.Mon
     assert (known["cron"], known["every"], known["max_attempts"]) == (None, 300.0, None)
     told = at("schedules", "edit", "nightly", "--task-type", "other", "--priority", "1", "--json").json
     assert (told["task_type"], told["priority"], told["task_data"]) == ("other", 1, {"a": "1", "b": 3})
+    told = at("schedules", "edit", "nightly", "c=1", "--replace", "--json").json
+    assert told["task_data"] == {"c": "1"}
+    assert at("schedules", "edit", "nightly", "--replace", "--json").json["task_data"] == {}
+    assert at("schedules", "show", "nightly", "--json").json["task_data"] == {}
+    assert "task_type\tother" in at("schedules", "show", "nightly").out
     told = at("schedules", "edit", "nightly", "--priority", "none", "token=of-mine")
     assert "configuration file" not in told.err
     newest, *_, first = at("audit", "--json").json["changes"]
@@ -86,12 +91,14 @@ def test_what_is_said_changes_and_the_rest_stays(at: Jr, monkeypatch: pytest.Mon
         (["--cron", "0 0 * * *", "--every", "5m"], 2, "either cron or every"),
         (["--max-attempts", "few"], 2, "'few' is no whole number; or write none"),
         (["--timeout", "long"], 2, "--timeout"),
+        (["--timeout", ""], 2, "--timeout"),
+        (["--max-attempts", ""], 2, "--max-attempts"),
     ):
         told = at("schedules", "edit", "nightly", *words)
         assert (told.code, told.out) == (code, ""), words
         assert named in told.err
-    for words in (["b=1"], ["--every", "5m"]):
-        told = at("schedules", "edit", "nobody", *words)
+    for words in (["edit", "nobody", "b=1"], ["edit", "nobody", "--every", "5m"], ["show", "nobody"]):
+        told = at("schedules", *words)
         assert (told.code, told.out) == (3, "")
 
 

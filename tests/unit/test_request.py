@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from jobrunner.errors import InvalidInput, Problem
 from jobrunner.queue import codec, gate
-from jobrunner.queue.request import NAME_MAX, another, has_controls, new_task
+from jobrunner.queue.request import NAME_MAX, another, new_task
+from jobrunner.text import has_controls
 from tests.unit.test_codec import ANY_TEXT, JSON, TEXT
 
 ODD = (

@@ -250,11 +250,20 @@ def test_lists_from_text_and_from_the_file() -> None:
         ("max_workers", 0), ("max_workers", 1.5), ("port", 65_536), ("port", -1), ("task_timeout", 0),
         ("task_timeout", "nan"), ("task_timeout", 1e12), ("lease_seconds", 0.5), ("heartbeat_interval", 0),
         ("grace", -1), ("max_cpu_percent", 101), ("log_level", "loud"), ("log_format", "xml"), ("host", " "),
-        ("keep_failed_days", 0), ("schedules", {"a": 1}), ("schedules", ["x"]), ("queues", 3),
+        ("keep_failed_days", 0), ("schedules", {"a": 1}), ("queues", 3), ("queues", "a/b"), ("queues", ["a", ""]),
+        ("queues", "a\0b"), ("node_name", "a\0b"), ("node_name", "\ud800"), ("node_name", "x" * 201),
     ],
 )  # fmt: skip
 def test_bad_values(key: str, value: object) -> None:
     assert f"{key} (flag): bad value" in refusal({key: value})
+
+
+def test_of_what_may_hold_secrets_the_place_is_told_alone() -> None:
+    assert refusal({"schedules": [{}, "hidden-1"]}) == "schedules[1] (flag): bad value: should be an object"
+    assert refusal({"schedules": {"name": "hidden-2"}}) == "schedules (flag): bad value: should be a list"
+    told = refusal({"nodes": [{"host": "10.0.0.7", "port": 8900, "api_keyy": "hidden-3"}]})
+    assert "api_keyy" in told
+    assert "hidden" not in told
 
 
 def test_good_values_at_their_bounds() -> None:

@@ -66,6 +66,7 @@ async def execute(call: Call) -> Content:
     found = await intake.submit(request_of(call, wish), call.caller)
     hit("submit-after-commit")
     wait = prefer.wait(call.request)
+    message = "this task was submitted before" if isinstance(found, TaskView) else "accepted"
     replayed = isinstance(found, TaskView) and found.task_id == wish.task_id
     if isinstance(found, TaskView):
         if found.submitted_by != call.caller.who and Scope.READ not in call.caller.scopes:
@@ -82,9 +83,9 @@ async def execute(call: Call) -> Content:
     if wait.preferred and isinstance(found, TaskView) and found.status in ENDED:
         return Answer(wire.task_status(found), 200, headers)
     if isinstance(found, TaskView):
-        told, code = wire.task_response(found), 202 if wait.preferred else 200
+        told, code = wire.task_response(found, message), 202 if wait.preferred else 200
     else:
-        told, code = wire.TaskResponse(task_id=found.task_id, status=found.status, message="accepted"), 202
+        told, code = wire.TaskResponse(task_id=found.task_id, status=found.status, message=message), 202
     return Answer(told, code, headers if code == 200 else {**headers, "Retry-After": POLL_AFTER})
 
 

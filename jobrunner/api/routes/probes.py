@@ -10,9 +10,10 @@ from jobrunner.errors import DatabaseUnavailable, SchemaMismatch
 from jobrunner.queue.key import Scope
 
 
-async def healthz(_call: Call) -> Content:
+async def healthz(call: Call) -> Content:
     """The process answers. Asks nothing of the database: a restart does not heal that."""
-    return {"status": "ok"}
+    own = call.service.node() if call.service.node is not None else None
+    return {"status": "ok", "node_id": own and own.node_id}
 
 
 def readyz(call: Call) -> Content:

@@ -21,6 +21,12 @@ def listed(call: Call) -> Content:
         return shapes.schedules_dict(views.all_schedules(conn))
 
 
+def one(call: Call) -> Content:
+    """One schedule."""
+    with call.service.database.read() as conn:
+        return shapes.schedule_dict(schedules.found(conn, call.schedule))
+
+
 def save(call: Call) -> Content:
     """Add a schedule (201), or replace the one of that name (200)."""
     wish: ScheduleRequest = call.body
@@ -82,6 +88,7 @@ ROUTES = (
         response=answers.Schedule,
         statuses=(200, 201),
     ),
+    Route(_ONE, one, scope=Scope.READ, summary="One schedule", response=answers.Schedule),
     Route(
         _ONE,
         edit,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, bindparam, exists, func, literal, select
+from sqlalchemy import Connection, Row, Select, bindparam, exists, func, literal, not_, select
 
 from jobrunner.db.due import DUE, FULL, IN_TIME, PAUSED
 from jobrunner.db.tables import RUNNING, nodes, queues, task_types, tasks
@@ -47,6 +47,8 @@ def _standing() -> Select[Any]:
         select(
             *(_t[name] for name in ("status", "task_type", "queue", "run_at", "attempt", "node_id")),
             _t.cancel_requested_at,
+            _t.lease_until,
+            not_(exists().where(_n.id == _t.node_id, ALIVE).correlate(tasks)).label("left"),
             exists().where(task_types.c.name == _t.task_type).correlate(tasks).label("published"),
             DUE.label("due"),
             IN_TIME.label("in_time"),
@@ -63,7 +65,7 @@ def _standing() -> Select[Any]:
 def _task(row: Row[Any]) -> Standing:
     told = {**row._mapping, "status": Status(row.status)}
     told["cancel_requested"] = told.pop("cancel_requested_at") is not None
-    for name in ("published", "due", "in_time", "paused", "full"):
+    for name in ("published", "due", "in_time", "paused", "full", "left"):
         told[name] = bool(told[name])
     return Standing(**told)
 
