@@ -134,6 +134,8 @@ def _problem(error: Any, known: list[str], prefix: str) -> Problem:
     if error["type"] == "extra_forbidden":
         near = get_close_matches(str(error["loc"][-1]), known, 1)
         return Problem(pointer, f"unknown field; did you mean '{near[0]}'?" if near else "unknown field")
+    if error["type"] in ("model_type", "dict_type"):
+        return Problem(pointer, "must be an object")
     return Problem(pointer, error["msg"].removeprefix("Value error, "))
 
 

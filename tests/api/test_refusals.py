@@ -94,6 +94,12 @@ def test_fields(client: TestClient, case: str) -> None:
     assert [one["pointer"] for one in told["errors"]] == [pointer]
 
 
+@pytest.mark.parametrize(("body", "pointer"), [([], ""), ({"task_type": "work", "task_data": [1]}, "/task_data")])
+def test_what_is_no_object_is_told_in_json_words(client: TestClient, body: Any, pointer: str) -> None:
+    told = assert_problem(client.post(EXECUTE, json=body), 422, "invalid_input")
+    assert told["errors"] == [{"pointer": pointer, "detail": "must be an object"}]
+
+
 def test_an_unknown_field_names_the_nearest(client: TestClient) -> None:
     told = assert_problem(execute(client, prioritty=1), 422, "invalid_input")
     assert "'priority'" in told["errors"][0]["detail"]
