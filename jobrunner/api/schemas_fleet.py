@@ -88,8 +88,9 @@ class OperationRequest(Strict):
 
     model_config = ConfigDict(json_schema_extra=one_of("filter", "ids"))
 
-    action: Literal["cancel", "retry", "delete"]
-    """Cancel what is pending or running, retry what failed or was cancelled, delete what has ended."""
+    action: Literal["cancel", "retry", "delete", "rerun"]
+    """Cancel what is pending or running, retry what failed or was cancelled, delete what has ended, or run tasks like
+    those that have ended."""
     filter: FilterRequest | None = None
     """Those that fit; what is submitted after the operation began is not met."""
     ids: Annotated[list[Name], Field(fail_fast=True)] | None = Field(None, min_length=1, max_length=IDS_MOST)

@@ -5,22 +5,34 @@ from __future__ import annotations
 import sys
 import time
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from jobrunner.cli import complete
 from jobrunner.cli.bundles import bundled
+from jobrunner.cli.filters import Filter
 from jobrunner.cli.forms import Form
 from jobrunner.cli.options import AsJson, Where
 from jobrunner.cli.output import confirm, document, facts, plain, talk
 from jobrunner.cli.wait import task_bars
+from jobrunner.queue.operation import Action
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from jobrunner.cli.filters import Filter
     from jobrunner.client.desk import Desk
+
+
+class Actions(StrEnum):
+    """What may be done, for typer."""
+
+    CANCEL = Action.CANCEL
+    RETRY = Action.RETRY
+    DELETE = Action.DELETE
+    RERUN = Action.RERUN
+
 
 LOOK = 0.2  # seconds between two looks at what others carry on with
 
@@ -124,6 +136,25 @@ def tell(operation: dict[str, Any], as_json: bool) -> None:
         plain(f"{operation['action']}: {operation['changed']} tasks changed{left}{state}")
     if operation.get("error"):
         talk(f"Its last step failed, and is tried again: {operation['error']}")
+
+
+@app.command(epilog="Example: jobrunner operations begin rerun --status completed --type data_import --since 1d --yes")
+@bundled
+def begin(
+    action: Annotated[Actions, typer.Argument(metavar="ACTION", help="cancel, retry, delete or rerun.")],
+    task_ids: Annotated[
+        list[str] | None, typer.Argument(metavar="ID", help="task_ids.", autocompletion=complete.task_ids)
+    ] = None,
+    fits: Filter = Filter(),
+    many: Many = Many(),
+    as_json: AsJson = False,
+    where: Where = Where(),
+) -> None:
+    """Do something to many tasks: all of these, or all that fit.
+
+    rerun adds a task like each of those that have ended; what else there is has a command of its own as well.
+    """
+    operate(action, task_ids, fits, many, where, as_json=as_json, asks=True)
 
 
 @app.command("list")

@@ -13,7 +13,7 @@ _OPERATION = ("id", "action", "state")
 
 
 class OperationDesk(Protocol):
-    """What can be asked about operations: cancel, retry and delete of all tasks that fit."""
+    """What can be asked about operations: cancel, retry, delete or rerun of all tasks that fit."""
 
     def operate(
         self,

@@ -17,11 +17,13 @@ class Action(StrEnum):
     CANCEL = "cancel"
     RETRY = "retry"
     DELETE = "delete"
+    RERUN = "rerun"
 
 
 OPEN_TO: Mapping[Action, frozenset[Status]] = {
     Action.CANCEL: frozenset({Status.PENDING, Status.RUNNING}),
     Action.RETRY: MOVES["retry"][0],
     Action.DELETE: ENDED,
+    Action.RERUN: ENDED,
 }
 """The statuses in which a task can be changed so; others are none of the operation's business."""

@@ -40,6 +40,18 @@ def test_all_that_fit(many: Jr) -> None:
     assert "POST /api/v1/operations" in many("audit").out
 
 
+def test_ended_ones_are_run_again(many: Jr) -> None:
+    assert many("cancel", "t0", "t1").code == 0
+    told = many("operations", "begin", "rerun", "--queue", "q")
+    assert (told.code, told.out) == (Exit.USAGE, "")
+    assert many("operations", "begin", "rerun", "--queue", "q", "--dry-run").out == "rerun would concern 2 tasks\n"
+    assert many("operations", "begin", "rerun", "--queue", "q", "--yes").out == "rerun: 2 tasks changed\n"
+    assert many("list", "--queue", "q", "--status", "pending", "--quiet").out.count("\n") == 3
+    assert many("operations", "begin", "cancel", "t2", "--yes").out == "cancel: 1 tasks changed\n"
+    told = many("operations", "begin", "forget", "t2")
+    assert (told.code, told.out) == (Exit.USAGE, "")
+
+
 def test_some_by_their_ids_and_what_contradicts_itself(many: Jr) -> None:
     assert many("cancel", "t0", "t1", "nobody").out == "cancel: 2 tasks changed, 1 unchanged\n"
     told = many("delete", "t3", "--yes")

@@ -5,6 +5,7 @@ A row that somebody holds is not waited for: two who hold rows and wait for each
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,12 +14,15 @@ from sqlalchemy import ColumnElement, Connection, delete, select, update
 
 from jobrunner.db.tables import tasks
 from jobrunner.db.types import Id, among, db_now, rowset
-from jobrunner.errors import StateConflict
+from jobrunner.errors import InvalidInput, StateConflict
 from jobrunner.queue.operation import OPEN_TO, Action
+from jobrunner.queue.request import new_task
 from jobrunner.queue.store.control import again, retry
+from jobrunner.queue.store.enqueue import enqueue_many
 from jobrunner.queue.task import Status
 
 _t = tasks.c
+_KEPT = ("queue", "priority", "timeout", "max_attempts")
 
 
 @dataclass(frozen=True)
@@ -91,8 +95,28 @@ def _delete(conn: Connection, picked: Sequence[int], _operation_id: str) -> Chan
     return Changed(all_of_them, all_of_them)
 
 
+def _rerun(conn: Connection, picked: Sequence[int], operation_id: str) -> Changed:
+    """Add a task like each of these, without what names it or ends it early; the old ones stay as they are."""
+    held = sorted(row.id for row in _ours(conn, picked, Action.RERUN))
+    if not held:
+        return Changed()
+    alike = [_t[name] for name in ("id", "task_type", "payload", "tags", *_KEPT)]
+    made = {}
+    for row in conn.execute(select(*alike).where(_among()).order_by(_t.id), _wanted(held)):
+        options = {name: getattr(row, name) for name in _KEPT} | {"tags": row.tags and json.loads(row.tags)}
+        try:
+            made[row.id] = new_task(
+                row.task_type, json.loads(row.payload), **options, submitted_by=f"operation {operation_id}"
+            )
+        except InvalidInput:  # it was stored when that was still allowed
+            continue
+    enqueue_many(conn, made.values(), fresh=True)
+    return Changed(frozenset(held), frozenset(made), woke=bool(made))
+
+
 CHANGES: Mapping[Action, Callable[[Connection, Sequence[int], str], Changed]] = {
     Action.CANCEL: _cancel,
     Action.RETRY: _retry,
     Action.DELETE: _delete,
+    Action.RERUN: _rerun,
 }
