@@ -64,8 +64,9 @@ def init(
     from jobrunner.settings import start_file
 
     given = values.arguments(items or [])
-    for key in (key for key, value in given.items() if value == ""):  # perhaps of a variable that is not set
-        raise typer.BadParameter(f"{key} is empty; leave it out, or write {key}:=null")
+    empty = [key for key, value in given.items() if value == ""]  # perhaps of a variable that is not set
+    if empty:
+        raise typer.BadParameter(f"{empty[0]} is empty; leave it out, or write {empty[0]}:=null")
     for key in values.arguments([item for item in items or [] if item != "-" and not item.startswith("@")]):
         if is_secret(key) or mask(str(given[key])) != str(given[key]):
             raise typer.BadParameter(
@@ -73,7 +74,8 @@ def init(
                 "@file.json, or write it into the file afterwards"
             )
     path = start_file(config, given, check_schedules)
-    document({"path": str(path), "set": sorted(given)}) if as_json else plain(str(path))
+    known = sorted(key for key, value in given.items() if value is not None)
+    document({"path": str(path), "set": known}) if as_json else plain(str(path))
     named = f" --config {shlex.quote(str(path))}" if config is not None else ""
     talk(f"What is null is not set: its default counts. All keys: jobrunner config show{named}")
     talk(f"Before a start: jobrunner config check{named}")

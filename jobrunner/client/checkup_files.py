@@ -68,7 +68,7 @@ def _log_file(settings: Settings) -> Iterator[Finding]:
         yield fail("log_file", told, fix)
         return
     path = settings.log_file
-    if path is None or not path.parent.is_dir():
+    if path is None or not path.parent.is_dir() or path.is_fifo():  # whose opening would wait for a reader
         return
     try:
         if path.exists():
@@ -81,10 +81,10 @@ def _log_file(settings: Settings) -> Iterator[Finding]:
 
 def _secrets(loaded: Loaded) -> Iterator[Finding]:
     settings = loaded.settings
-    files = {Path(told.removeprefix("file ")) for told in loaded.sources.values() if told.startswith("file ")}
+    read = {Path(told.removeprefix("file ")) for told in loaded.sources.values() if told.startswith("file ")}
     secret = {"api_key", "database_url"}
     told = [loaded.sources[key] for key in secret if getattr(settings, key)]
-    holding = {Path(source.removeprefix("file ")) for source in told if source in _told(files)}
+    holding = {Path(source.removeprefix("file ")) for source in told if source in _told(read)}
     if settings.ssl_keyfile is not None:
         holding.add(settings.ssl_keyfile)
     open_ = sorted(str(path) for path in holding if _others_read(path))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shlex
 import stat
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,9 @@ import pytest
 from jobrunner.cli.exits import Exit
 from jobrunner.settings import load
 from tests.cli.conftest import Jr, Said
+from tests.processes import Processes
+
+ROOT = Path(__file__).parents[2]
 
 DEAF = {"name": "deaf", "cron": "0 3 * * 9", "task_type": "data_import"}
 MINE = """
@@ -46,7 +51,7 @@ def test_a_file_to_begin_with(jr: Jr, tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setenv("JOBRUNNER_CONFIG", "mine.json")
     words = ("config", "init", "max_workers:=9", "queues=a,b", "port:=null", "-", "--json")
     told = jr(*words, stdin='{"api_key": "a-long-secret"}')
-    assert told.json == {"path": "mine.json", "set": ["api_key", "max_workers", "port", "queues"]}
+    assert told.json == {"path": "mine.json", "set": ["api_key", "max_workers", "queues"]}
     assert "a-long-secret" not in told.out + told.err
     settings = load(environ={"JOBRUNNER_CONFIG": "mine.json"}).settings
     assert (settings.max_workers, settings.queues) == (9, ("a", "b"))
@@ -70,6 +75,15 @@ def test_no_file_is_begun_with_what_would_be_refused(jr: Jr, tmp_path: Path) -> 
         assert "secret@" not in told.err
         assert "a-long" not in told.err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_cannot_be_written_to_its_end_is_not_there(processes: Processes, tmp_path: Path) -> None:
+    words = f"(ulimit -f 0; {shlex.quote(sys.executable)} -m jobrunner config init 2>&1; echo ended with $?) | cat"
+    told = processes.start_command(["sh", "-c", words], env={"PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": str(ROOT)})
+    assert told.wait(30) == 0
+    assert "node_config.json cannot be written" in told.output
+    assert told.output.endswith("ended with 2\n")
+    assert list(tmp_path.glob("*.json")) == []
 
 
 def test_what_would_stop_a_worker_is_found_without_a_database(
