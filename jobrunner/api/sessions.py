@@ -27,7 +27,14 @@ CONFIGURED = "-"  # which is no key's id
 def _name(request: Request, settings: Settings) -> str:
     # Cookies ignore ports: the nodes of one machine would sign each other's users out.
     plain = f"jobrunner_{settings.port or 'session'}"
-    return f"__Host-{plain}" if request.url.scheme == "https" else plain
+    if request.url.scheme != "https":
+        return plain
+    return f"__Host-{plain}" if _path(request) == "/" else f"__Secure-{plain}"  # of the former the path must be /
+
+
+def _path(request: Request) -> str:
+    """Where the cookie is sent: what stands beside us behind the same proxy gets none."""
+    return request.scope.get("root_path") or "/"
 
 
 def start(response: Response, request: Request, settings: Settings, ring: Keyring, text: str, owner: str) -> None:
@@ -43,7 +50,7 @@ def start(response: Response, request: Request, settings: Settings, ring: Keyrin
         _name(request, settings),
         f"{week}.{owner}.{proof}",
         max_age=week * WEEK - int(time.time()),
-        path="/",
+        path=_path(request),
         secure=request.url.scheme == "https",
         httponly=True,
         samesite="strict",
@@ -53,7 +60,9 @@ def start(response: Response, request: Request, settings: Settings, ring: Keyrin
 def end(response: Response, request: Request, settings: Settings) -> None:
     """Take the cookie away."""
     secure = request.url.scheme == "https"
-    response.delete_cookie(_name(request, settings), path="/", secure=secure, httponly=True, samesite="strict")
+    response.delete_cookie(
+        _name(request, settings), path=_path(request), secure=secure, httponly=True, samesite="strict"
+    )
 
 
 def owner_of(request: Request, settings: Settings, ring: Keyring) -> str | None:

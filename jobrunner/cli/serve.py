@@ -55,6 +55,15 @@ class Stay:
             about="Networks whose clients may read and submit without a key.",
         ),
     ] = None
+    root_path: Annotated[
+        str | None,
+        setting(
+            "root_path",
+            "--root-path",
+            metavar="PATH",
+            about="The path under which a proxy serves it; the proxy takes it off.",
+        ),
+    ] = None
     database_url: DatabaseUrl = None
     handlers: Annotated[
         str | None,

@@ -25,6 +25,7 @@ from jobrunner.settings.values import (
     OptionalText,
     Percent,
     Port,
+    RootPath,
     Seconds,
     Upper,
     Words,
@@ -56,6 +57,7 @@ class Settings(BaseModel):
     node_name: OptionalText = None
     host: Filled = "127.0.0.1"
     port: Port | None = None
+    root_path: RootPath = ""
     api_key: Key = None
     allow_from: Networks = ()
     trusted_hosts: Words = ()
