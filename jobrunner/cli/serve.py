@@ -19,6 +19,7 @@ from jobrunner.cli.bundles import bundled
 from jobrunner.cli.options import AsJson, ConfigFile, DatabaseUrl, search_here, setting, settings_of
 from jobrunner.cli.output import document, talk
 from jobrunner.errors import SettingsError
+from jobrunner.settings import colors
 from jobrunner.settings.names import variables
 
 if TYPE_CHECKING:
@@ -206,7 +207,10 @@ def prepare(settings: Settings, log_level: str | None = None) -> None:
 
     check_log_file(settings)
     try:
-        logs.setup(log_level or settings.log_level, settings.log_format, settings.log_file)
+        logs.setup(
+            *(log_level or settings.log_level, settings.log_format, settings.log_file),
+            colors=None if colors.wanted() else False,
+        )
     except OSError as error:
         raise SettingsError(f"log_file: {settings.log_file} cannot be written: {error.strerror}") from error
     search_here()
