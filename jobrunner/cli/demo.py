@@ -23,7 +23,9 @@ SOURCE = "tongdaxin"
 _BARS = ("symbol", "bars", "first", "last", "last_close", "data")
 
 
-def run_demo(flags: dict[str, Any], config: Path | None, *, until_empty: bool, as_json: bool) -> int:
+def run_demo(
+    flags: dict[str, Any], config: Path | None, *, until_empty: bool, as_json: bool, fires: bool = True
+) -> int:
     """Write the sample, run everything, import it; returns the exit code.
 
     Stays until Ctrl-C on a terminal; ends when the import ended without one, or with ``until_empty``.
@@ -45,7 +47,7 @@ def run_demo(flags: dict[str, Any], config: Path | None, *, until_empty: bool, a
         raise SettingsError(f"the sample cannot be written into {root}: {error}") from error
     talk(f"Sample data, generated: no such securities exist. Written to {root}")
     played = _Played(symbols, stays=sys.stdout.isatty() and not until_empty, as_json=as_json)
-    code = run(settings, Plan("up", make_app, on_ready=played))
+    code = run(settings, Plan("up", make_app, on_ready=played, fires=fires))
     if played.error is not None:
         raise played.error
     return code or played.code

@@ -40,6 +40,7 @@ UntilEmpty = Annotated[bool, typer.Option("--until-empty", help="End when nothin
 IdleTimeout = Annotated[
     float | None, typer.Option(parser=values.duration, metavar="5m", help="End after this long without a task.")
 ]
+NoCron = Annotated[bool, typer.Option("--no-cron", help="Fire no schedules: other processes do.")]
 
 
 @dataclass(frozen=True)
@@ -123,6 +124,7 @@ def up(
     once: Once = False,
     until_empty: UntilEmpty = False,
     idle_timeout: IdleTimeout = None,
+    no_cron: NoCron = False,
     stay: Stay = Stay(),
     as_json: AsJson = False,
     config: ConfigFile = None,
@@ -132,9 +134,9 @@ def up(
     if demo:
         from jobrunner.cli.demo import run_demo
 
-        raise typer.Exit(run_demo(flags, config, until_empty=until_empty, as_json=as_json))
-    ends = {"once": once, "until_empty": until_empty, "idle_timeout": idle_timeout}
-    raise typer.Exit(_run("up", flags, config, as_json, **ends))
+        raise typer.Exit(run_demo(flags, config, until_empty=until_empty, as_json=as_json, fires=not no_cron))
+    plan = {"once": once, "until_empty": until_empty, "idle_timeout": idle_timeout, "fires": not no_cron}
+    raise typer.Exit(_run("up", flags, config, as_json, **plan))
 
 
 def worker(
@@ -143,14 +145,15 @@ def worker(
     once: Once = False,
     until_empty: UntilEmpty = False,
     idle_timeout: IdleTimeout = None,
+    no_cron: NoCron = False,
     stay: Stay = Stay(),
     as_json: AsJson = False,
     config: ConfigFile = None,
 ) -> None:
     """Run tasks: any number of these on any number of machines; on SQLite one."""
     flags = {"port": port, **vars(stay), **vars(work)}
-    ends = {"once": once, "until_empty": until_empty, "idle_timeout": idle_timeout}
-    raise typer.Exit(_run("worker", flags, config, as_json, **ends))
+    plan = {"once": once, "until_empty": until_empty, "idle_timeout": idle_timeout, "fires": not no_cron}
+    raise typer.Exit(_run("worker", flags, config, as_json, **plan))
 
 
 def api(
@@ -164,7 +167,7 @@ def api(
 
 
 def _run(
-    role: Literal["up", "worker", "api"], flags: dict[str, Any], config: Path | None, as_json: bool, **ends: Any
+    role: Literal["up", "worker", "api"], flags: dict[str, Any], config: Path | None, as_json: bool, **plan: Any
 ) -> int:
     loaded = settings_of(config, flags)
     prepare(loaded.settings)
@@ -180,7 +183,7 @@ def _run(
             where = f" at {process.url}" if process.url else ""
             talk(f"jobrunner is ready{where} (Ctrl-C ends it)")
 
-    return run(loaded.settings, Plan(role, make_app, on_ready=ready, **ends))
+    return run(loaded.settings, Plan(role, make_app, on_ready=ready, **plan))
 
 
 @contextmanager

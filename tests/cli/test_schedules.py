@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.cli.conftest import Jr
+from tests.processes import Processes
 
 
 def test_a_schedules_life(at: Jr, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -82,3 +83,17 @@ def test_what_is_said_changes_and_the_rest_stays(at: Jr, monkeypatch: pytest.Mon
     for words in (["b=1"], ["--every", "5m"]):
         told = at("schedules", "edit", "nobody", *words)
         assert (told.code, told.out) == (3, "")
+
+
+def test_a_process_may_leave_schedules_to_others(jr: Jr, chores: str, processes: Processes) -> None:
+    made = ("up", "--port", "0", "--handlers", chores)
+    assert processes.run(*made, "--until-empty").exit_code == 0
+    assert jr("schedules", "add", "beat", "add", "x:=1", "--every", "1s").code == 0
+    alone = processes.run(*made, "--no-cron", "--idle-timeout", "2.5s")
+    assert alone.exit_code == 0
+    assert alone.errors.count("no schedule fires: ") == 1
+    assert "schedule fired" not in alone.errors
+    assert jr("list", "--quiet").out == ""
+    other = processes.start(*made)
+    other.wait_for_line("schedule fired")
+    assert "no schedule fires" not in other.errors
