@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 import typer
 
 from jobrunner.cli import complete, values
+from jobrunner.cli.browser import open_page
 from jobrunner.cli.bundles import bundled
 from jobrunner.cli.options import AsJson, ConfigFile, DatabaseUrl, search_here, setting, settings_of
 from jobrunner.cli.output import document, talk
@@ -119,6 +120,7 @@ class Work:
 
 def up(
     demo: Annotated[bool, typer.Option("--demo", help="Import generated sample data and show it.")] = False,
+    opens: Annotated[bool, typer.Option("--open", help="Open the page in the browser once it answers.")] = False,
     port: Port = None,
     work: Work = Work(),
     once: Once = False,
@@ -134,9 +136,10 @@ def up(
     if demo:
         from jobrunner.cli.demo import run_demo
 
-        raise typer.Exit(run_demo(flags, config, until_empty=until_empty, as_json=as_json, fires=not no_cron))
-    plan = {"once": once, "until_empty": until_empty, "idle_timeout": idle_timeout, "fires": not no_cron}
-    raise typer.Exit(_run("up", flags, config, as_json, **plan))
+        told = {"until_empty": until_empty, "as_json": as_json, "fires": not no_cron, "opens": opens}
+        raise typer.Exit(run_demo(flags, config, **told))
+    plan: dict[str, Any] = {"once": once, "until_empty": until_empty, "idle_timeout": idle_timeout, "fires": not no_cron}
+    raise typer.Exit(_run("up", flags, config, as_json, opens=opens, **plan))
 
 
 def worker(
@@ -152,7 +155,7 @@ def worker(
 ) -> None:
     """Run tasks: any number of these on any number of machines; on SQLite one."""
     flags = {"port": port, **vars(stay), **vars(work)}
-    plan = {"once": once, "until_empty": until_empty, "idle_timeout": idle_timeout, "fires": not no_cron}
+    plan: dict[str, Any] = {"once": once, "until_empty": until_empty, "idle_timeout": idle_timeout, "fires": not no_cron}
     raise typer.Exit(_run("worker", flags, config, as_json, **plan))
 
 
@@ -167,7 +170,13 @@ def api(
 
 
 def _run(
-    role: Literal["up", "worker", "api"], flags: dict[str, Any], config: Path | None, as_json: bool, **plan: Any
+    role: Literal["up", "worker", "api"],
+    flags: dict[str, Any],
+    config: Path | None,
+    as_json: bool,
+    *,
+    opens: bool = False,
+    **plan: Any,
 ) -> int:
     loaded = settings_of(config, flags)
     prepare(loaded.settings)
@@ -182,6 +191,8 @@ def _run(
         elif sys.stderr.isatty():  # elsewhere the log's line says it, and programs read only such lines
             where = f" at {process.url}" if process.url else ""
             talk(f"jobrunner is ready{where} (Ctrl-C ends it)")
+        if opens:
+            open_page(process)
 
     return run(loaded.settings, Plan(role, make_app, on_ready=ready, **plan))
 
