@@ -36,12 +36,6 @@ Port = Annotated[int | None, setting("port", "--port", about="Port to serve on."
 NodePort = Annotated[
     int | None, setting("port", "--port", about="Also serve the API here, as one node.", default="none; on SQLite 8900")
 ]
-Once = Annotated[bool, typer.Option("--once", help="Run one task, then end.")]
-UntilEmpty = Annotated[bool, typer.Option("--until-empty", help="End when nothing is left to do in its queues.")]
-IdleTimeout = Annotated[
-    float | None, typer.Option(parser=values.duration, metavar="5m", help="End after this long without a task.")
-]
-NoCron = Annotated[bool, typer.Option("--no-cron", help="Fire no schedules: other processes do.")]
 
 
 @dataclass(frozen=True)
@@ -118,15 +112,32 @@ class Work:
     ] = None
 
 
+@dataclass(frozen=True)
+class Stint:
+    """How long a process that runs tasks stays, and what it leaves to others."""
+
+    once: Annotated[bool, typer.Option("--once", help="Run one task, then end.")] = False
+    until_empty: Annotated[
+        bool, typer.Option("--until-empty", help="End when nothing is left to do in its queues.")
+    ] = False
+    idle_timeout: Annotated[
+        float | None, typer.Option(parser=values.duration, metavar="5m", help="End after this long without a task.")
+    ] = None
+    no_cron: Annotated[bool, typer.Option("--no-cron", help="Fire no schedules: other processes do.")] = False
+
+    @property
+    def plan(self) -> dict[str, Any]:
+        """The same as a Plan has it."""
+        told = dict(vars(self))
+        return {"fires": not told.pop("no_cron"), **told}
+
+
 def up(
     demo: Annotated[bool, typer.Option("--demo", help="Import generated sample data and show it.")] = False,
     opens: Annotated[bool, typer.Option("--open", help="Open the page in the browser once it answers.")] = False,
     port: Port = None,
     work: Work = Work(),
-    once: Once = False,
-    until_empty: UntilEmpty = False,
-    idle_timeout: IdleTimeout = None,
-    no_cron: NoCron = False,
+    stint: Stint = Stint(),
     stay: Stay = Stay(),
     as_json: AsJson = False,
     config: ConfigFile = None,
@@ -136,27 +147,22 @@ def up(
     if demo:
         from jobrunner.cli.demo import run_demo
 
-        told = {"until_empty": until_empty, "as_json": as_json, "fires": not no_cron, "opens": opens}
+        told = {"until_empty": stint.until_empty, "fires": not stint.no_cron, "as_json": as_json, "opens": opens}
         raise typer.Exit(run_demo(flags, config, **told))
-    plan: dict[str, Any] = {"once": once, "until_empty": until_empty, "idle_timeout": idle_timeout, "fires": not no_cron}
-    raise typer.Exit(_run("up", flags, config, as_json, opens=opens, **plan))
+    raise typer.Exit(_run("up", flags, config, as_json, opens=opens, **stint.plan))
 
 
 def worker(
     port: NodePort = None,
     work: Work = Work(),
-    once: Once = False,
-    until_empty: UntilEmpty = False,
-    idle_timeout: IdleTimeout = None,
-    no_cron: NoCron = False,
+    stint: Stint = Stint(),
     stay: Stay = Stay(),
     as_json: AsJson = False,
     config: ConfigFile = None,
 ) -> None:
     """Run tasks: any number of these on any number of machines; on SQLite one."""
     flags = {"port": port, **vars(stay), **vars(work)}
-    plan: dict[str, Any] = {"once": once, "until_empty": until_empty, "idle_timeout": idle_timeout, "fires": not no_cron}
-    raise typer.Exit(_run("worker", flags, config, as_json, **plan))
+    raise typer.Exit(_run("worker", flags, config, as_json, **stint.plan))
 
 
 def api(
