@@ -35,7 +35,7 @@ def create_app(service: Service, table: Sequence[Route] = TABLE) -> Starlette:
     )
     app.router.redirect_slashes = False
     app.state.keyring = Keyring(service.database)
-    app.state.document = cache(partial(openapi.document, table))
+    app.state.document = cache(partial(openapi.document, table, service.settings.root_path))
     app.state.metrics = metrics
     app.state.looks = Looks(service.database)
     app.state.waits = Waits(service)

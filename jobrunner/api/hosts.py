@@ -47,6 +47,12 @@ def check_host(request: Request, settings: Settings) -> None:
     raise Refused(421, "wrong_host", "the Host of this request is not this server's; trusted_hosts can name it")
 
 
+def port_in(request: Request) -> str:
+    """The port in the request's Host, which is that of the address in a browser; empty where it names none."""
+    port = request.headers.get("host", "").rpartition("]")[2].partition(":")[2]
+    return port if re.fullmatch(r"[0-9]{1,5}", port) else ""
+
+
 def _cannot_be_foreign(name: str) -> bool:
     """An address, or a name without a dot: nobody on the Internet can make a browser send either."""
     try:

@@ -47,8 +47,11 @@ _SCHEMES = {
 Schemas = dict[tuple[Any, JsonSchemaMode], dict[str, Any]]
 
 
-def document(table: Sequence[Route]) -> dict[str, Any]:
-    """The document of these routes. Pages and static files, which are for people, are not in it."""
+def document(table: Sequence[Route], root: str = "") -> dict[str, Any]:
+    """The document of these routes. Pages and static files, which are for people, are not in it.
+
+    ``root`` is the path under which they stand.
+    """
     told = [row for row in table if row.path.startswith("/api/") or row.path in ("/healthz", "/readyz", "/metrics")]
     schemas, components = _schemas(told)
     paths: dict[str, dict[str, Any]] = {}
@@ -68,6 +71,7 @@ def document(table: Sequence[Route]) -> dict[str, Any]:
             "/node, whose times carry no offset. Durations are in seconds. Errors are problems of RFC 9457. "
             "Each answer has an X-Request-ID, by which the server's log and its audit know the request.",
         },
+        **({"servers": [{"url": root}]} if root else {}),
         "security": [{name: []} for name in _SCHEMES],
         "paths": paths,
         "components": {"schemas": {**components, "JsonValue": JSON_VALUE}, "securitySchemes": _SCHEMES},

@@ -94,7 +94,9 @@ def _html(
     text = _environment().get_template(template).render(**told, t=speaks, root=root, tags=language.catalogues())
     response = HTMLResponse(text, status, {"Content-Language": speaks.tag, **(headers or {})})
     if language.asked_for(request):
-        response.set_cookie(language.COOKIE, speaks.tag, max_age=LANG_LASTS, httponly=True, samesite="lax")
+        response.set_cookie(
+            language.COOKIE, speaks.tag, max_age=LANG_LASTS, path=root or "/", httponly=True, samesite="lax"
+        )
     return response
 
 

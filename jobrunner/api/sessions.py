@@ -15,6 +15,7 @@ import time
 from starlette.requests import Request
 from starlette.responses import Response
 
+from jobrunner.api.hosts import port_in
 from jobrunner.api.keyring import Keyring
 from jobrunner.queue import key
 from jobrunner.queue.key import WEEK
@@ -24,13 +25,21 @@ LASTS = 5  # weeks, of which the first has begun
 CONFIGURED = "-"  # which is no key's id
 
 
-def _name(request: Request, settings: Settings) -> str:
-    # Cookies ignore ports: the nodes of one machine would sign each other's users out.
-    plain = f"jobrunner_{settings.port or 'session'}"
-    return f"__Host-{plain}" if request.url.scheme == "https" else plain
+def _name(request: Request) -> str:
+    # Cookies ignore ports: the nodes of one machine would sign each other's users out. The port that counts is that
+    # of the address in the browser, which is one for all processes behind a proxy.
+    plain = f"jobrunner_{port_in(request) or 'session'}{_path(request).rstrip('/').replace('/', '_')}"
+    if request.url.scheme != "https":
+        return plain
+    return f"__Host-{plain}" if _path(request) == "/" else f"__Secure-{plain}"  # of the former the path must be /
 
 
-def start(response: Response, request: Request, settings: Settings, ring: Keyring, text: str, owner: str) -> None:
+def _path(request: Request) -> str:
+    """Where the cookie is sent: what stands beside us behind the same proxy gets none."""
+    return request.scope.get("root_path") or "/"
+
+
+def start(response: Response, request: Request, ring: Keyring, text: str, owner: str) -> None:
     """Set the cookie of the key ``text``, whose ``owner`` is its id or CONFIGURED."""
     week = int(time.time()) // WEEK + LASTS
     if owner == CONFIGURED:
@@ -40,25 +49,25 @@ def start(response: Response, request: Request, settings: Settings, ring: Keyrin
         assert found is not None, "this key was found just now"
         proof = key.pass_of(text, week, since=found[0].since)
     response.set_cookie(
-        _name(request, settings),
+        _name(request),
         f"{week}.{owner}.{proof}",
         max_age=week * WEEK - int(time.time()),
-        path="/",
+        path=_path(request),
         secure=request.url.scheme == "https",
         httponly=True,
         samesite="strict",
     )
 
 
-def end(response: Response, request: Request, settings: Settings) -> None:
+def end(response: Response, request: Request) -> None:
     """Take the cookie away."""
     secure = request.url.scheme == "https"
-    response.delete_cookie(_name(request, settings), path="/", secure=secure, httponly=True, samesite="strict")
+    response.delete_cookie(_name(request), path=_path(request), secure=secure, httponly=True, samesite="strict")
 
 
 def owner_of(request: Request, settings: Settings, ring: Keyring) -> str | None:
     """Whose session the request carries; None where it has none, it has ended, or its key opens nothing any more."""
-    told, _, rest = request.cookies.get(_name(request, settings), "").partition(".")
+    told, _, rest = request.cookies.get(_name(request), "").partition(".")
     owner, _, proof = rest.partition(".")
     if not (told.isascii() and told.isdigit() and len(told) < 12) or int(told) * WEEK <= time.time():
         return None

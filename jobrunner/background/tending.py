@@ -28,6 +28,8 @@ log = get_logger(__name__)
 class Tending:
     """Sees to what is due. ``wake`` hears when that made work. Calls belong to one thread.
 
+    Without ``fires`` schedules are left to other processes.
+
     A full look walks over the leases of all that was taken since the oldest open transaction of anybody: 1.1 s after
     400,000 tasks, which three processes did once a second. So full looks take at most their share of the time, and
     short ones begin where the last look found nothing: leases run out in the order of the clock. What these do not see,
@@ -43,8 +45,10 @@ class Tending:
         lease_seconds: float,
         heartbeat_interval: float,
         operations: Operations | None = None,
+        fires: bool = True,
     ) -> None:
         self._database = database
+        self._fires = fires
         self._wake = wake
         self._operations = operations or Operations(database, wake=wake)
         self._patience = {"lease_seconds": lease_seconds, "heartbeat_interval": heartbeat_interval}
@@ -66,7 +70,8 @@ class Tending:
             log.debug("duties wait for the database", error=str(error))
             return rest
         made = False
-        if due.firing_in is not None and due.firing_in <= 0:
+        firing_in = due.firing_in if self._fires else None
+        if firing_in is not None and firing_in <= 0:
             made |= _done(lambda: fire_due(database))
         if due.stale:
             made |= _done(lambda: len(reclaim_stale(database, **self._patience)))
@@ -76,8 +81,8 @@ class Tending:
             rest = SOON
         if made:
             self._wake()
-        if due.firing_in is not None and due.firing_in > 0:
-            rest = min(rest, due.firing_in + random.uniform(0, SPREAD))  # noqa: S311 - no secret
+        if firing_in is not None and firing_in > 0:
+            rest = min(rest, firing_in + random.uniform(0, SPREAD))  # noqa: S311 - no secret
         return rest
 
     def _due(self) -> views.Due:

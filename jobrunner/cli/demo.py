@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from jobrunner.cli.browser import open_page
 from jobrunner.cli.compose import make_app
 from jobrunner.cli.exits import Exit
 from jobrunner.cli.options import settings_of
@@ -23,7 +24,9 @@ SOURCE = "tongdaxin"
 _BARS = ("symbol", "bars", "first", "last", "last_close", "data")
 
 
-def run_demo(flags: dict[str, Any], config: Path | None, *, until_empty: bool, as_json: bool) -> int:
+def run_demo(
+    flags: dict[str, Any], config: Path | None, *, until_empty: bool, as_json: bool, fires: bool, opens: bool
+) -> int:
     """Write the sample, run everything, import it; returns the exit code.
 
     Stays until Ctrl-C on a terminal; ends when the import ended without one, or with ``until_empty``.
@@ -44,8 +47,8 @@ def run_demo(flags: dict[str, Any], config: Path | None, *, until_empty: bool, a
     except OSError as error:
         raise SettingsError(f"the sample cannot be written into {root}: {error}") from error
     talk(f"Sample data, generated: no such securities exist. Written to {root}")
-    played = _Played(symbols, stays=sys.stdout.isatty() and not until_empty, as_json=as_json)
-    code = run(settings, Plan("up", make_app, on_ready=played))
+    played = _Played(symbols, stays=sys.stdout.isatty() and not until_empty, as_json=as_json, opens=opens)
+    code = run(settings, Plan("up", make_app, on_ready=played, fires=fires))
     if played.error is not None:
         raise played.error
     return code or played.code
@@ -54,12 +57,13 @@ def run_demo(flags: dict[str, Any], config: Path | None, *, until_empty: bool, a
 class _Played:
     """The demo's own steps, in the thread that runs when the process is ready; what came of them is kept."""
 
-    def __init__(self, symbols: list[str], *, stays: bool, as_json: bool) -> None:
+    def __init__(self, symbols: list[str], *, stays: bool, as_json: bool, opens: bool) -> None:
         self.code: int = Exit.OK
         self.error: Exception | None = None
         self._symbols = symbols
         self._stays = stays
         self._as_json = as_json
+        self._opens = opens
 
     def __call__(self, process: Process) -> None:
         try:
@@ -71,6 +75,8 @@ class _Played:
             process.shutdown("the demo is over")
         else:
             talk("jobrunner goes on; Ctrl-C ends it.")
+            if self._opens:  # only now: there is something to see, and it will be there
+                open_page(process)
 
     def _play(self, process: Process) -> int:
         from jobrunner.client.choose import open_desk

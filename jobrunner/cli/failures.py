@@ -31,8 +31,18 @@ _QUEUE = ("name", "paused", "pending", "running")
 @bundled
 def errors(ctx: typer.Context, form: Form = Form(), where: Where = Where()) -> None:
     """Failed tasks, those of one kind together: without a command, the kinds, the one that failed last first."""
-    if not alone(ctx, form, where):
-        return
+    if alone(ctx, form, where):
+        _list(form, where)
+
+
+@app.command("list", epilog="Example: jobrunner errors list --json")
+@bundled
+def list_errors(form: Form = Form(), where: Where = Where()) -> None:
+    """List the kinds of failures, the one that failed last first."""
+    _list(form, where)
+
+
+def _list(form: Form, where: Where) -> None:
     with where.desk() as asked:
         told = asked.errors()
     form.all(told, "errors", "fingerprint", _GROUP, unseen=("first_at", "error_class"))

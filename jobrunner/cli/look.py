@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,20 +12,18 @@ from jobrunner.cli import complete
 from jobrunner.cli.bundles import bundled
 from jobrunner.cli.exits import Exit
 from jobrunner.cli.filters import Filter
+from jobrunner.cli.follow import pages, print_lines
 from jobrunner.cli.forms import Form
 from jobrunner.cli.live import Watch
 from jobrunner.cli.options import AsJson, Cursor, TaskId, Where
 from jobrunner.cli.output import document, facts, plain, shortened, table, talk
-from jobrunner.cli.output import line as print_line
 from jobrunner.cli.patience import Patience
 from jobrunner.cli.verdicts import VERDICTS
-from jobrunner.errors import JobrunnerError
 
 if TYPE_CHECKING:
     from jobrunner.client.desk import Desk
 
 PAGE = 200  # tasks that one look brings
-FOLLOW_PAUSE = 0.5  # seconds between two looks for new lines
 
 _TASK_FACTS = (
     *("task_id", "task_type", "status", "reason", "queue", "priority", "tags", "attempt", "max_attempts", "failures"),
@@ -139,43 +136,14 @@ def logs(
     where: Where = Where(),
 ) -> None:
     """Print what a task logged; with --follow and --json, one document per line."""
-    opener = where.opener()
     after, lines = 0, []
-    patience = Patience()
-    while True:
-        try:
-            ended, page = _new_lines(opener, task_id, after)
-        except JobrunnerError as error:
-            if not follow:
-                raise
-            patience.rest(error)
-            continue
-        patience.heard()
+    for page in pages(where.opener(), task_id, Patience() if follow else None):
         after = page["next_after"]
-        for line in page["logs"]:
-            if as_jsonl or (as_json and follow):
-                print_line(line)
-            elif not as_json:
-                plain(_line(line))
+        if as_jsonl or follow or not as_json:
+            print_lines(page, as_json=as_json or as_jsonl)
         lines += page["logs"]
-        if not page["logs"] and (ended or not follow):
-            break
-        if not page["logs"]:
-            time.sleep(FOLLOW_PAUSE)
     if as_json and not (follow or as_jsonl):
         document({"logs": lines, "next_after": after})
-
-
-def _new_lines(opener: Callable[[], Desk], task_id: str, after: int) -> tuple[bool, dict[str, Any]]:
-    """Whether the task has ended, and a page of its lines."""
-    with opener() as asked:
-        ended = asked.task(task_id)["completed_at"] is not None  # looked at first: what it wrote last is then read
-        return ended, asked.logs(task_id, after=after)
-
-
-def _line(line: dict[str, Any]) -> str:
-    fields = " ".join(f"{name}={value}" for name, value in (line["fields"] or {}).items())
-    return f"{line['at']} #{line['attempt']} {line['level']:<7} {line['message']} {fields}".rstrip()
 
 
 def add_to(app: typer.Typer) -> None:

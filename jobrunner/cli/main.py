@@ -14,6 +14,7 @@ import typer
 
 from jobrunner import errors
 from jobrunner.cli import (
+    about,
     bench,
     cancel,
     config,
@@ -38,6 +39,7 @@ from jobrunner.cli.exits import Exit, exit_of
 from jobrunner.cli.hints import distrust, hint
 from jobrunner.cli.options import traceback_wanted, want_traceback
 from jobrunner.cli.output import NobodyReads, talk
+from jobrunner.settings import colors
 from jobrunner.text import mask
 
 _Misuse = cast("type[Exception]", typer.BadParameter.__mro__[2])  # ClickException: typer exports only its child
@@ -66,6 +68,7 @@ for group in (
     keys,
     doctor,
     openapi,
+    about,
     bench,
 ):
     group.add_to(app)
@@ -80,9 +83,20 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
+def _no_color(wanted: bool) -> None:
+    if wanted:
+        colors.forbid()
+
+
 @app.callback()
 def root(
     debug: Annotated[bool, typer.Option("--debug", help="Show a traceback where an error is told.")] = False,
+    no_color: Annotated[
+        bool,
+        typer.Option(
+            "--no-color", callback=_no_color, is_eager=True, help="No colours, as NO_COLOR in the environment."
+        ),
+    ] = False,
     told_version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and end.")
     ] = False,

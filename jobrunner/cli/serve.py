@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 import typer
 
 from jobrunner.cli import complete, values
+from jobrunner.cli.browser import open_page
 from jobrunner.cli.bundles import bundled
 from jobrunner.cli.options import AsJson, ConfigFile, DatabaseUrl, search_here, setting, settings_of
 from jobrunner.cli.output import document, talk
 from jobrunner.errors import SettingsError
+from jobrunner.settings import colors
 from jobrunner.settings.names import variables
 
 if TYPE_CHECKING:
@@ -34,11 +36,6 @@ Port = Annotated[int | None, setting("port", "--port", about="Port to serve on."
 NodePort = Annotated[
     int | None, setting("port", "--port", about="Also serve the API here, as one node.", default="none; on SQLite 8900")
 ]
-Once = Annotated[bool, typer.Option("--once", help="Run one task, then end.")]
-UntilEmpty = Annotated[bool, typer.Option("--until-empty", help="End when nothing is left to do in its queues.")]
-IdleTimeout = Annotated[
-    float | None, typer.Option(parser=values.duration, metavar="5m", help="End after this long without a task.")
-]
 
 
 @dataclass(frozen=True)
@@ -53,6 +50,15 @@ class Stay:
             "--allow-from",
             metavar="NETWORK,...",
             about="Networks whose clients may read and submit without a key.",
+        ),
+    ] = None
+    root_path: Annotated[
+        str | None,
+        setting(
+            "root_path",
+            "--root-path",
+            metavar="PATH",
+            about="The path under which a proxy serves it; the proxy takes it off.",
         ),
     ] = None
     database_url: DatabaseUrl = None
@@ -106,13 +112,32 @@ class Work:
     ] = None
 
 
+@dataclass(frozen=True)
+class Stint:
+    """How long a process that runs tasks stays, and what it leaves to others."""
+
+    once: Annotated[bool, typer.Option("--once", help="Run one task, then end.")] = False
+    until_empty: Annotated[
+        bool, typer.Option("--until-empty", help="End when nothing is left to do in its queues.")
+    ] = False
+    idle_timeout: Annotated[
+        float | None, typer.Option(parser=values.duration, metavar="5m", help="End after this long without a task.")
+    ] = None
+    no_cron: Annotated[bool, typer.Option("--no-cron", help="Fire no schedules: other processes do.")] = False
+
+    @property
+    def plan(self) -> dict[str, Any]:
+        """The same as a Plan has it."""
+        told = dict(vars(self))
+        return {"fires": not told.pop("no_cron"), **told}
+
+
 def up(
     demo: Annotated[bool, typer.Option("--demo", help="Import generated sample data and show it.")] = False,
+    opens: Annotated[bool, typer.Option("--open", help="Open the page in the browser once it answers.")] = False,
     port: Port = None,
     work: Work = Work(),
-    once: Once = False,
-    until_empty: UntilEmpty = False,
-    idle_timeout: IdleTimeout = None,
+    stint: Stint = Stint(),
     stay: Stay = Stay(),
     as_json: AsJson = False,
     config: ConfigFile = None,
@@ -122,25 +147,22 @@ def up(
     if demo:
         from jobrunner.cli.demo import run_demo
 
-        raise typer.Exit(run_demo(flags, config, until_empty=until_empty, as_json=as_json))
-    ends = {"once": once, "until_empty": until_empty, "idle_timeout": idle_timeout}
-    raise typer.Exit(_run("up", flags, config, as_json, **ends))
+        told = {"until_empty": stint.until_empty, "fires": not stint.no_cron, "as_json": as_json, "opens": opens}
+        raise typer.Exit(run_demo(flags, config, **told))
+    raise typer.Exit(_run("up", flags, config, as_json, opens=opens, **stint.plan))
 
 
 def worker(
     port: NodePort = None,
     work: Work = Work(),
-    once: Once = False,
-    until_empty: UntilEmpty = False,
-    idle_timeout: IdleTimeout = None,
+    stint: Stint = Stint(),
     stay: Stay = Stay(),
     as_json: AsJson = False,
     config: ConfigFile = None,
 ) -> None:
     """Run tasks: any number of these on any number of machines; on SQLite one."""
     flags = {"port": port, **vars(stay), **vars(work)}
-    ends = {"once": once, "until_empty": until_empty, "idle_timeout": idle_timeout}
-    raise typer.Exit(_run("worker", flags, config, as_json, **ends))
+    raise typer.Exit(_run("worker", flags, config, as_json, **stint.plan))
 
 
 def api(
@@ -154,7 +176,13 @@ def api(
 
 
 def _run(
-    role: Literal["up", "worker", "api"], flags: dict[str, Any], config: Path | None, as_json: bool, **ends: Any
+    role: Literal["up", "worker", "api"],
+    flags: dict[str, Any],
+    config: Path | None,
+    as_json: bool,
+    *,
+    opens: bool = False,
+    **plan: Any,
 ) -> int:
     loaded = settings_of(config, flags)
     prepare(loaded.settings)
@@ -169,8 +197,10 @@ def _run(
         elif sys.stderr.isatty():  # elsewhere the log's line says it, and programs read only such lines
             where = f" at {process.url}" if process.url else ""
             talk(f"jobrunner is ready{where} (Ctrl-C ends it)")
+        if opens:
+            open_page(process)
 
-    return run(loaded.settings, Plan(role, make_app, on_ready=ready, **ends))
+    return run(loaded.settings, Plan(role, make_app, on_ready=ready, **plan))
 
 
 @contextmanager
@@ -197,7 +227,10 @@ def prepare(settings: Settings, log_level: str | None = None) -> None:
 
     check_log_file(settings)
     try:
-        logs.setup(log_level or settings.log_level, settings.log_format, settings.log_file)
+        logs.setup(
+            *(log_level or settings.log_level, settings.log_format, settings.log_file),
+            colors=None if colors.wanted() else False,
+        )
     except OSError as error:
         raise SettingsError(f"log_file: {settings.log_file} cannot be written: {error.strerror}") from error
     search_here()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
@@ -66,7 +66,7 @@ def await_tasks(
             for task in _watched(opener, task_ids, timeout, Patience(answered=answered)):
                 found[task["task_id"]] = task
                 if not shown and task["completed_at"] is None:
-                    _tell_if_nobody_works(opener)
+                    tell_if_nobody_works(opener)
                 if task["task_id"] not in shown:
                     shown[task["task_id"]] = bars.add_task(_label(task), total=1.0)
                 if lines and bars.disable and said.get(task["task_id"]) != _line(task):
@@ -74,10 +74,17 @@ def await_tasks(
                     talk(_line(task))
                 bars.update(shown[task["task_id"]], completed=_fraction(task), description=_label(task))
     except TimeoutError:
-        late = [name for name in dict.fromkeys(task_ids) if name not in found or found[name]["completed_at"] is None]
-        talk(f"jobrunner: {', '.join(late)} did not end in {timeout:g} s and goes on; look with: jobrunner status ID")
-        raise typer.Exit(Exit.TIMED_OUT) from None
+        late(
+            [name for name in dict.fromkeys(task_ids) if name not in found or found[name]["completed_at"] is None],
+            timeout,
+        )
     return [found[task_id] for task_id in dict.fromkeys(task_ids)]
+
+
+def late(task_ids: Sequence[str], timeout: float | None) -> NoReturn:
+    """Say that these did not end within ``timeout`` seconds, and end the command."""
+    talk(f"jobrunner: {', '.join(task_ids)} did not end in {timeout:g} s and goes on; look with: jobrunner status ID")
+    raise typer.Exit(Exit.TIMED_OUT) from None
 
 
 def _watched(
@@ -134,7 +141,8 @@ def task_bars() -> Progress:
     )
 
 
-def _tell_if_nobody_works(opener: Callable[[], Desk]) -> None:
+def tell_if_nobody_works(opener: Callable[[], Desk]) -> None:
+    """Say so where what waits has nobody to run it."""
     try:
         with opener() as desk:
             alive = desk.overview()["nodes_alive"]

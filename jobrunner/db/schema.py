@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from sqlalchemy import Connection, column, inspect, select, table
 
+from jobrunner.db.number import SCHEMA
 from jobrunner.db.tables import schema_info
 from jobrunner.errors import SchemaMismatch
 
-SCHEMA = 4  # the schema number that this code needs, and the newest that it brings
+__all__ = ["SCHEMA", "check", "current", "is_newest"]
+
 _versions = table("alembic_version", column("version_num"))
 
 

@@ -20,11 +20,17 @@ log = get_logger(__name__)
 
 
 def start(
-    database: Database, settings: Settings, wake: Callable[[], None], operations: Operations | None = None
+    database: Database,
+    settings: Settings,
+    wake: Callable[[], None],
+    operations: Operations | None = None,
+    *,
+    fires: bool = True,
 ) -> Clock:
     """Do the duties until the returned clock is stopped. ``wake`` hears when one of them made work.
 
-    ``operations`` carries on with those, and tells who waits for tasks that end by it.
+    ``operations`` carries on with those, and tells who waits for tasks that end by it. Without ``fires`` no schedule
+    is fired.
     """
 
     tending = Tending(
@@ -33,6 +39,7 @@ def start(
         lease_seconds=settings.lease_seconds,
         heartbeat_interval=settings.heartbeat_interval,
         operations=operations,
+        fires=fires,
     )
 
     def forget() -> None:

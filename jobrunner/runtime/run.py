@@ -55,7 +55,8 @@ log = logs.get_logger(__name__)
 class Plan:
     """What to run. ``make_app`` builds the ASGI application of this process; it is called once, if it serves.
 
-    ``on_ready`` is called in a thread of its own when everything runs.
+    Without ``fires`` schedules are left to other processes. ``on_ready`` is called in a thread of its own when
+    everything runs.
     """
 
     role: Literal["up", "worker", "api"]
@@ -63,6 +64,7 @@ class Plan:
     once: bool = False
     until_empty: bool = False
     idle_timeout: float | None = None
+    fires: bool = True
     on_ready: Callable[[Process], None] | None = None
 
     @property
@@ -150,7 +152,9 @@ def _run(
             return 0
     hints.start()
     operations = Operations(database, ended=ends.ended, cancel_hint=process.cancel_hint, wake=process.wake)
-    ticking = duties.start(database, settings, process.wake, operations)
+    if settings.is_sqlite and not plan.fires:
+        log.warning("no schedule fires: a SQLite file has no other process that would do it")
+    ticking = duties.start(database, settings, process.wake, operations, fires=plan.fires)
     if server is not None:
         server.start(plan.make_app(process), lambda: process.inbox.put(SERVER_ENDED))
     log.info("ready", role=plan.role, url=process.url, node=process.identity.id if process.identity else None)

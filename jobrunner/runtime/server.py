@@ -68,6 +68,7 @@ class Server:
             access_log=False,
             proxy_headers=False,  # who calls is told by the connection: a header could name anybody
             server_header=False,
+            root_path=self._settings.root_path,
             lifespan="off",
             timeout_graceful_shutdown=STOP_WITHIN,
             backlog=AT_ONCE,

@@ -27,6 +27,7 @@ from jobrunner.settings.values import (
     Percent,
     Port,
     QueueNames,
+    RootPath,
     Seconds,
     Upper,
     Words,
@@ -58,6 +59,7 @@ class Settings(BaseModel):
     node_name: OptionalName = None
     host: Filled = "127.0.0.1"
     port: Port | None = None
+    root_path: RootPath = ""
     api_key: Key = None
     allow_from: Networks = ()
     trusted_hosts: Words = ()

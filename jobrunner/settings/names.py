@@ -35,6 +35,7 @@ DEFAULTS = {
 DERIVED = {
     "database_url": "a SQLite file in the data directory",
     "port": "8900",
+    "root_path": "none",
     "node_name": "this machine's",
     "queues": "all",
     "allow_from": "none",

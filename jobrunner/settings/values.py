@@ -87,6 +87,16 @@ def _network(text: Any) -> Network:
     raise ValueError(f"{text!r} names an address inside a network: write {meant.network} or {meant.ip}")
 
 
+def _root_path(text: str) -> str:
+    """A path with a slash before and none behind it; empty for the root of a host."""
+    path = text.strip().strip("/")
+    if not path:
+        return ""
+    if not all(re.fullmatch(r"[A-Za-z0-9._~-]+", part) and part.strip(".") for part in path.split("/")):
+        raise ValueError("write the path alone, such as /tasks: parts of letters, digits and . _ ~ - with / between")
+    return f"/{path}"
+
+
 def _api_key(key: SecretStr) -> SecretStr:
     text = key.get_secret_value().strip()
     if len(text) < MIN_KEY_LENGTH:
@@ -161,4 +171,5 @@ Folder = Annotated[Path, AfterValidator(_absolute)]
 OptionalPath = Annotated[Annotated[Path, AfterValidator(_absolute)] | None, BeforeValidator(_none_if_empty)]
 Key = Annotated[Annotated[SecretStr, AfterValidator(_api_key)] | None, BeforeValidator(_none_if_empty)]
 DatabaseUrl = Annotated[str, AfterValidator(_database_url)]
+RootPath = Annotated[str, AfterValidator(_root_path)]
 Upper = BeforeValidator(_upper)

@@ -12,9 +12,9 @@ from jobrunner.settings import Settings
 
 
 @contextmanager
-def serving(app: Any, port: int = 0) -> Iterator[str]:
+def serving(app: Any, port: int = 0, **settings: Any) -> Iterator[str]:
     """Serve ``app`` on this machine; gives its address, and stops it within seconds."""
-    server, ended = Server(Settings(), port), threading.Event()
+    server, ended = Server(Settings(**settings), port), threading.Event()
     server.start(app, ended.set)
     try:
         yield server.url

@@ -262,7 +262,7 @@ def test_a_copy_of_the_keys_makes_no_session(api: Api, admin: TestClient) -> Non
             key.pass_of(row.digest, week, since=known.since),
             *(sessions._proof_of_configured(told, week) for told in (row.digest, known.digest, known.anchor)),
         ):
-            thief.cookies = {"jobrunner_session": f"{week}.{row.id}.{proof}"}
+            thief.cookies = {"jobrunner_8900": f"{week}.{row.id}.{proof}"}
             assert_problem(thief.get("/api/v1/keys"), 401, "key_needed")
 
 

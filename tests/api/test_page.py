@@ -142,6 +142,19 @@ def test_over_https_the_cookie_never_leaves_it(api: Api) -> None:
     assert page(secure).status_code == 200
 
 
+def test_the_cookie_has_the_port_that_the_browser_sees(api: Api) -> None:
+    """Each node of a machine has its own; behind a proxy all processes have the same, whatever ports they have."""
+    for host, name in {"x:8901": "jobrunner_8901", "x": "jobrunner_session", "[::1]:80": "jobrunner_80"}.items():
+        answer = sign_in(api.client(api_key=KEY, port=8900), host=host)
+        assert answer.headers["set-cookie"].startswith(f"{name}=")
+    first, second = (api.client(api_key=KEY, port=port, base_url="http://x") for port in (8901, 8902))
+    sign_in(first)
+    second.cookies = first.cookies
+    assert page(second).status_code == 200
+    for host in ("x:y", "x:", "x:1;a=b", ":::", ""):
+        assert sign_in(api.client(api_key=KEY), host=host).headers["set-cookie"].startswith("jobrunner_session=")
+
+
 @pytest.mark.parametrize("key", ["", "wrong", KEY[:-1], f"{KEY} x"])
 def test_a_wrong_key_opens_nothing(keyed: TestClient, key: str) -> None:
     answer = sign_in(keyed, key)
@@ -183,7 +196,7 @@ def test_a_session_ends_with_its_time_and_with_its_key(
     ["", ".", "9999999999.", "9999999999.-.00", "٣.-.00", "9" * 5_000 + ".x", "x.y.z", "é.é", "9999.-.é"],
 )
 def test_a_made_up_session_opens_nothing(keyed: TestClient, value: str) -> None:
-    cookie = f"jobrunner_session={value}".encode()
+    cookie = f"jobrunner_8900={value}".encode()
     answer = keyed.get("/api/v1/tasks", headers={b"cookie": cookie})
     assert_problem(answer, 401, "key_needed")
 

@@ -100,6 +100,22 @@ def test_a_stale_lease_is_taken_back_and_wakes(grown_up: Database) -> None:
     assert (row(grown_up, "t").status, woken) == ("pending", ["woken"])
 
 
+def test_who_fires_no_schedules_does_all_else(grown_up: Database) -> None:
+    _schedule(grown_up, seconds_ago=1)
+    add(grown_up, task_id="t")
+    take(grown_up)
+    age_lease(grown_up, "t", 100)
+    woken: list[str] = []
+    look = Tending(
+        grown_up, lambda: woken.append("woken"), lease_seconds=LEASE, heartbeat_interval=BEAT, fires=False
+    ).look
+    assert look() == LOOK_EVERY
+    assert (row(grown_up, "t").status, woken) == ("pending", ["woken"])
+    assert [task.task_id for task in take(grown_up)] == ["t"], "the schedule is left to others"
+    _schedule(grown_up, seconds_ago=-0.5)
+    assert look() == LOOK_EVERY, "there is nothing to come back for"
+
+
 def test_where_a_full_look_is_dear_short_ones_find_what_runs_out(
     grown_up: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -158,7 +158,7 @@ def test_signing_in_by_key(visits: Visits, api: Api) -> None:
         expect(page.get_by_role("heading", level=1)).to_have_text("No node is running")
         expect(page.locator("#events")).to_have_class("stream", timeout=SHOWN_WITHIN)
         cookies = visit.context.cookies()
-        kept = [one for one in cookies if one["name"] == "jobrunner_session"]
+        kept = [one for one in cookies if one["name"] == f"jobrunner_{url.rpartition(':')[2]}"]
         assert [(one["httpOnly"], one["sameSite"]) for one in kept] == [(True, "Strict")]
         page.get_by_role("button", name="Sign out").click()
         expect(page.get_by_label("API key")).to_be_visible()

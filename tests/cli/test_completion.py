@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 TRIES = 5  # on a busy machine an answer comes too late, and is then not told
 
 ASK = """
-eval "$(jobrunner --show-completion)"
+eval "$(jobrunner completion bash)"
 COMP_WORDS=({words}) COMP_CWORD={place}
 _jobrunner_completion jobrunner
 printf '%s\\n' "${{COMPREPLY[@]}}"

@@ -26,7 +26,11 @@ def test_kinds_of_failures_and_figures(
     assert jr("errors", "--json").json == jr("errors", "--json", *there).json
     assert (group["task_type"], group["count"], group["error_class"]) == ("broken", 2, "ValueError")
     assert "no such luck" in jr("errors").out
-    kind = jr("errors", "--quiet").out.strip()
+    assert jr("errors", "list", "--json").json == jr("errors", "list", "--json", *there).json
+    assert jr("errors", "list").out == jr("errors").out
+    told = jr("errors", *there, "list")
+    assert (told.code, "options stand behind the command" in told.err) == (Exit.USAGE, True)
+    kind = jr("errors", "list", "--quiet").out.strip()
     shown = jr("errors", "show", kind, "--json", *there).json
     assert set(shown["task_ids"]) == {"one", "two"}
     assert jr("errors", "show", kind, "--json").json == shown

@@ -7,6 +7,7 @@ import pytest
 from jobrunner.background import schedules
 from jobrunner.db.engine import open_database
 from tests.cli.conftest import Jr
+from tests.processes import Processes
 
 
 def test_a_schedules_life(at: Jr, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -110,3 +111,17 @@ def test_one_of_a_configuration_file_is_changed_until_the_next_start(at: Jr, dat
     database.dispose()
     assert (told.code, told.json["cron"], told.json["declared"]) == (0, "0 4 * * *", True)
     assert "the next start brings back what is said there" in told.err
+
+
+def test_a_process_may_leave_schedules_to_others(jr: Jr, chores: str, processes: Processes) -> None:
+    made = ("up", "--port", "0", "--handlers", chores)
+    assert processes.run(*made, "--until-empty").exit_code == 0
+    assert jr("schedules", "add", "beat", "add", "x:=1", "--every", "1s").code == 0
+    alone = processes.run(*made, "--no-cron", "--idle-timeout", "2.5s")
+    assert alone.exit_code == 0
+    assert alone.errors.count("no schedule fires: ") == 1
+    assert "schedule fired" not in alone.errors
+    assert jr("list", "--quiet").out == ""
+    other = processes.start(*made)
+    other.wait_for_line("schedule fired")
+    assert "no schedule fires" not in other.errors

@@ -80,7 +80,9 @@ def test_imports_run_downwards_only() -> None:
     assert told.returncode == 0, told.stdout + told.stderr
 
 
-@pytest.mark.parametrize("args", [("--help",), ("--version",), ("worker", "--help"), ("schedules", "add", "--help")])
+@pytest.mark.parametrize(
+    "args", [("--help",), ("--version",), ("version",), ("completion", "bash"), ("schedules", "add", "--help")]
+)
 def test_help_loads_nothing_heavy(args: tuple[str, ...]) -> None:
     env = {"PATH": os.environ["PATH"], "COLUMNS": "120"}
     told = subprocess.run(

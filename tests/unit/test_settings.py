@@ -272,6 +272,22 @@ def test_good_values_at_their_bounds() -> None:
     assert (settings.lease_seconds, settings.port, settings.log_level) == (1, 0, "WARNING")
 
 
+@pytest.mark.parametrize(
+    ("given", "path"),
+    [("", ""), ("/", ""), ("tasks", "/tasks"), ("/tasks/", "/tasks"), (" /a/b-2/ ", "/a/b-2"), ("/v1.0", "/v1.0")],
+)
+def test_a_root_path_has_a_slash_before_and_none_behind(given: str, path: str) -> None:
+    assert load({"root_path": given}, environ={}).settings.root_path == path
+
+
+@pytest.mark.parametrize(
+    "given", ["http://x/tasks", "/a//b", "/../a", "/a/.", "/a b", "/a?b", "/a%20b", "C:/tasks", "/é"]
+)
+def test_what_is_no_root_path(given: str) -> None:
+    assert "root_path (flag): bad value" in refusal({"root_path": given})
+    assert "write the path alone, such as /tasks" in refusal({"root_path": given})
+
+
 def test_settings_are_frozen() -> None:
     with pytest.raises(ValueError, match="frozen"):
         load(environ={}).settings.port = 1

@@ -81,7 +81,7 @@ async def login(call: Call) -> Content:
         doors.charge(ring, found)
         owner = found.id
     response = RedirectResponse(_home(call), 303)
-    sessions.start(response, request, settings, ring, given, owner)
+    sessions.start(response, request, ring, given, owner)
     return response
 
 
@@ -90,7 +90,7 @@ async def logout(call: Call) -> Content:
     if not hosts.from_this_site(call.request):
         raise Refused(403, "cross_origin", "a page of another site may not do this")
     response: Response = RedirectResponse(_home(call), 303)
-    sessions.end(response, call.request, call.service.settings)
+    sessions.end(response, call.request)
     return response
 
 
