@@ -24,8 +24,12 @@ RETRY_AFTER = "5"  # seconds
 
 @dataclass
 class _Count:
+    """``doubtful`` where it may have what was stored twice: it was taken while a transaction went on that stored."""
+
     pending: int
+    at: float
     until: float
+    doubtful: bool = False
 
 
 class Caps:
@@ -59,8 +63,10 @@ class Caps:
         with self._lock:
             self._storing.subtract(room.taken)
             for queue in room.taken:
-                if queue in self._counts:
-                    self._counts[queue].pending += room.stored[queue]
+                count = self._counts.get(queue)
+                if count is not None and room.stored[queue]:
+                    count.pending += room.stored[queue]
+                    count.doubtful |= room.began < count.at
                 if not self._storing[queue]:
                     del self._storing[queue]
 
@@ -81,15 +87,22 @@ class Caps:
         """Take a place in a queue that takes so many, if there is one."""
         with self._lock:
             count = self._counts.get(queue)
-            began = time.monotonic()
-            if count is None or began > count.until:
-                pending = views.pending_in(conn, queue, most)
-                ended = time.monotonic()
-                count = self._counts[queue] = _Count(pending, ended + max(COUNT_FOR, SHARE * (ended - began)))
+            if count is None or time.monotonic() > count.until:
+                count = self._counted(conn, queue, most)
+            if count.doubtful and count.pending + self._storing[queue] >= most:
+                count = self._counted(conn, queue, most)
             if count.pending + self._storing[queue] >= most:
                 return False
             self._storing[queue] += 1
             return True
+
+    def _counted(self, conn: Connection, queue: str, most: int) -> _Count:
+        began = time.monotonic()
+        pending = views.pending_in(conn, queue, most)
+        ended = time.monotonic()
+        until = ended + max(COUNT_FOR, SHARE * (ended - began))
+        count = self._counts[queue] = _Count(pending, ended, until)
+        return count
 
 
 class Room:
@@ -97,6 +110,7 @@ class Room:
 
     def __init__(self, caps: Caps) -> None:
         self._caps = caps
+        self.began = time.monotonic()
         self.taken: Counter[str] = Counter()
         self.stored: Counter[str] = Counter()
 

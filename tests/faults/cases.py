@@ -68,6 +68,7 @@ ALLOWED: Sequence[tuple[History, str]] = (
     (joined("b", since=0.3, at=0.45), "told of one that was made in the moment in which it was told"),
     (replace(CLEAN, stops=(Stop("n", 20.0, 1.0, 25.0, reaches=False),)), "a dead link gives nothing back"),
     (replace(CLEAN, stops=(Stop("m", 30.0, 1.0, 25.0, reaches=False),)), "a claim that waited in a dead link"),
+    (replace(CLEAN, stops=(Stop("n", 20.0, 1.0, 25.0, heard=False),)), "a claim whose answer was lost before a stop"),
     (replace(CLEAN, stops=(Stop("n", 20.0, 14.0, 25.0),)), "lost before it was gone"),
     (replace(CLEAN, stops=(Stop("n", 31.0, 1.0, 25.0),)), "its lease had run out when it was told"),
     (replace(CLEAN, stops=(Stop("m", 33.5, 1.0, 25.0),)), "it claimed before it heard"),

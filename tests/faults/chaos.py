@@ -65,6 +65,7 @@ class Chaos:
         self._doomed: set[Process] = set()  # those that have a failpoint
         self._behind: set[Process] = set()  # those that reach the server by the wire
         self._hurt: set[str | None] = set()  # nodes that had a child killed
+        self._ended_at = self._cut_at = float("-inf")  # when links of all, and behind the wire, were ended
         self._did: Counter[str] = Counter()
         self._traps: list[Trap] = []
         self._stops: list[Stop] = []
@@ -204,7 +205,14 @@ class Chaos:
         elif node:
             reaches = victim not in self._behind or begun > self._dead_until
             took, within = time.monotonic() - begun, GRACE + BUSY + (0.0 if reaches else END_AFTER)
-            self._stops.append(Stop(node, at, took, within, reaches, node in self._hurt))
+            heard = begun > LEASE + self._unheard_at(victim)
+            self._stops.append(Stop(node, at, took, within, reaches, node in self._hurt, heard))
+
+    def _unheard_at(self, worker: Process) -> float:
+        """When an answer to it may last have been lost, such as that of a claim: it never knew what it had then."""
+        if worker not in self._behind:
+            return self._ended_at
+        return max(self._ended_at, self._cut_at, *(trap.sprung_at or 0.0 for trap in self._traps))
 
     def _child(self, fault: Fault) -> int:
         """One in which something runs, where there is one."""
@@ -227,17 +235,20 @@ class Chaos:
 
     def _backends(self, _fault: Fault) -> int:
         end_connections(self._url)
+        self._ended_at = time.monotonic()
         self._fleet.close()
         return 1
 
     def _restart(self, _fault: Fault) -> int:
         self._server.restart("immediate")
+        self._ended_at = time.monotonic()
         self._fleet.close()
         self._note("restart", None)
         return 1
 
     def _cut(self, _fault: Fault) -> int:
         self._living()  # one of them is behind the wire
+        self._cut_at = time.monotonic()
         return self._wires["worker"].cut() > 0
 
     def _silence(self, fault: Fault) -> int:

@@ -241,7 +241,7 @@ def _stops(history: History) -> Iterator[Violation]:
                 yield Violation("I21", move.task_id, f"claimed {move.at - stop.at:.2f} s after its node's SIGTERM")
             held = before.node_id == stop.node_id and before.lease_until is not None and before.lease_until > stop.at
             gone = move.at > stop.at + stop.took  # before that a busy machine may have been too slow to renew
-            if held and gone and after.losses > before.losses:
+            if held and gone and stop.heard and after.losses > before.losses:
                 yield Violation("I21", move.task_id, "its node was told to stop while it had it, and let it be lost")
 
 

@@ -51,7 +51,7 @@ class Call:
 @dataclass(frozen=True)
 class Stop:
     """A worker that was told to end at ``at``, and took so many seconds; ``reaches`` tells of its link, ``hurt``
-    whether a child of it was killed.
+    whether a child of it was killed, ``heard`` whether every answer of the lease before came through.
     """
 
     node_id: str
@@ -60,6 +60,7 @@ class Stop:
     grace: float
     reaches: bool = True
     hurt: bool = False
+    heard: bool = True
 
 
 @dataclass(frozen=True)
