@@ -14,6 +14,7 @@ JobrunnerError
 ├── KeyReplaced          the API key has a successor that is in use
 ├── QueueNotFound        no queue has this name
 ├── NodeNotFound         no node has this id
+├── NodeAlive            the node lives, so it is not removed
 ├── OperationNotFound    no operation has this id
 ├── GroupNotFound        no failed task has this fingerprint
 ├── TaskExists           the task_id is taken by a different request
@@ -27,6 +28,7 @@ JobrunnerError
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -68,6 +70,9 @@ class DatabaseLocked(JobrunnerError):
         self.owner = owner
         who = f"process {owner['pid']}" if "pid" in owner else "another process"
         where = f" (it answers at {owner['url']})" if owner.get("url") else ""
+        if owner.get("pid") == os.getpid():
+            super().__init__(f"{path} is in use by another part of this program: close that first, or share a client.")
+            return
         if owner.get("ended"):
             who, where = f"what {who} left behind when it ended", f" (`fuser {path}.lock` tells its number: end it)"
         super().__init__(

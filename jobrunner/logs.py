@@ -28,6 +28,7 @@ VALUE_CHARACTERS = 32_768  # a longer value loses its middle
 _DEPTH = 6
 _FIRST = ("timestamp", "level", "logger", "event")
 _MULTILINE = ("exception", "stack")
+_NOT_SAID = frozenset({*_FIRST, *_MULTILINE})  # in a sentence: a record of logging has the first of its own
 
 _UNPRINTABLE_IN_JSON = re.compile("[\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
@@ -51,7 +52,7 @@ def get_logger(name: str) -> structlog.stdlib.BoundLogger:
             structlog.stdlib.filter_by_level,
             structlog.stdlib.PositionalArgumentsFormatter(),
             *_COMMON,
-            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+            _handed_on,
         ],
         wrapper_class=structlog.stdlib.BoundLogger,
         context_class=dict,
@@ -102,6 +103,15 @@ def _formatter(*, console: bool, colors: bool) -> logging.Formatter:
         foreign_pre_chain=[*_COMMON, structlog.stdlib.ExtraAdder()],
         processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, redact, *renderers],
     )
+
+
+def _handed_on(logger: WrappedLogger, method: str, event: EventDict) -> Any:
+    """As our handlers take it, where ``setup`` made some; else as a sentence, for those of the program that uses us."""
+    if _ours:
+        return structlog.stdlib.ProcessorFormatter.wrap_for_formatter(logger, method, event)
+    told = _one_line(logger, method, redact(logger, method, event))
+    text = [str(told.pop("event", "")), *(f"{key}={value}" for key, value in told.items() if key not in _NOT_SAID)]
+    return "\n".join([" ".join(text), *(str(told[key]) for key in _MULTILINE if told.get(key))])
 
 
 def redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 MASK = "***"
+NAME_MAX = 200  # characters of a task_id, type, queue, key or node
 UNFIT = "\\x00-\\x1f\\x7f-\\x9f\\ud800-\\udfff"
 """What no name may hold, for a character class: Unicode's categories Cc and Cs, both of which will never grow."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
+from itertools import cycle
 from types import TracebackType
 from typing import Self
 
@@ -21,8 +22,8 @@ class Stripping:
 
     def __init__(self, path: str, *ports: int) -> None:
         self._path = path.encode()
-        self._ports = ports
         self.seen: list[str] = []
+        self._turns = cycle(ports)
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.origin = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
         self.url = f"{self.origin}{path}"
@@ -54,7 +55,7 @@ class Stripping:
             kept = [line for line in lines if not line.lower().startswith(HOP)]
             told = [b" ".join((method, target.removeprefix(self._path), kind)), *kept]
             told += [b"X-Forwarded-For: 127.0.0.1", b"Connection: close"]
-            port = self._ports[len(self.seen) % len(self._ports)]
+            port = next(self._turns)
             with socket.create_connection(("127.0.0.1", port)) as far:
                 far.sendall(b"\r\n".join(told) + b"\r\n\r\n" + body)
                 threading.Thread(target=_pour, args=(near, far), daemon=True).start()

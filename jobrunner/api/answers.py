@@ -81,10 +81,10 @@ class Accepted(Exact):
 
 
 class Alive(Exact):
-    """The process answers; ``node_id`` tells which node it is, and is null where it only serves."""
+    """The process answers; ``is_node`` tells whether it is the node that was asked for, null where none was."""
 
     status: Literal["ok"]
-    node_id: str | None
+    is_node: bool | None
 
 
 class Ready(Exact):

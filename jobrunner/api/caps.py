@@ -24,20 +24,29 @@ RETRY_AFTER = "5"  # seconds
 
 @dataclass
 class _Count:
-    """``doubtful`` where it may have what was stored twice: it was taken while a transaction went on that stored."""
+    """``doubtful`` where it may have what was stored twice: it was taken while a transaction went on that stored.
+
+    Then it may be taken again ``after`` so long that this takes at most its share of the time.
+    """
 
     pending: int
     at: float
-    until: float
+    after: float
     doubtful: bool = False
+
+    @property
+    def until(self) -> float:
+        """Until when it is believed."""
+        return max(self.at + COUNT_FOR, self.after)
 
 
 class Caps:
     """The limits of queues, and how many tasks wait in those that have one. Safe in threads.
 
-    A queue without a limit costs a look into a dictionary. Of one with a limit the waiting tasks are counted at most
-    twice a second; to that are added those that this process has stored since and those that it is about to store. So
-    at most those are too many that other processes take within that time.
+    A queue without a limit costs a look into a dictionary. Of one with a limit the waiting tasks are counted twice a
+    second, and before it is called full by a count that may be too high, so that counting takes a twentieth of the time
+    at most; to that are added those that this process has stored since and those that it is about to store. So at most
+    those are too many that other processes take within that time.
     """
 
     def __init__(self) -> None:
@@ -89,7 +98,8 @@ class Caps:
             count = self._counts.get(queue)
             if count is None or time.monotonic() > count.until:
                 count = self._counted(conn, queue, most)
-            if count.doubtful and count.pending + self._storing[queue] >= most:
+            full = count.pending + self._storing[queue] >= most
+            if full and count.doubtful and time.monotonic() > count.after:
                 count = self._counted(conn, queue, most)
             if count.pending + self._storing[queue] >= most:
                 return False
@@ -100,8 +110,7 @@ class Caps:
         began = time.monotonic()
         pending = views.pending_in(conn, queue, most)
         ended = time.monotonic()
-        until = ended + max(COUNT_FOR, SHARE * (ended - began))
-        count = self._counts[queue] = _Count(pending, ended, until)
+        count = self._counts[queue] = _Count(pending, ended, ended + SHARE * (ended - began))
         return count
 
 

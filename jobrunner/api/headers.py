@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from jobrunner.queue.request import NAME_MAX
+from jobrunner.text import NAME_MAX
 
 _PLAIN, _INSIDE = r"[\x21\x23-\x2e\x30-\x7e]", r"[\x20-\x2e\x30-\x7e]"  # the "/" has no place in a task_id
 _KEY = rf"^(?!\.{{1,2}}$)({_PLAIN}|{_PLAIN}{_INSIDE}*[\x21-\x2e\x30-\x7e])$"

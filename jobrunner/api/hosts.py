@@ -47,6 +47,11 @@ def check_host(request: Request, settings: Settings) -> None:
     raise Refused(421, "wrong_host", "the Host of this request is not this server's; trusted_hosts can name it")
 
 
+def suffix(request: Request) -> str:
+    """What cookies of the path under which a proxy serves us are called besides: browsers send those of / as well."""
+    return str(request.scope.get("root_path", "")).rstrip("/").replace("/", "_")
+
+
 def port_in(request: Request) -> str:
     """The port in the request's Host, which is that of the address in a browser; empty where it names none."""
     port = request.headers.get("host", "").rpartition("]")[2].partition(":")[2]

@@ -8,10 +8,10 @@ from functools import cache
 
 from starlette.requests import Request
 
-from jobrunner.api import web
+from jobrunner.api import hosts, web
 
 DEFAULT = "en"
-COOKIE = "jobrunner_lang"
+_COOKIE = "jobrunner_lang"
 _UNITS = (("day", 86_400), ("hour", 3_600), ("minute", 60), ("second", 1))
 
 
@@ -49,6 +49,11 @@ class Language:
         return " ".join(part for part in told[:2] if part)
 
 
+def cookie(request: Request) -> str:
+    """The name of the cookie that keeps the choice: under each path one of its own, as its session has."""
+    return f"{_COOKIE}{hosts.suffix(request)}"
+
+
 def asked_for(request: Request) -> str | None:
     """The language that the address asks for, if there is such a catalogue."""
     return _match(request.query_params.get("lang", ""))
@@ -56,7 +61,7 @@ def asked_for(request: Request) -> str | None:
 
 def chosen(request: Request) -> Language:
     """``?lang``, else the cookie, else Accept-Language, else English."""
-    found = asked_for(request) or _match(request.cookies.get(COOKIE, "")) or _accepted(request)
+    found = asked_for(request) or _match(request.cookies.get(cookie(request), "")) or _accepted(request)
     return Language(found or DEFAULT)
 
 

@@ -95,7 +95,7 @@ def _html(
     response = HTMLResponse(text, status, {"Content-Language": speaks.tag, **(headers or {})})
     if language.asked_for(request):
         response.set_cookie(
-            language.COOKIE, speaks.tag, max_age=LANG_LASTS, path=root or "/", httponly=True, samesite="lax"
+            language.cookie(request), speaks.tag, max_age=LANG_LASTS, path=root or "/", httponly=True, samesite="lax"
         )
     return response
 

@@ -21,9 +21,8 @@ from jobrunner.api.service import Service
 from jobrunner.errors import JobrunnerError, ScheduleNotFound, TaskNotFound
 from jobrunner.queue import store
 from jobrunner.queue.key import Scope
-from jobrunner.queue.request import NAME_MAX
 from jobrunner.queue.store import Change
-from jobrunner.text import has_controls
+from jobrunner.text import NAME_MAX, has_controls
 
 
 class Nothing(BaseModel):

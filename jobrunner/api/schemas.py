@@ -22,12 +22,11 @@ from jobrunner.api.spelled import (
     TaskData,
     not_both,
 )
-from jobrunner.queue.request import NAME_MAX
 from jobrunner.queue.task import Status
 from jobrunner.queue.views import TaskFilter
 from jobrunner.queue.views.cursors import row_of
 from jobrunner.queue.views.tasks import PAGE
-from jobrunner.text import has_controls
+from jobrunner.text import NAME_MAX, has_controls
 
 _RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,6})?([Zz]|[+-]\d\d:\d\d)")
 

@@ -4,18 +4,27 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from jobrunner.api.schemas import Moment, Name, Strict
 from jobrunner.api.spelled import any_of, one_of, whole
 from jobrunner.queue.operation import IDS_MOST
-from jobrunner.queue.request import NAME_MAX
 from jobrunner.queue.store import Chosen
 from jobrunner.queue.task import Status
 from jobrunner.queue.views import TaskFilter
+from jobrunner.text import NAME_MAX
 
 _Status = Literal["pending", "running", "completed", "failed", "cancelled"]
 Limit = Annotated[int, Field(ge=1, le=2**31 - 1), BeforeValidator(whole)]
+
+
+class ProbeQuery(BaseModel):
+    """Which node the prober means. Other parameters are left alone: probers add some against caches."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+    node: Annotated[str, Field(max_length=NAME_MAX)] | None = None
+    """The id of a node: ``is_node`` tells whether it is this process."""
 
 
 class PauseRequest(Strict):

@@ -15,7 +15,7 @@ import time
 from starlette.requests import Request
 from starlette.responses import Response
 
-from jobrunner.api.hosts import port_in
+from jobrunner.api.hosts import port_in, suffix
 from jobrunner.api.keyring import Keyring
 from jobrunner.queue import key
 from jobrunner.queue.key import WEEK
@@ -28,7 +28,7 @@ CONFIGURED = "-"  # which is no key's id
 def _name(request: Request) -> str:
     # Cookies ignore ports: the nodes of one machine would sign each other's users out. The port that counts is that
     # of the address in the browser, which is one for all processes behind a proxy.
-    plain = f"jobrunner_{port_in(request) or 'session'}{_path(request).rstrip('/').replace('/', '_')}"
+    plain = f"jobrunner_{port_in(request) or 'session'}{suffix(request)}"
     if request.url.scheme != "https":
         return plain
     return f"__Host-{plain}" if _path(request) == "/" else f"__Secure-{plain}"  # of the former the path must be /

@@ -11,8 +11,9 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from jobrunner.background.schedules import SHORTEST
-from jobrunner.queue.request import MAX_ATTEMPTS_MAX, NAME_MAX, SECONDS_MAX, TAGS_MAX
+from jobrunner.queue.request import MAX_ATTEMPTS_MAX, SECONDS_MAX, TAGS_MAX
 from jobrunner.queue.task import PRIORITIES
+from jobrunner.text import NAME_MAX
 
 _UNFIT = "\\x00-\\x1f\\x7f-\\x9f"
 NAME = {"type": "string", "minLength": 1, "maxLength": NAME_MAX, "pattern": f"^[^{_UNFIT}]+$"}

@@ -12,9 +12,10 @@ from sqlalchemy import Connection
 from jobrunner.background.cron import Cron, Every, find_zone
 from jobrunner.errors import InvalidInput, Problem, ScheduleNotFound
 from jobrunner.queue import codec, store, views
-from jobrunner.queue.request import NAME_MAX, SECONDS_MAX
+from jobrunner.queue.request import SECONDS_MAX
 from jobrunner.queue.views import ScheduleView
 from jobrunner.submission import Request, check_here, prepare, submit
+from jobrunner.text import NAME_MAX
 
 SHORTEST = 1.0  # seconds between two firings
 _NEEDED = frozenset({"name", "task_type"})
@@ -174,8 +175,8 @@ def check(entry: Mapping[str, Any]) -> None:
 def audited(entry: Mapping[str, Any]) -> dict[str, Any]:
     """What the audit tells of an entry or a change: of its arguments the names alone, since they may hold secrets."""
     told = {key: value for key, value in entry.items() if key not in ("name", "task_data", "arguments")}
-    names = {*(entry.get("task_data") or ()), *(entry.get("arguments") or ())}
-    return {"entry": told, "arguments": sorted(names)}
+    given = [data for key in ("task_data", "arguments") if isinstance(data := entry.get(key), Mapping)]
+    return {"entry": told, "arguments": sorted({str(name) for data in given for name in data})}
 
 
 def task_options(known: Any) -> dict[str, Any]:

@@ -35,7 +35,7 @@ def completion(
     as_json: AsJson = False,
 ) -> None:
     """Print the script that completes commands in a shell; --install-completion puts it where yours finds it."""
-    from typer._completion_shared import get_completion_script
+    from typer._completion_shared import get_completion_script  # nothing public prints it for a shell that is not here
 
     script = get_completion_script(prog_name="jobrunner", complete_var="_JOBRUNNER_COMPLETE", shell=shell.value)
     document({"shell": shell, "script": script}) if as_json else plain(script)

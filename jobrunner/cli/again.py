@@ -13,18 +13,19 @@ from jobrunner.client.errors import OutcomeUnknown, Refused, Unreachable
 from jobrunner.client.tries import SURELY_NOT, Tries
 from jobrunner.errors import DatabaseUnavailable, JobrunnerError
 
+STORED = "the task may have been stored"
 PATIENCE = 10.0  # seconds in which it is asked for again
 
 Answer = dict[str, Any]
 
 
 class MayBeStored(OutcomeUnknown):
-    """The task may have been stored all the same; its sentence says how to find out."""
+    """It may have been done all the same; its sentence says how to find out."""
 
-    def __init__(self, task_id: str, error: JobrunnerError, advice: str) -> None:
+    def __init__(self, task_id: str, error: JobrunnerError, advice: str, done: str = STORED) -> None:
         super().__init__(task_id, reason(error))
         known = f" as {task_id}" if task_id else ""
-        Exception.__init__(self, f"{self.reason}, and the task may have been stored{known}: {advice}")
+        Exception.__init__(self, f"{self.reason}, and {done}{known}: {advice}")
 
 
 def stored(ask: Callable[[str], Answer], chosen: str | None) -> Answer:
@@ -41,13 +42,16 @@ def stored(ask: Callable[[str], Answer], chosen: str | None) -> Answer:
     return told
 
 
-def once(ask: Callable[[], Answer], advice: str) -> Answer:
-    """What ``ask`` comes to, which stores a task under an id of the server's: it is asked no second time."""
+def once(ask: Callable[[], Answer], advice: str, done: str = STORED) -> Answer:
+    """What ``ask`` comes to, which makes something under an id of the server's: it is asked no second time.
+
+    ``done`` says what may have been done where no answer comes.
+    """
     try:
         return ask()
     except JobrunnerError as error:
         if _unheard(error):
-            raise MayBeStored("", error, advice) from error
+            raise MayBeStored("", error, advice, done) from error
         raise
 
 

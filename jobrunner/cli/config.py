@@ -67,8 +67,9 @@ def init(
     empty = [key for key, value in given.items() if value == ""]  # perhaps of a variable that is not set
     if empty:
         raise typer.BadParameter(f"{empty[0]} is empty; leave it out, or write {empty[0]}:=null")
-    for key in values.arguments([item for item in items or [] if item != "-" and not item.startswith("@")]):
-        if is_secret(key) or mask(str(given[key])) != str(given[key]):
+    typed = values.arguments([item for item in items or [] if item != "-" and not item.startswith("@")])
+    for key, value in typed.items():
+        if value is not None and (is_secret(key) or mask(str(value)) != str(value)):
             raise typer.BadParameter(
                 f"{key} holds a secret, and everybody on the machine can read command lines: give it as JSON by - or "
                 "@file.json, or write it into the file afterwards"

@@ -10,9 +10,10 @@ import typer
 from jobrunner.cli.bundles import bundled
 from jobrunner.cli.exits import Exit
 from jobrunner.cli.findings import tell_findings
-from jobrunner.cli.hints import TRUST, distrust
+from jobrunner.cli.hints import distrust
 from jobrunner.cli.options import AsJson, ConfigFile, Where, search_here, settings_of
 from jobrunner.cli.output import document, plain
+from jobrunner.client.trust import TRUST
 from jobrunner.errors import JobrunnerError
 
 if TYPE_CHECKING:

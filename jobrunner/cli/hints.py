@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from jobrunner import errors
 from jobrunner.client.errors import Refused, Unreachable
+from jobrunner.client.trust import TRUST, distrusted
 
 _BY_CODE = {
     "task_not_found": "the newest are told by: jobrunner list",
@@ -29,16 +30,12 @@ _CODES: tuple[tuple[type[Exception], str], ...] = (
 )
 
 
-TRUST = "set SSL_CERT_FILE to the file (PEM) of the authority that signed it, or to the certificate itself"
-
-
 def distrust(error: Exception) -> str | None:
     """What is told where somebody answers whose certificate nobody here vouches for: another one started would not
     help. None for any other error.
     """
-    _, failed, rest = str(error).partition("certificate verify failed: ")
-    why = rest.partition(" (_ssl")[0]
-    if not (isinstance(error, Unreachable) and failed and ("self-signed" in why or "issuer" in why)):
+    why = distrusted(error)
+    if why is None or not isinstance(error, Unreachable):
         return None
     return f"the certificate of {error.url} is not trusted here: {why}"
 

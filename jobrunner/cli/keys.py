@@ -120,8 +120,9 @@ def revoke(key_id: KeyId, dry_run: DryRun = False, as_json: AsJson = False, wher
             if found is None:
                 raise KeyNotFound(key_id)
             used = f"last used at {found['used_at']}" if found["used_at"] else "never used"
+            used = used if found["usable"] else "it has ended already"
             said = f"key {key_id} ({found['name']}) may {', '.join(found['scopes'])}; {used}"
-            document({"id": key_id, "revoked": False}) if as_json else plain(said)
+            document({"id": key_id, "revoked": False, "would_revoke": found["usable"]}) if as_json else plain(said)
             return
         asked.revoke_key(key_id)
     document({"id": key_id, "revoked": True}) if as_json else plain(f"key {key_id} is revoked")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from jobrunner.cli import complete
+from jobrunner.cli.again import once
 from jobrunner.cli.bundles import bundled
 from jobrunner.cli.filters import Filter
 from jobrunner.cli.forms import Form
@@ -34,6 +35,7 @@ class Actions(StrEnum):
     RERUN = Action.RERUN
 
 
+LOOK_FIRST = "before you begin it again, look with: jobrunner operations list"
 LOOK = 0.2  # seconds between two looks at what others carry on with
 
 app = typer.Typer(help="Work on many tasks at once, while it goes on and afterwards.", no_args_is_help=True)
@@ -97,7 +99,7 @@ def run(
         talk(f"{what}: {more}{count['matched']} tasks.")
         confirm()
     with opener() as asked:
-        return _carried(asked, begin(asked, many.dry_run))
+        return _carried(asked, once(lambda: begin(asked, many.dry_run), LOOK_FIRST, "the operation may have begun"))
 
 
 def _unasked(what: str, ids: Sequence[str] | None) -> str:
@@ -154,7 +156,7 @@ def begin(
 
     rerun adds a task like each of those that have ended; what else there is has a command of its own as well.
     """
-    operate(action, task_ids, fits, many, where, as_json=as_json, asks=True)
+    operate(action, task_ids, fits, many, where, as_json=as_json, asks=action == Actions.DELETE)
 
 
 @app.command("list")

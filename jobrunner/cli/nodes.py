@@ -14,6 +14,7 @@ from jobrunner.cli.live import Watch
 from jobrunner.cli.options import AsJson, DryRun, Where
 from jobrunner.cli.output import document, facts, plain
 from jobrunner.client.errors import Refused
+from jobrunner.errors import NodeAlive
 
 if TYPE_CHECKING:
     from jobrunner.client.desk import Desk
@@ -105,8 +106,10 @@ def remove(node_id: GoneId, dry_run: DryRun = False, as_json: AsJson = False, wh
         known = _id(asked, node_id, alive=False)
         if dry_run:
             told = asked.node(known)
-            how = "lives, so it stays" if told["alive"] else f"was last heard of at {told['heartbeat_at']}"
-            _tell({"id": known, "removed": False}, as_json, f"node {told['name']} ({known}) {how}")
+            if told["alive"]:
+                raise NodeAlive(known)
+            said = f"node {told['name']} ({known}) was last heard of at {told['heartbeat_at']}"
+            _tell({"id": known, "removed": False, "would_remove": True}, as_json, said)
             return
         asked.remove_node(known)
     _tell({"id": known, "removed": True}, as_json, f"node {node_id} is removed")

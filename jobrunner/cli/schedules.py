@@ -118,7 +118,10 @@ def edit(
     task_type: Annotated[
         str | None, typer.Option(help="The name of the kind of work.", autocompletion=complete.type_names)
     ] = None,
-    queue: Queue = None,
+    queue: Annotated[
+        str | None,
+        typer.Option(metavar="NAME|none", help="The queue of its tasks.", autocompletion=complete.queue_names),
+    ] = None,
     priority: Annotated[str | None, typer.Option(metavar="N|none", help="1 to 10, 1 first.")] = None,
     max_attempts: Annotated[str | None, typer.Option(metavar="N|none", help="How many failures end a task.")] = None,
     timeout: Annotated[str | None, typer.Option(metavar="5m|none", help="Limit of each attempt.")] = None,
@@ -130,17 +133,17 @@ def edit(
 ) -> None:
     """Change some of a schedule, and keep the rest; with none, an option is the handler's own."""
     given: dict[str, Any] = {"cron": cron, "every": every, "timezone": timezone, "task_type": task_type}
-    given |= {
-        "queue": queue,
-        "task_data" if replace else "arguments": values.arguments(items or []) if items or replace else None,
-    }
+    if items or replace:
+        given["task_data" if replace else "arguments"] = values.arguments(items or [])
     changes = {key: value for key, value in given.items() if value is not None}
-    if priority is not None:
-        changes["priority"] = values.or_none(priority, "--priority", values.whole)
-    if max_attempts is not None:
-        changes["max_attempts"] = values.or_none(max_attempts, "--max-attempts", values.whole)
-    if timeout is not None:
-        changes["timeout"] = values.or_none(timeout, "--timeout", values.duration)
+    for key, text, read in (
+        ("queue", queue, str),
+        ("priority", priority, values.whole),
+        ("max_attempts", max_attempts, values.whole),
+        ("timeout", timeout, values.duration),
+    ):
+        if text is not None:
+            changes[key] = values.or_none(text, f"--{key.replace('_', '-')}", read)
     if not changes:
         raise typer.BadParameter("nothing is to change: give an option or an argument; see --help")
     with where.desk() as asked:
@@ -186,7 +189,7 @@ def remove(name: Name, dry_run: DryRun = False, as_json: AsJson = False, where: 
         if dry_run:
             found = asked.schedule(name)
             said = f"schedule {name} submits {found['task_type']}, next at {found['next_at'] or 'no time'}"
-            document({"name": name, "removed": False}) if as_json else plain(said)
+            document({"name": name, "removed": False, "would_remove": True}) if as_json else plain(said)
             return
         asked.remove_schedule(name)
     document({"name": name, "removed": True}) if as_json else plain(f"schedule {name} is removed")

@@ -18,6 +18,7 @@ from jobrunner.cli.options import AsJson, TaskType, Where
 from jobrunner.cli.output import document, line, plain, talk
 from jobrunner.cli.patience import Patience
 from jobrunner.cli.wait import await_tasks, exit_for, late, tell_if_nobody_works, tell_result
+from jobrunner.queue.task import ENDED
 
 if TYPE_CHECKING:
     from jobrunner.client.desk import Desk
@@ -90,6 +91,8 @@ def submit(
         return
     talk(f"task {told['task_id']}")  # at once: whatever becomes of the waiting, the task is there
     if follow:
+        if told["status"] not in ENDED:
+            tell_if_nobody_works(opener)
         wait_timeout = _followed(opener, told["task_id"], wait_timeout, as_json=as_json)
     (ended,) = await_tasks(opener, [told["task_id"]], wait_timeout, answered=True)
     if as_json:
@@ -102,7 +105,6 @@ def submit(
 def _followed(opener: Callable[[], Desk], task_id: str, timeout: float | None, *, as_json: bool) -> float | None:
     """Print what the task logs until its end; returns what is left of ``timeout``. Exits with 6 when that passes."""
     until = math.inf if timeout is None else time.monotonic() + timeout
-    tell_if_nobody_works(opener)
     try:
         for page in pages(opener, task_id, Patience(answered=True), until):
             print_lines(page, as_json=as_json)

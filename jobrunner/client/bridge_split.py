@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from jobrunner.client.bridge_values import BridgeTask, TaskResult
-from jobrunner.queue.request import NAME_MAX
 from jobrunner.queue.task import Status
+from jobrunner.text import NAME_MAX
 
 SPLITS = "data_import"
 COUNTS = (

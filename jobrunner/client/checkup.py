@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
 from jobrunner.client.desk import Desk
 from jobrunner.errors import JobrunnerError
+
+OVERDUE = timedelta(minutes=1)  # with which any process that fires schedules is done, whatever its clock says
 
 
 class Level(StrEnum):
@@ -53,6 +56,7 @@ def fleet(desk: Desk) -> Iterator[Finding]:
     yield from _nodes(nodes, alive)
     yield from _types(_list(desk.types(), "types"), alive, waiting)
     yield from _queues(_list(desk.queues(), "queues"))
+    yield from _schedules(_list(desk.schedules(), "schedules"))
 
 
 def _list(told: dict[str, Any], name: str) -> list[dict[str, Any]]:
@@ -121,6 +125,20 @@ def _queues(queues: list[dict[str, Any]]) -> Iterator[Finding]:
             )
     if not held:
         yield ok("queues", f"{len(queues)}, none held up")
+
+
+def _schedules(schedules: list[dict[str, Any]]) -> Iterator[Finding]:
+    now = datetime.now(UTC)
+    for one in schedules:
+        if one["error"]:
+            yield warn("schedules", f"{one['name']}: {one['error']}", f"jobrunner schedules edit {one['name']} ...")
+    due = [one for one in schedules if one["next_at"] and not one["paused"]]
+    late = sorted(one["name"] for one in due if now - datetime.fromisoformat(one["next_at"]) > OVERDUE)
+    if late:
+        told = f"{', '.join(late[:5])} should have fired more than a minute ago"
+        yield fail("schedules", told, "start a process that fires them: jobrunner worker, api or up without --no-cron")
+    elif schedules:
+        yield ok("schedules", f"{len(schedules)}, none overdue")
 
 
 def _waiting_types(desk: Desk) -> list[str]:

@@ -15,7 +15,7 @@ from jobrunner.client.checkup_settings import about
 from jobrunner.db.lock import owner
 from jobrunner.errors import SettingsError
 from jobrunner.settings import DEFAULT_PORT, Loaded, Settings, check_door
-from jobrunner.settings.loopback import leads_here
+from jobrunner.settings.loopback import family_of, leads_here
 
 PROBE_WITHIN = 3.0  # seconds
 
@@ -83,9 +83,8 @@ def door(settings: Settings, *, has_key: bool, opens: bool) -> Finding:
 
 def _port(settings: Settings) -> Finding:
     port = settings.port or DEFAULT_PORT
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     try:
-        socket.create_server((settings.host, port), family=family).close()
+        socket.create_server((settings.host, port), family=family_of(settings.host)).close()
     except OSError as taken:
         return _taken(settings, port, taken)
     return ok("port", f"{settings.host}:{port} is free")

@@ -6,12 +6,13 @@ import socket
 import time
 from collections.abc import Iterator
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 import httpx2
 
 from jobrunner.client.checkup import Finding, fail, ok, warn
 from jobrunner.client.checkup_here import probe, said
+from jobrunner.client.trust import TRUST, distrusted, refused_for
 from jobrunner.settings.loopback import leads_here
 
 _START = "start it again; what it ran is given to others: jobrunner worker"
@@ -66,24 +67,25 @@ def _address(told: dict[str, Any]) -> Finding:
     url = _from_here(told)
     begun = time.monotonic()
     try:
-        answer = probe(url, "/healthz", trusted=True)
+        answer = said(probe(url, f"/healthz?{urlencode({'node': told['id']})}", trusted=True))
     except (httpx2.HTTPError, httpx2.InvalidURL, ValueError) as error:
         return _unheard(url, error)
     took = time.monotonic() - begun
-    named = (said(answer) or {}).get("node_id", "")
-    if named == told["id"]:
-        return ok("address", f"it answers at {url} in {1_000 * took:.0f} ms")
-    if named == "":
+    if answer is None:
         return warn("address", f"what answers at {url} is no jobrunner", "look at what took its port")
-    other = f"{named}," if named else "which only serves,"
-    return warn("address", f"another jobrunner, {other} answers at {url}", "give each a port of its own: --port")
+    if answer.get("is_node") is None:
+        return warn("address", f"who answers at {url} does not say which node he is", "an older version: upgrade it")
+    if not answer["is_node"]:
+        return warn("address", f"another jobrunner answers at {url}", "give each a port of its own: --port")
+    return ok("address", f"it answers at {url} in {1_000 * took:.0f} ms")
 
 
 def _unheard(url: str, error: Exception) -> Finding:
     why = str(error) or type(error).__name__
-    if "certificate verify failed" in why:
-        fix = "set SSL_CERT_FILE to the file (PEM) of the authority that signed it, or to the certificate itself"
-        return warn("address", f"who answers at {url} is not trusted here: {why}", fix)
+    certificate = refused_for(error)
+    if certificate is not None:
+        fix = TRUST if distrusted(error) else "give it a certificate that holds now, for this name or address"
+        return warn("address", f"who answers at {url} is not trusted here: {certificate}", fix)
     return warn(
         "address",
         f"nobody answers at {url}: {why}; its tasks come by the database all the same",

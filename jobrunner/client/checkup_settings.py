@@ -17,6 +17,7 @@ from jobrunner.errors import HandlerError, InvalidInput, SettingsError
 from jobrunner.handlers import handlers, load
 from jobrunner.settings import Loaded, Settings, check_door
 from jobrunner.settings import load as read_settings
+from jobrunner.settings.loopback import family_of
 
 
 def of_sources(config: Path | None) -> Iterator[Finding]:
@@ -42,9 +43,7 @@ def _host(loaded: Loaded) -> Iterator[Finding]:
     """Whether it is one of this machine's addresses; whether the port is free is for who starts something."""
     host = loaded.settings.host
     try:
-        family, kind, _, _, place = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)[0]
-        with socket.socket(family, kind) as line:
-            line.bind(place)
+        socket.create_server((host, 0), family=family_of(host)).close()
     except (OSError, UnicodeError) as error:
         yield fail("host", f"nothing can listen at {host}: {error}", f"correct host ({loaded.sources['host']})")
 

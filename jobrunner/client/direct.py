@@ -18,7 +18,7 @@ from jobrunner.client.runners import LOOK, Runner
 from jobrunner.client.shapes import Request
 from jobrunner.client.tries import Tries
 from jobrunner.db.notes import CANCEL, WORK
-from jobrunner.errors import DatabaseLocked, JobrunnerError, SchemaMismatch
+from jobrunner.errors import DatabaseLocked, HandlerError, JobrunnerError, SchemaMismatch
 from jobrunner.handlers import load as load_handlers
 from jobrunner.handlers import registry
 from jobrunner.queue.task import ENDED
@@ -237,6 +237,11 @@ class Direct:
             now = await self._runner.run(lambda: self._look(task_id))
             if now["status"] in ENDED:
                 return now
+            if self._settings.is_sqlite and here.came_too_late(now["task_type"]):  # elsewhere another may run it
+                raise HandlerError(
+                    f"handler {now['task_type']!r} was declared after this program had begun to run tasks: "
+                    "import its module before the first wait"
+                )
             await ended.wait(seconds)
         finally:
             here.ends.wait_no_more([task_id], told)

@@ -38,6 +38,7 @@ from jobrunner.errors import (
 from jobrunner.handlers import load as load_handlers
 from jobrunner.queue import store, views
 from jobrunner.queue import task as tasks
+from jobrunner.queue.request import ALIKE
 from jobrunner.queue.store import Change, Submitted
 from jobrunner.queue.task import NewTask, Status
 from jobrunner.queue.views import TaskFilter, TaskView, shapes
@@ -190,7 +191,7 @@ class Local(LocalFigures, LocalFleet, LocalKeys, LocalOperations, Halves):
 
     def rerun(self, task_id: str, changes: Mapping[str, Any]) -> Answer:
         like = self.task(task_id)
-        kept = {name: like[name] for name in ("queue", "priority", "timeout", "max_attempts")} | {"tags": like["tags"]}
+        kept = {name: like[name] for name in ALIKE}
         given = {name: value for name, value in changes.items() if value is not None}
         task_data = given.pop("task_data", like["task_data"])
         return self.submit(like["task_type"], task_data, {**kept, **given})

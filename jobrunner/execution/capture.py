@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable
 from contextvars import ContextVar
-from functools import cache
 
 from jobrunner.handlers.context import Context
 
@@ -37,17 +37,25 @@ class AttemptLog(logging.Handler):
             _busy.reset(known)
 
 
-@cache
+_kept = AttemptLog(running.get)
+_handed_on = logging.Logger.callHandlers
+_installing = threading.Lock()
+_installed = False
+
+
 def keep_own() -> None:
     """From now on keep what attempts log that share this process; what others log goes where it went.
 
     It is no handler of the root logger: with one, a program that has not set up its logging has no warnings on stderr
     any more, and its ``basicConfig`` does nothing. Filters of loggers have had their say by then.
     """
-    kept, handed_on = AttemptLog(running.get), logging.Logger.callHandlers
+    global _handed_on, _installed
+    with _installing:  # of two at a time each would wrap the other, and every line be kept twice
+        if not _installed:
+            _handed_on, _installed = logging.Logger.callHandlers, True
+            logging.Logger.callHandlers = _call_handlers  # type: ignore[method-assign, assignment]  # nothing else comes behind
 
-    def call_handlers(logger: logging.Logger, record: logging.LogRecord) -> None:
-        kept.handle(record)
-        handed_on(logger, record)
 
-    logging.Logger.callHandlers = call_handlers  # type: ignore[method-assign, assignment]  # nothing else comes behind
+def _call_handlers(logger: logging.Logger, record: logging.LogRecord) -> None:
+    _kept.handle(record)
+    _handed_on(logger, record)

@@ -10,6 +10,6 @@ def ends() -> bool:
     try:
         with ThreadPoolExecutor(1) as asked:
             asked.submit(int)
-    except RuntimeError:
-        return True
+    except RuntimeError as error:  # of the same kind is that there are too many threads
+        return "interpreter shutdown" in str(error)
     return False

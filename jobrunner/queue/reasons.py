@@ -102,7 +102,8 @@ def reasons(task: Standing, nodes: Sequence[Able]) -> list[Reason]:
     if task.status is Status.RUNNING:
         asked = ", and was asked to end" if task.cancel_requested else ""
         where = () if task.node_id is None else (task.node_id,)
-        left = "; its node is gone, and it runs again when its lease has ended" if task.left else ""
+        then = "cancelled" if task.cancel_requested else "taken back"
+        left = f"; its node is gone, and it is {then} when its lease has ended" if task.left else ""
         until = task.lease_until if task.left else None
         return [Reason(Code.RUNNING, f"it runs, in attempt {task.attempt}{asked}{left}", until, where)]
     if task.status in ENDED:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from jobrunner.errors import InvalidInput, Problem
 from jobrunner.queue import codec
 from jobrunner.queue.task import DEFAULT_MAX_ATTEMPTS, DEFAULT_PRIORITY, DEFAULT_QUEUE, PRIORITIES, NewTask
-from jobrunner.text import UNFIT, has_controls
+from jobrunner.text import NAME_MAX, UNFIT, has_controls
 
 if sys.version_info >= (3, 14):
     from uuid import uuid7
@@ -25,10 +25,12 @@ else:
 if TYPE_CHECKING:
     from hashlib import _Hash
 
-NAME_MAX = 200  # characters of a task_id, type, queue or key
 TAGS_MAX = 50
 MAX_ATTEMPTS_MAX = 1_000
 SECONDS_MAX = 366 * 86_400.0
+
+ALIKE = ("queue", "priority", "timeout", "max_attempts", "tags")
+"""Of a task's options those that one like it has as well: not what names it, and not when it was to run or to end."""
 
 _NAME = re.compile(f"[^{UNFIT}]{{1,{NAME_MAX}}}")
 _PART = re.compile(rf"(?!\.{{1,2}}\Z)[^/{UNFIT}]{{1,{NAME_MAX}}}")

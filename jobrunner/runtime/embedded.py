@@ -15,6 +15,7 @@ from jobrunner.db.engine import Database, open_database
 from jobrunner.db.hints import Hints
 from jobrunner.db.lock import PATIENCE, FileLock
 from jobrunner.db.notes import CANCEL, WORK
+from jobrunner.handlers import find
 from jobrunner.handlers import load as load_handlers
 from jobrunner.node.worker import RELEASE_DEADLINE
 from jobrunner.runtime import duties
@@ -65,6 +66,10 @@ class Embedded:
     def works(self) -> bool:
         """Whether a worker runs here."""
         return self._work is not None and self._work.alive()
+
+    def came_too_late(self, task_type: str) -> bool:
+        """Whether this process has a handler for it that was declared after its worker began, which so never runs."""
+        return self._work is not None and task_type not in self._work.identity.types and find(task_type) is not None
 
     @property
     def node_id(self) -> str | None:

@@ -13,6 +13,7 @@ from jobrunner.errors import SettingsError
 from jobrunner.forks import keep_from_forks
 from jobrunner.runtime.protocol import Protocol
 from jobrunner.settings import Settings
+from jobrunner.settings.loopback import family_of
 
 STOP_WITHIN = 5  # seconds for open requests at the end
 UNREAD_SECONDS = 30.0  # for a client to take in what was sent
@@ -35,7 +36,7 @@ class Server:
     def __init__(self, settings: Settings, port: int) -> None:
         self._settings = settings
         self._secure = bool(settings.ssl_certfile)
-        family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+        family = family_of(settings.host)
         try:
             self._socket = socket.create_server((settings.host, port), family=family, backlog=WAITING)
         except OSError as error:

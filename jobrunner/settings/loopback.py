@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from functools import lru_cache
 from ipaddress import ip_address
 from urllib.parse import urlsplit
@@ -24,3 +25,8 @@ def leads_here(url: str) -> bool:
         return is_loopback(urlsplit(url).hostname or "")
     except ValueError:
         return False  # it is no URL, which is told when it is asked
+
+
+def family_of(host: str) -> socket.AddressFamily:
+    """How a host is listened to: a name is this machine's by IPv4."""
+    return socket.AF_INET6 if ":" in host else socket.AF_INET

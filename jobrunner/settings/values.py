@@ -10,12 +10,11 @@ from urllib.parse import unquote
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 
-from jobrunner.text import has_controls
+from jobrunner.text import NAME_MAX, has_controls
 
 Network = IPv4Network | IPv6Network
 
 MIN_KEY_LENGTH = 8
-NAME_MAX = 200  # characters
 LONGEST = 366 * 86_400  # seconds
 
 
@@ -61,8 +60,11 @@ def _name(text: str | None) -> str | None:
 def _queues(names: tuple[str, ...]) -> tuple[str, ...]:
     """None that no queue can have: a worker would wait for its tasks for ever."""
     for name in names:
-        if not name or _name(name) is None or "/" in name or name in (".", ".."):
-            raise ValueError(f"no queue is called {name!r}: a name is not empty, holds no '/' and is not '.' or '..'")
+        if not 1 <= len(name) <= NAME_MAX or has_controls(name) or "/" in name or name in (".", ".."):
+            raise ValueError(
+                f"no queue is called {name!r}: a name has 1 to {NAME_MAX} characters, no control characters and no "
+                "'/', and is not '.' or '..'"
+            )
     return names
 
 

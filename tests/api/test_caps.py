@@ -110,6 +110,7 @@ def test_what_is_stored_while_it_is_counted_does_not_count_twice(
         add(database, queue="q")
         room.stored["q"] += 1
         monkeypatch.setattr(caps, "COUNT_FOR", 60.0)
+        monkeypatch.setattr(caps, "SHARE", 0.0)
         both._counts.clear()  # its time is over in the moment between the commit and the settling
         with both.room() as other:
             assert not took(other), "it may be the second, for all that is known"

@@ -85,7 +85,9 @@ def test_every_error_of_the_table_has_a_code_of_its_own() -> None:
 
 
 def test_readiness(api: Api, client: TestClient) -> None:
-    assert client.get("/healthz").json() == {"status": "ok", "node_id": FACTS.node_id}
+    assert client.get("/healthz").json() == {"status": "ok", "is_node": None}
+    asked = {name: client.get("/healthz", params={"node": name}).json()["is_node"] for name in (FACTS.node_id, "x")}
+    assert asked == {FACTS.node_id: True, "x": False}
     assert client.get("/readyz").json() == {"status": "ready", "reasons": []}
     api.asked.stopping = True
     answer = client.get("/readyz")

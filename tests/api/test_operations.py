@@ -15,7 +15,7 @@ from jobrunner.queue.request import new_task
 from jobrunner.queue.store.operations import STEP
 from tests.api.asking import assert_problem, execute
 from tests.api.conftest import KEY, Api
-from tests.both_databases.moves import take
+from tests.both_databases.moves import add, end, take
 
 ALL = "/api/v1/operations"
 
@@ -47,6 +47,19 @@ def test_a_small_one_is_done_when_the_answer_comes(client: TestClient, database:
     OperationsAnswer.model_validate_json(listed.text)
     assert listed.json()["operations"][0]["id"] == retried["id"]
     assert len(listed.json()["operations"]) == 4
+
+
+def test_to_run_again_takes_the_scope_to_submit_as_well(api: Api, database: Database) -> None:
+    add(database, task_id="t")
+    end(database, take(database)[0])
+    rerun = {"action": "rerun", "ids": ["t"]}
+    for scopes, status in ((["operate"], 403), (["operate", "submit"], 202), (["admin"], 202)):
+        with database.begin() as conn:
+            key = store.issue_key(conn, "one", scopes).text
+        client = api.client(api_key=KEY, headers={"x-api-key": key})
+        answer = client.post(ALL, json=rerun)
+        assert (answer.status_code, answer.json().get("changed")) == (status, None if status == 403 else 1), scopes
+        assert client.post(ALL, json={**rerun, "action": "retry"}).status_code == 202
 
 
 def test_who_waits_for_a_task_hears_that_an_operation_ended_it(api: Api) -> None:

@@ -17,7 +17,7 @@ from tests.api.asking import assert_problem, execute
 from tests.api.test_nodes import register
 from tests.both_databases.moves import take
 
-GONE = "it runs, in attempt 1; its node is gone, and it runs again when its lease has ended"
+GONE = "it runs, in attempt 1; its node is gone, and it is taken back when its lease has ended"
 
 
 def test_the_reasons_are_told(client: TestClient, database: Database) -> None:
@@ -48,6 +48,9 @@ def test_the_reasons_are_told(client: TestClient, database: Database) -> None:
     (reason,) = client.get("/api/v1/tasks/u/why").json()["reasons"]
     lease = client.get("/api/v1/tasks/u").json()["lease_until"]
     assert (reason["detail"], reason["until"]) == (GONE, lease)
+    client.post("/api/v1/tasks/u/cancel", json={})
+    (reason,) = client.get("/api/v1/tasks/u/why").json()["reasons"]
+    assert reason["detail"].endswith("was asked to end; its node is gone, and it is cancelled when its lease has ended")
 
 
 def test_the_page_tells_of_every_code_and_of_no_other() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -42,10 +43,12 @@ def _known(database: Database) -> ScheduleView:
     return found
 
 
-def _beside(database: Database, first: Callable[[Any], object], second: Callable[[Any], object]) -> None:
-    """``second`` begins in the middle of ``first``, and waits for its end."""
+def _beside(database: Database, first: Callable[[Any], object], second: Callable[[Any], object], *then: Any) -> None:
+    """``second`` begins in the middle of ``first``, which then does more, and waits for its end."""
+    begun = threading.Event()
 
     def other() -> None:
+        begun.set()
         with database.begin() as conn:
             second(conn)
 
@@ -53,9 +56,24 @@ def _beside(database: Database, first: Callable[[Any], object], second: Callable
         with database.begin() as conn:
             first(conn)
             waiting = pool.submit(other)
+            assert begun.wait(15)
             with pytest.raises(TimeoutError):
                 waiting.result(timeout=0.5)
+            for more in then:
+                more(conn)
         waiting.result(timeout=15)
+
+
+def test_files_that_name_schedules_in_another_order_hold_up_nobody(database: Database) -> None:
+    one, two = ({"name": name, "every": 60, "task_type": "ping"} for name in ("one", "two"))
+    with database.begin() as conn:
+        schedules.declare(conn, [one, two])
+    _beside(
+        database,
+        lambda conn: schedules.declare(conn, [one]),
+        lambda conn: schedules.declare(conn, [two, one]),
+        lambda conn: schedules.declare(conn, [two]),
+    )
 
 
 def test_two_changes_at_a_time_both_count(database: Database) -> None:

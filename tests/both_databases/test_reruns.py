@@ -7,13 +7,12 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from jobrunner.db.engine import Database
+from jobrunner.db.engine import Database, open_database
 from jobrunner.db.tables import tasks
-from jobrunner.errors import InvalidInput
-from jobrunner.queue import views
+from jobrunner.queue import store, views
 from jobrunner.queue.operation import Action
-from jobrunner.queue.request import new_task
-from tests.both_databases.moves import add, end, take
+from jobrunner.queue.store.many import CHANGES
+from tests.both_databases.moves import BROKEN, add, end, take
 from tests.both_databases.test_operations import begin, figures, fill, statuses, step, steps
 
 
@@ -41,18 +40,30 @@ def test_a_rerun_adds_a_task_like_each_ended_one(database: Database, count: int)
     assert statuses(database) == {"completed": count - 1, "pending": count}, "the old ones stay"
 
 
-def test_what_may_be_added_no_more_is_not_run_again(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    fill(database, 2)
-    for task in take(database, 2):
+def test_nothing_is_run_again_twice_while_somebody_holds_an_old_one(postgres_url: str) -> None:
+    database = open_database(postgres_url, pool_size=4)
+    fill(database, 10)
+    for task in take(database, 10):
         end(database, task)
     operation = begin(database, Action.RERUN)
-    made = new_task
+    with database.begin() as conn:
+        conn.execute(select(tasks.c.id).where(tasks.c.task_id == "t003").with_for_update())
+        steps(database, step=4)
+    assert figures(database, operation) == ("done", 10, 10, 0)
+    assert statuses(database) == {"completed": 10, "pending": 10}
+    database.dispose()
 
-    def refused(task_type: str, payload: Any, **options: Any) -> Any:
-        monkeypatch.setattr("jobrunner.queue.store.many.new_task", made)
-        raise InvalidInput("the request is refused")
 
-    monkeypatch.setattr("jobrunner.queue.store.many.new_task", refused)
-    steps(database)
-    assert figures(database, operation) == ("done", 2, 1, 1)
-    assert statuses(database) == {"completed": 2, "pending": 1}
+def test_what_is_open_again_is_not_run_beside_itself(database: Database) -> None:
+    """Somebody retries one between the look and the step."""
+    fill(database, 2, max_attempts=1)
+    for task in take(database, 2):
+        end(database, task, BROKEN)
+    operation = begin(database, Action.RERUN)
+    with database.begin() as conn:
+        ids = list(conn.execute(select(tasks.c.id).order_by(tasks.c.id)).scalars())
+        store.retry(conn, "t000")
+        changed = CHANGES[Action.RERUN](conn, [*ids, 9_999], operation)
+    assert changed.seen == {*ids, 9_999}
+    assert changed.done == {ids[1]}
+    assert statuses(database) == {"failed": 1, "pending": 2}

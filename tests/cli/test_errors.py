@@ -15,6 +15,7 @@ import pytest
 from jobrunner.cli.exits import Exit
 from jobrunner.cli.look import _TASK
 from jobrunner.db.lock import FileLock
+from jobrunner.errors import DatabaseLocked
 from tests.certificates import self_signed
 from tests.cli.conftest import Jr
 from tests.cli.scripted import scripted
@@ -164,8 +165,10 @@ def test_a_file_that_another_process_holds(jr: Jr, sqlite_url: str, monkeypatch:
     finally:
         held.drop()
     assert (told.code, told.out) == (Exit.USAGE, "")
-    assert "is in use by process" in told.err
-    assert "JOBRUNNER_DATABASE_URL" in told.err
+    assert "is in use by another part of this program" in told.err
+    other = DatabaseLocked("jobrunner.db", {"pid": 1})
+    assert "is in use by process 1. " in str(other)
+    assert "JOBRUNNER_DATABASE_URL" in str(other)
 
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="a certificate is made with openssl, which is not here")

@@ -95,6 +95,14 @@ def test_nobody_to_run_it_is_said_before_it_is_followed(jr: Jr) -> None:
     assert "No worker is alive" in told.err
 
 
+def test_of_one_that_has_ended_nobody_has_to_run_anything(jr: Jr) -> None:
+    done = _task("completed")
+    with scripted((200, {"task_id": "one", "status": "completed"}), done, _lines(after=0), done) as server:
+        told = jr("submit", "add", "--task-id", "one", "--follow", "--url", server.url)
+    assert told.code == 0, told.err
+    assert [call for call, _ in server.asked if "overview" in call] == []
+
+
 def test_an_outage_at_the_end_of_its_time_is_a_time_out(jr: Jr) -> None:
     with scripted(ACCEPTED, OVERVIEW, _task("running"), _lines("first", after=1), AWAY) as server:
         told = jr("submit", "add", "--follow", "--wait-timeout", "0.3s", "--url", server.url)

@@ -37,6 +37,8 @@ def test_a_keys_life_at_the_database(at: Jr) -> None:
     assert at("keys", "revoke", key_id, "--dry-run").out == f"key {key_id} (night) may read, submit; never used\n"
     assert at("keys", "revoke", "nobody", "--dry-run").code == 3
     assert at("keys", "revoke", key_id).out == f"key {key_id} is revoked\n"
+    assert at("keys", "revoke", key_id, "--dry-run").out.endswith("it has ended already\n")
+    assert at("keys", "revoke", key_id, "--dry-run", "--json").json["would_revoke"] is False
     assert {row["id"]: row["usable"] for row in at("keys", "list").rows} == {key_id: "no", told.json["id"]: "yes"}
     for words in (["rotate", key_id], ["rotate", "nobody"], ["revoke", "nobody"]):
         told = at("keys", *words)

@@ -45,6 +45,14 @@ def test_a_task_of_others_is_told_as_one(jr: Jr) -> None:
     assert told.json["created"] is False, "nobody knows: the id is not this command's own"
 
 
+def test_an_operation_is_asked_for_once_and_may_have_begun(jr: Jr) -> None:
+    with scripted(LOST) as server:
+        told = jr("operations", "begin", "rerun", "one", "--yes", "--url", server.url)
+    assert (told.code, told.out, len(server.asked)) == (Exit.UNREACHABLE, "", 1)
+    assert "the operation may have begun: before you begin it again, look with: jobrunner operations list" in told.err
+    assert "jobrunner up" not in told.err
+
+
 @pytest.mark.parametrize("words", [("submit", "add"), ("rerun", "old")])
 def test_where_none_ever_comes_the_id_is_told(jr: Jr, words: tuple[str, ...]) -> None:
     with scripted(LOST) as server:

@@ -47,7 +47,8 @@ def test_ended_ones_are_run_again(many: Jr) -> None:
     assert many("operations", "begin", "rerun", "--queue", "q", "--dry-run").out == "rerun would concern 2 tasks\n"
     assert many("operations", "begin", "rerun", "--queue", "q", "--yes").out == "rerun: 2 tasks changed\n"
     assert many("list", "--queue", "q", "--status", "pending", "--quiet").out.count("\n") == 3
-    assert many("operations", "begin", "cancel", "t2", "--yes").out == "cancel: 1 tasks changed\n"
+    assert many("operations", "begin", "cancel", "t2").out == "cancel: 1 tasks changed\n"
+    assert many("operations", "begin", "delete", "t2").code == Exit.USAGE
     told = many("operations", "begin", "forget", "t2")
     assert (told.code, told.out) == (Exit.USAGE, "")
 

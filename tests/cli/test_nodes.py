@@ -97,9 +97,8 @@ def test_a_node_is_tried_from_here(at: Jr, database_url: str) -> None:
     ("said", "told"),
     [
         ({"hello": "world"}, "what answers at {url} is no jobrunner"),
-        ({"status": "ok"}, "what answers at {url} is no jobrunner"),
-        ({"status": "ok", "node_id": "somebody"}, "another jobrunner, somebody, answers at {url}"),
-        ({"status": "ok", "node_id": None}, "another jobrunner, which only serves, answers at {url}"),
+        ({"status": "ok"}, "who answers at {url} does not say which node he is"),
+        ({"status": "ok", "is_node": False}, "another jobrunner answers at {url}"),
     ],
 )
 def test_who_answers_in_its_place_is_told(
@@ -123,10 +122,10 @@ def test_who_is_not_trusted_is_not_believed(
     key, chain = self_signed(tmp_path)
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     tls.load_cert_chain(chain, key)
-    answers: dict[str, str] = {"status": "ok"}
-    with scripted((200, answers), tls=tls) as place:
+    with scripted((200, {"status": "ok", "is_node": True}), tls=tls) as place:
         database = open_database(sqlite_url)
-        answers["node_id"] = _register(database, "one", address=place.url)
+        node_id = _register(database, "one", address=place.url)
+        _register(database, "other", address=place.url.replace("127.0.0.1", "localhost"))
         database.dispose()
         found = jr("nodes", "test", "one", "--json")
         assert "is not trusted here" in _detail(found, "address")
@@ -134,6 +133,9 @@ def test_who_is_not_trusted_is_not_believed(
         monkeypatch.setenv("SSL_CERT_FILE", str(chain))
         found = jr("nodes", "test", "one", "--json")
         assert f"it answers at {place.url}" in _detail(found, "address")
+        assert place.asked[-1][0] == f"GET /healthz?node={node_id}"
+        found = jr("nodes", "test", "other", "--json")
+        assert "a certificate that holds now, for this name or address" in _detail(found, "address")
 
 
 def test_an_id_is_meant_before_a_name(at: Jr, database_url: str) -> None:
@@ -179,7 +181,9 @@ def test_of_one_name_the_one_that_is_gone_is_removed(at: Jr, database_url: str) 
     assert "is alive" in told.err
     told = at("nodes", "remove", "Worker-1", "--dry-run")
     assert told.out.startswith(f"node Worker-1 ({gone}) was last heard of at 2")
-    assert at("nodes", "remove", lives, "--dry-run").out == f"node Worker-1 ({lives}) lives, so it stays\n"
+    told = at("nodes", "remove", gone, "--dry-run", "--json")
+    assert told.json == {"id": gone, "removed": False, "would_remove": True}
+    assert at("nodes", "remove", lives, "--dry-run").code == Exit.CONFLICT, "as without"
     assert at("nodes", "remove", "Worker-1", "--json").json == {"id": gone, "removed": True}
     assert at("nodes", "--all", "--quiet").out.split() == [lives]
     told = at("nodes", "remove", gone)

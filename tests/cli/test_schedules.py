@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import pytest
+from sqlalchemy import update
 
 from jobrunner.background import schedules
 from jobrunner.db.engine import open_database
+from jobrunner.db.tables import schedules as table
+from jobrunner.db.types import db_now
 from tests.cli.conftest import Jr
-from tests.processes import Processes
+from tests.processes import Processes, free_port
 
 
 def test_a_schedules_life(at: Jr, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -77,6 +80,7 @@ def test_what_is_said_changes_and_the_rest_stays(at: Jr, monkeypatch: pytest.Mon
     assert at("schedules", "edit", "nightly", "--replace", "--json").json["task_data"] == {}
     assert at("schedules", "show", "nightly", "--json").json["task_data"] == {}
     assert "task_type\tother" in at("schedules", "show", "nightly").out
+    assert at("schedules", "edit", "nightly", "--queue", "none", "--json").json["queue"] == "default"
     told = at("schedules", "edit", "nightly", "--priority", "none", "token=of-mine")
     assert "configuration file" not in told.err
     newest, *_, first = at("audit", "--json").json["changes"]
@@ -101,6 +105,27 @@ def test_what_is_said_changes_and_the_rest_stays(at: Jr, monkeypatch: pytest.Mon
     for words in (["edit", "nobody", "b=1"], ["edit", "nobody", "--every", "5m"], ["show", "nobody"]):
         told = at("schedules", *words)
         assert (told.code, told.out) == (3, "")
+
+
+def test_the_doctor_sees_schedules_that_nobody_fires(
+    at: Jr, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JOBRUNNER_PORT", str(free_port()))
+    database = open_database(database_url)
+    with database.begin() as conn:
+        schedules.save(conn, "late", every=60, task_type="ping", allow_unknown=True)
+        schedules.save(conn, "paused", every=60, task_type="ping", allow_unknown=True)
+        schedules.pause(conn, "paused")
+
+    def found() -> list[tuple[str, str]]:
+        told = at("doctor", "--json").json["findings"]
+        return [(one["level"], one["detail"]) for one in told if one["check"] == "schedules"]
+
+    assert found() == [("ok", "2, none overdue")]
+    with database.begin() as conn:
+        conn.execute(update(table).where(table.c.name == "late").values(next_at=db_now(-90), error="no such zone"))
+    database.dispose()
+    assert found() == [("warn", "late: no such zone"), ("fail", "late should have fired more than a minute ago")]
 
 
 def test_one_of_a_configuration_file_is_changed_until_the_next_start(at: Jr, database_url: str) -> None:

@@ -21,7 +21,7 @@ from jobrunner.client import AsyncClient, Client, ClientClosed, Handle, Request,
 from jobrunner.client.local import Local
 from jobrunner.db.lock import owner
 from jobrunner.errors import DatabaseUnavailable, HandlerError, TaskExists, TaskNotFound, UnknownTaskType
-from jobrunner.handlers import registry
+from jobrunner.handlers import registry, task
 from jobrunner.runtime.work import Work
 from tests.client import here_tasks
 from tests.client.conftest import ROOT, Start
@@ -105,6 +105,19 @@ def test_what_nobody_can_run_is_said(sqlite_url: str) -> None:
         with registry.isolated(), pytest.raises(HandlerError, match=r"no handler 'here\.nap'"):
             handle.result(30)
         assert handle.result(30) is not None
+
+
+def test_a_handler_that_was_declared_too_late_is_said(sqlite_url: str) -> None:
+    with Client(database_url=sqlite_url) as client, registry.isolated():
+        reload(here_tasks)
+        assert client.submit("here.nap").result(30)
+
+        @task("here.late")
+        async def late() -> None: ...
+
+        with pytest.raises(HandlerError, match=r"'here\.late' was declared after this program had begun to run tasks"):
+            client.submit("here.late").result(30)
+        assert client.submit("here.nap").result(30), "the others go on"
 
 
 def test_a_worker_elsewhere_is_left_to_it(postgres_url: str, start: Start) -> None:

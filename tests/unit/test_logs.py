@@ -155,6 +155,22 @@ assert not structlog.is_configured() and not logging.getLogger().handlers
     assert stderr_of(code) == ""
 
 
+def test_in_the_logs_of_a_program_that_has_its_own_an_event_is_a_sentence() -> None:
+    code = """
+logging.basicConfig(level=logging.INFO, format="MY %(levelname)s %(message)s")
+log.info("attempt ended", task_id="a", password="hidden", text="100 % of it")
+try:
+    raise ValueError("no")
+except ValueError:
+    log.exception("it broke")
+"""
+    first, second, *traceback = stderr_of(code).splitlines()
+    assert first == "MY INFO attempt ended task_id=a password=*** text=100 % of it"
+    assert second == "MY ERROR it broke"
+    assert traceback[0].endswith("Traceback (most recent call last):")
+    assert traceback[-1].endswith("ValueError: no")
+
+
 @settings(max_examples=20, deadline=None)
 @given(st.dictionaries(st.text(), st.recursive(st.text() | st.floats() | st.integers(), st.lists), max_size=5))
 def test_whatever_is_logged_can_be_written(fields: dict[str, Any]) -> None:

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from jobrunner.errors import InvalidInput, Problem
 from jobrunner.queue import codec, gate
-from jobrunner.queue.request import NAME_MAX, another, new_task
-from jobrunner.text import has_controls
+from jobrunner.queue.request import another, new_task
+from jobrunner.text import NAME_MAX, has_controls
 from tests.unit.test_codec import ANY_TEXT, JSON, TEXT
 
 ODD = (

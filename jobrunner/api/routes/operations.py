@@ -6,6 +6,7 @@ from urllib.parse import quote
 
 from jobrunner.api.answers_fleet import OperationAnswer, OperationsAnswer
 from jobrunner.api.headers import LOCATION
+from jobrunner.api.problems import Refused
 from jobrunner.api.route import Answer, Call, Content, Route
 from jobrunner.api.schemas_fleet import OperationRequest
 from jobrunner.background.operations import Operations
@@ -37,7 +38,10 @@ def one(call: Call) -> Content:
 def start(call: Call) -> Content:
     """Begin one, for the tasks that there are now; what is small is done when the answer comes."""
     wish: OperationRequest = call.body
-    return begin(call, Action(wish.action), wish.chosen(), dry_run=wish.dry_run)
+    action = Action(wish.action)
+    if action is Action.RERUN and Scope.SUBMIT not in call.caller.scopes:
+        raise Refused(403, "forbidden", "to run tasks again adds tasks, so it takes the scope submit as well")
+    return begin(call, action, wish.chosen(), dry_run=wish.dry_run)
 
 
 def begin(call: Call, action: Action, chosen: Chosen, *, dry_run: bool, target: str | None = None) -> Content:
@@ -84,7 +88,7 @@ ROUTES = (
         start,
         ("POST",),
         Scope.OPERATE,
-        "Cancel, retry or delete many tasks",
+        "Cancel, retry, delete or run again many tasks",
         request=OperationRequest,
         response=OperationAnswer,
         statuses=(202,),

@@ -25,6 +25,7 @@ from jobrunner.api.routes.execute import POLL_AFTER, origin_of, status_path
 from jobrunner.api.schemas import RerunRequest, WaitQuery
 from jobrunner.queue import views
 from jobrunner.queue.key import Scope
+from jobrunner.queue.request import ALIKE
 from jobrunner.queue.store import Submitted
 from jobrunner.queue.task import ENDED
 from jobrunner.queue.views import TaskView, shapes
@@ -59,15 +60,8 @@ async def rerun(call: Call) -> Content:
     wish: RerunRequest = call.body
     like = await run_in_threadpool(_look_for, call)
     task_id = prefer.idempotency_key(call.request, wish.task_id)
-    options = {
-        "task_id": task_id,
-        "queue": like.queue if wish.queue is None else wish.queue,
-        "priority": like.priority if wish.priority is None else wish.priority,
-        "timeout": like.timeout,
-        "max_attempts": like.max_attempts,
-        "tags": like.tags,
-        **origin_of(call),
-    }
+    options = {name: getattr(like, name) for name in ALIKE} | origin_of(call) | {"task_id": task_id}
+    options |= {name: told for name in ("queue", "priority") if (told := getattr(wish, name)) is not None}
     data = like.payload if wish.task_data is None else wish.task_data
     intake: Intake = call.request.app.state.intake
     found = await intake.submit(Request(like.task_type, data, options), call.caller)

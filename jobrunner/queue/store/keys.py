@@ -15,9 +15,9 @@ from jobrunner.db.types import db_now
 from jobrunner.errors import InvalidInput, KeyNotFound, KeyReplaced, Problem
 from jobrunner.queue import key
 from jobrunner.queue.key import GRANTED, Scope
-from jobrunner.queue.request import NAME_MAX, SECONDS_MAX
+from jobrunner.queue.request import SECONDS_MAX
 from jobrunner.queue.views.keys import USABLE
-from jobrunner.text import has_controls
+from jobrunner.text import NAME_MAX, has_controls
 
 _k = api_keys.c
 LASTS_MOST = 10 * SECONDS_MAX
