@@ -23,7 +23,7 @@ class ProbeQuery(BaseModel):
 
     model_config = ConfigDict(use_attribute_docstrings=True)
 
-    node: Annotated[str, Field(max_length=NAME_MAX)] | None = None
+    node: Name | None = None
     """The id of a node: ``is_node`` tells whether it is this process."""
 
 
