@@ -28,7 +28,6 @@ JobrunnerError
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -62,7 +61,7 @@ class DatabaseLocked(JobrunnerError):
     """Another process owns the SQLite file.
 
     ``owner`` is what that process wrote into the lock file: ``pid`` and, where it serves, ``url``; where it has ended
-    and something else holds its lock, ``pid`` and ``ended``.
+    and something else holds its lock, ``pid`` and ``ended``. ``here`` where it is another part of this process.
     """
 
     def __init__(self, path: str, owner: dict[str, object]) -> None:
@@ -70,7 +69,7 @@ class DatabaseLocked(JobrunnerError):
         self.owner = owner
         who = f"process {owner['pid']}" if "pid" in owner else "another process"
         where = f" (it answers at {owner['url']})" if owner.get("url") else ""
-        if owner.get("pid") == os.getpid():
+        if owner.get("here"):
             super().__init__(f"{path} is in use by another part of this program: close that first, or share a client.")
             return
         if owner.get("ended"):

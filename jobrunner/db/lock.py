@@ -17,6 +17,8 @@ PATIENCE = 5.0  # seconds to wait for a command that works on the same file
 LOOK = 0.05  # seconds between two looks
 ANSWER = 0.5  # seconds for a server of this machine to take a connection
 
+_held: dict[Path, int] = {}  # locks that this process has, and its number: a forked copy has none of them
+
 
 class FileLock:
     """The lock beside a SQLite file: held while this process lives, however it ends; what it forks holds no copy.
@@ -62,9 +64,11 @@ class FileLock:
             portalocker.lock(handle, portalocker.LockFlags.EXCLUSIVE | portalocker.LockFlags.NON_BLOCKING)
         except (portalocker.LockException, portalocker.AlreadyLocked):
             handle.close()
-            raise DatabaseLocked(self.database, _still(_read(path))) from None
+            here = {"here": True} if _held.get(path) == os.getpid() else {}
+            raise DatabaseLocked(self.database, _still(_read(path)) | here) from None
         keep_from_forks(handle)
         self._file = handle
+        _held[path] = os.getpid()
         self.tell(url)
 
     def tell(self, url: str | None) -> None:
@@ -82,6 +86,7 @@ class FileLock:
             self._file.truncate()
             self._file.close()
             self._file = None
+            _held.pop(lock_path(self.database), None)
 
 
 def lock_path(database: str | Path) -> Path:

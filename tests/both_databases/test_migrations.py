@@ -87,9 +87,9 @@ def test_two_migrating_at_once_do_not_hurt_each_other(empty_postgres_url: str) -
 def test_a_sqlite_file_in_use_is_not_migrated(empty_sqlite_url: str) -> None:
     owner = FileLock(empty_sqlite_url.removeprefix("sqlite:///"))
     owner.take("http://127.0.0.1:8900")
-    with pytest.raises(DatabaseLocked, match="JOBRUNNER_DATABASE_URL") as refused:
+    with pytest.raises(DatabaseLocked, match="in use by another part of this program") as refused:
         migrate.upgrade(empty_sqlite_url)
-    assert refused.value.owner == {"pid": os.getpid(), "url": "http://127.0.0.1:8900"}
+    assert refused.value.owner == {"pid": os.getpid(), "url": "http://127.0.0.1:8900", "here": True}
     owner.drop()
     migrate.upgrade(empty_sqlite_url)
 
