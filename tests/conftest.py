@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from jobrunner.db import migrate
 from jobrunner.handlers import registry
@@ -22,6 +23,10 @@ TEST_DATA = "JOBRUNNER_TEST_DATA"
 # Hundreds of processes are started here, and each would compile the whole program for itself: 0.3 s.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
+
+# No example is timed: on a busy machine the first one took 0.34 s, of which it may take 0.2 otherwise.
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
 
 _source = pytest.StashKey[Source | NoPostgres]()
 
