@@ -53,7 +53,7 @@ def keep_own() -> None:
     with _installing:  # of two at a time each would wrap the other, and every line be kept twice
         if not _installed:
             _handed_on, _installed = logging.Logger.callHandlers, True
-            logging.Logger.callHandlers = _call_handlers  # type: ignore[method-assign, assignment]  # nothing else comes behind
+            logging.Logger.callHandlers = _call_handlers  # type: ignore[method-assign, assignment]  # behind filters
 
 
 def _call_handlers(logger: logging.Logger, record: logging.LogRecord) -> None:

@@ -105,7 +105,7 @@ def test_who_replaces_one_beside_its_resuming_does_not_stop_it(database: Databas
     _beside(
         database,
         lambda conn: schedules.resume(conn, "beat"),
-        lambda conn: schedules.save(conn, "beat", **BEAT, allow_unknown=True),  # type: ignore[arg-type]  # as above
+        lambda conn: schedules.save(conn, "beat", **BEAT, allow_unknown=True),  # type: ignore[arg-type]  # of several kinds
     )
     found = _known(database)
     assert (found.paused, found.next_at is not None) == (False, True)

@@ -25,9 +25,9 @@ def save_schedule(conn: Connection, row: Mapping[str, Any]) -> None:
     )
 
 
-def hold_schedule(conn: Connection, name: str) -> bool:
-    """Keep others from changing a schedule until the transaction ends. False when there is none."""
-    return conn.execute(select(_s.name).where(_s.name == name).with_for_update()).first() is not None
+def hold_schedule(conn: Connection, name: str) -> None:
+    """Keep others from changing a schedule, where there is one, until the transaction ends."""
+    conn.execute(select(_s.name).where(_s.name == name).with_for_update())
 
 
 def remove_schedule(conn: Connection, name: str) -> bool:
