@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import threading
 from collections.abc import Callable
@@ -16,18 +17,37 @@ from jobrunner.settings import Settings
 from jobrunner.settings.loopback import family_of
 
 STOP_WITHIN = 5  # seconds for open requests at the end
+ASKED_EACH = 0.05  # seconds: whoever is connected while it stops, to finish and go
 UNREAD_SECONDS = 30.0  # for a client to take in what was sent
 WAITING = 2048  # connections that the system keeps until they are taken
 AT_ONCE = 4  # taken before the first of them is looked at: as many as may wait would be all the files there are
 
 
 class _Uvicorn(uvicorn.Server):
-    """For asyncio both are one number, and it tells the system of it when it begins."""
+    """Two of uvicorn's gaps closed: how many may wait, and who comes in while it stops."""
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
-        for one in sockets or []:
+        for one in sockets or []:  # for asyncio both are one number, and it tells the system of it when it begins
             one.listen(WAITING)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        # It asks once. Who was taken in at that moment heard nothing: 22 of 30 stops under new connections took 5 s.
+        asking = asyncio.create_task(self._ask_to_go())
+        try:
+            await super().shutdown(sockets)
+        finally:
+            asking.cancel()
+            for one in list(self.server_state.connections):
+                one.transport.abort()
+            await asyncio.sleep(0)  # for them to be closed before the loop is
+
+    async def _ask_to_go(self) -> None:
+        while True:
+            for one in list(self.server_state.connections):
+                if not one.transport.is_closing():
+                    one.shutdown()
+            await asyncio.sleep(ASKED_EACH)
 
 
 class Server:
