@@ -51,6 +51,14 @@ def wait(desk: Desk, *task_ids: str, timeout: float = 20.0) -> dict[str, Answer]
     return {told["task_id"]: told for told in watch(lambda: opened, task_ids, timeout)}
 
 
+def until_ended(desk: Desk, *task_ids: str) -> None:
+    """Before anybody waits for them."""
+    deadline = time.monotonic() + 30
+    while any(desk.task(task_id)["status"] != "completed" for task_id in task_ids):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
 def never_look(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("SOONEST", "LATEST"):
         monkeypatch.setattr(watching, name, NEVER)
@@ -59,13 +67,15 @@ def never_look(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_end_is_told(desk: Local, monkeypatch: pytest.MonkeyPatch) -> None:
     never_look(monkeypatch)
     for task_type, status in [("nap", "completed"), ("fall", "failed"), ("nap", "completed")]:
-        task_id = submit(desk, task_type, **({"seconds": 0.3} if task_type == "nap" else {}))
+        task_id = submit(desk, task_type, **({"seconds": 1.0} if task_type == "nap" else {}))
         began = time.monotonic()
         assert wait(desk, task_id)[task_id]["status"] == status
         assert time.monotonic() - began < 10
     task_id = submit(desk)
-    time.sleep(0.5)  # it has ended before anybody waits
+    until_ended(desk, task_id)
+    began = time.monotonic()
     assert wait(desk, task_id)[task_id]["result"] == {"slept": 0.0}
+    assert time.monotonic() - began < 10
 
 
 def test_a_lost_hint_costs_a_look(desk: Local, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -92,7 +102,7 @@ def test_those_that_ended_before_they_were_waited_for_are_all_found(
     for module in (awaiting, local):
         monkeypatch.setattr(module, "PART", 3)
     ids = [submit(desk) for _ in range(20)]
-    time.sleep(1.0)
+    until_ended(desk, *ids)
     late = submit(desk, seconds=1.0)
     told = wait(desk, *ids, late)
     assert [told[task_id]["status"] for task_id in (*ids, late)] == ["completed"] * 21
@@ -113,11 +123,7 @@ def test_a_cancel_elsewhere_is_told(desk: Local, postgres_url: str, monkeypatch:
 def test_nothing_is_sent_about_tasks_that_nobody_waits_for(desk: Local, postgres_url: str) -> None:
     with psycopg.connect(postgres_url.replace("+psycopg", ""), autocommit=True) as link:
         link.execute(f"LISTEN {ENDS}")
-        ids = [submit(desk) for _ in range(200)]
-        deadline = time.monotonic() + 20
-        while any(desk.task(task_id)["status"] != "completed" for task_id in ids):
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
+        until_ended(desk, *(submit(desk) for _ in range(200)))
         for _ in range(20):
             submit(desk, seconds=0.3)  # end while somebody waits, for another
         watched = submit(desk, seconds=1.0)
@@ -141,9 +147,9 @@ def test_over_rest_at_a_process_that_only_serves(
     never_look(monkeypatch)
     start(postgres_url, "worker")
     with Remote(start(postgres_url, "api", free_port()).url) as desk:
-        task_id = submit(desk, seconds=0.5)
+        task_id = submit(desk, seconds=1.0)
         began = time.monotonic()
-        assert wait(desk, task_id)[task_id]["result"] == {"slept": 0.5}
+        assert wait(desk, task_id)[task_id]["result"] == {"slept": 1.0}
         assert time.monotonic() - began < 10
         waits = desk.submit("nap", {}, {"delay": 3_600})["task_id"]
         with Local(postgres_url) as local:
@@ -170,4 +176,4 @@ def test_who_waits_is_answered_when_the_server_stops(postgres_url: str, start: A
     assert server.stop() == 0
     asking.join(5)
     assert [answer.json()["status"] for answer in answers] == ["pending"]
-    assert time.monotonic() - began < 4
+    assert time.monotonic() - began < 15
