@@ -205,7 +205,7 @@ def test_a_key_in_an_open_transaction_holds_up_its_own_request_alone(postgres_ur
         return took, await asyncio.gather(*stalled, return_exceptions=True)
 
     took, told = asyncio.run(go())
-    assert took < 2
+    assert took < 6
     assert isinstance(told[0], asyncio.CancelledError)
     assert [isinstance(one, TaskView) for one in told[1:]].count(True) == (3 if kept else 2)
     assert [isinstance(one, Submitted) for one in told[1:]].count(True) == (0 if kept else 1)

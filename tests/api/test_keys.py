@@ -171,7 +171,7 @@ def test_the_last_use_of_a_key_is_known(api: Api, admin: TestClient) -> None:
     assert for_header["used_at"] is None
     bearer(api, for_header["key"]).get("/api/v1/tasks")
     api.client(api_key=KEY, **FAR).post("/login", data={"key": for_browser["key"]})
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 20
     while not all(one["used_at"] for one in admin.get("/api/v1/keys").json()["keys"]):
         assert time.monotonic() < deadline
         time.sleep(0.02)
@@ -183,7 +183,7 @@ def test_nobody_who_asks_waits_for_the_note_of_a_use(api: Api, admin: TestClient
         conn.execute(update(api_keys).values(name="changing"))
         began = time.monotonic()
         assert [client.get("/api/v1/tasks").status_code for _ in range(3)] == [200] * 3
-        assert time.monotonic() - began < 1
+        assert time.monotonic() - began < 4
 
 
 def test_a_key_asks_as_often_as_its_rate_allows_by_whatever_way(api: Api, admin: TestClient) -> None:

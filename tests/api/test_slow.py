@@ -27,7 +27,7 @@ def url(api: Api) -> Iterator[str]:
         yield found
 
 
-def first_line(url: str, sent: bytes, within: float = 5.0) -> bytes:
+def first_line(url: str, sent: bytes, within: float = 15.0) -> bytes:
     """The status line that answers ``sent``."""
     place = urlsplit(url)
     assert place.hostname is not None
@@ -42,7 +42,7 @@ def test_a_body_that_never_comes_is_not_waited_for(
     monkeypatch.setattr(bodies, "BODY_SECONDS", 0.3)
     began = time.monotonic()
     assert b"408" in first_line(url, HEAD + b'Content-Length: 100\r\n\r\n{"task_')
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 10
     assert stored(database) == 0
 
 
@@ -132,7 +132,7 @@ def test_connections_that_say_nothing_leave_files_for_the_rest(
     with pytest.raises(httpx2.TransportError):
         httpx2.get(f"{url}/healthz")
     silent.pop().close()
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 20
     while time.monotonic() < deadline:
         with suppress(httpx2.TransportError):
             assert httpx2.get(f"{url}/healthz").status_code == 200

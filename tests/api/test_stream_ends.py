@@ -46,5 +46,5 @@ def test_a_stream_ends_with_the_key_that_opened_it(sqlite_api: Api, monkeypatch:
             stream.wait_for(1)
         with database.begin() as conn:
             store.revoke_key(conn, ends.id)
-        assert [stream.ended.wait(3) for stream in opened if stays.text not in str(stream._given)] == [True] * 4
+        assert [stream.ended.wait(15) for stream in opened if stays.text not in str(stream._given)] == [True] * 4
         assert [stream.ended.is_set() for stream in opened].count(False) == 2

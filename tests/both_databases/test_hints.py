@@ -25,9 +25,9 @@ def test_a_hint_that_waits_is_sent_before_the_end(postgres_url: str) -> None:
         for topic in ("first", "second"):
             hints.send(topic)
             if topic == "first":
-                assert [note.payload for note in link.notifies(timeout=5, stop_after=1)] == ["first"]
+                assert [note.payload for note in link.notifies(timeout=15, stop_after=1)] == ["first"]
         hints.stop()
-        assert [note.payload for note in link.notifies(timeout=5, stop_after=1)] == ["second"]
+        assert [note.payload for note in link.notifies(timeout=15, stop_after=1)] == ["second"]
     database.dispose()
 
 
@@ -37,7 +37,7 @@ def test_a_desk_hints_after_its_last_submission(postgres_url: str, monkeypatch: 
     with listening(database) as link:
         with Local(postgres_url, allow_unknown=True) as desk:
             desk.submit("work", {}, {})
-            assert [note.payload for note in link.notifies(timeout=5, stop_after=1)] == [WORK]
+            assert [note.payload for note in link.notifies(timeout=15, stop_after=1)] == [WORK]
             for _ in range(50):
                 desk.submit("work", {}, {})
         told = [note.payload for note in link.notifies(timeout=0.2)]

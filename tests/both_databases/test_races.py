@@ -113,9 +113,9 @@ def test_settle_against_reclaim_with_a_real_lock_wait(postgres_url: str, first: 
         if second == "settle":
             _wait_for_a_lock_wait(database)
         else:
-            assert waiting.result(timeout=5) == [], "a sweep never waits for a row: it skips it"
+            assert waiting.result(timeout=30) == [], "a sweep never waits for a row: it skips it"
         conn.commit()
-        lost = waiting.result(timeout=5)
+        lost = waiting.result(timeout=30)
     if first == "settle":
         assert (won, lost, row(database, "t").status) == (Status.COMPLETED, [], "completed")
         assert reclaim(database) == []
@@ -142,14 +142,14 @@ def test_a_batch_that_is_settled_against_a_sweep_that_takes_half_of_it(postgres_
     with ThreadPoolExecutor(1) as pool, database.begin() as conn:
         if first == "settle":
             assert settle(conn) == [True] * 200
-            assert pool.submit(reclaim, database).result(timeout=5) == [], "a sweep never waits: it skips the rows"
+            assert pool.submit(reclaim, database).result(timeout=30) == [], "a sweep never waits: it skips the rows"
         else:
             assert {one.task_id for one in store.reclaim(conn)} == stale
             waiting = pool.submit(_in_own_transaction, database, settle)
             _wait_for_a_lock_wait(database)
         conn.commit()
         if first == "reclaim":
-            assert waiting.result(timeout=5) == [False] * 100 + [True] * 100
+            assert waiting.result(timeout=30) == [False] * 100 + [True] * 100
     assert reclaim(database) == []
     with database.read() as conn:
         counts = views.counts(conn)
@@ -224,7 +224,7 @@ def _in_own_transaction(database: Database, move: Callable[[Any], Any]) -> Any:
 
 
 def _wait_for_a_lock_wait(database: Database) -> None:
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
         with database.begin() as conn:
             waiting = conn.execute(text("SELECT count(*) FROM pg_locks WHERE NOT granted")).scalar_one()

@@ -124,4 +124,4 @@ def test_a_wait_ends_when_its_time_is_over(monkeypatch: pytest.MonkeyPatch) -> N
 
         with pytest.raises(WaitTimeout):
             asyncio.run(work())
-        assert 0.4 <= time.monotonic() - began < 3.0
+        assert 0.4 <= time.monotonic() - began < 8.0

@@ -71,7 +71,7 @@ def test_nobody_says_so_in_time(server: Process, wire: Wire, monkeypatch: pytest
         began = time.monotonic()
         with pytest.raises(OutcomeUnknown) as unknown:
             client.submit("total", {"numbers": [1]})
-        assert time.monotonic() - began < 3
+        assert time.monotonic() - began < 8
         assert len(wire.heard) >= 2
         assert made(server) == [unknown.value.task_id]
         assert client.handle(unknown.value.task_id).wait(20).status == "completed"

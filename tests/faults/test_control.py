@@ -29,17 +29,17 @@ def test_a_cancel_reaches_a_running_child_at_once(request: pytest.FixtureRequest
     start = time.monotonic()
     answer = httpx2.post(f"{asked.url}/api/v1/tasks/t/cancel", json={})
     assert answer.status_code == 202
-    seen = wait_for(lambda: _gone(family[0]), "its child is gone", 5)
-    told = rest.wait(asked.url, "t", 5)
+    seen = wait_for(lambda: _gone(family[0]), "its child is gone", 20)
+    told = rest.wait(asked.url, "t", 20)
     ended = time.monotonic() - start
     assert told["status"] == "cancelled"
     assert [pid for pid in family if not _gone(pid)] == []
     print(f"FIGURE {kind}: child and grandchildren gone {seen:.2f} s after the cancel, recorded after {ended:.2f} s")
-    assert ended < 4
+    assert ended < 9  # the next heartbeat would be ten seconds away
     assert httpx2.post(f"{asked.url}/api/v1/tasks/t/retry", json={}).status_code == 202
     fleet.wait_for_lines("begin", 2)
     assert httpx2.post(f"{asked.url}/api/v1/tasks/t/cancel", json={}).status_code == 202
-    assert rest.wait(asked.url, "t", 5)["status"] == "cancelled"
+    assert rest.wait(asked.url, "t", 20)["status"] == "cancelled"
     assert [line.attempt for line in fleet.lines("begin")] == [1, 2]
     assert {one.stop() for one in (node, asked)} == {0}
 
