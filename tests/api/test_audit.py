@@ -14,7 +14,7 @@ from jobrunner.db.engine import Database, open_database
 from jobrunner.queue import store
 from jobrunner.queue.key import Scope
 from tests.api.asking import execute
-from tests.api.conftest import KEY, Api
+from tests.api.conftest import Api
 from tests.api.test_nodes import register
 
 ROOT = "/api/v1"
@@ -45,7 +45,7 @@ def database(sqlite_url: str) -> Iterator[Database]:
 @pytest.fixture
 def admin(api: Api, monkeypatch: pytest.MonkeyPatch) -> TestClient:
     monkeypatch.setattr(keyring, "FRESH", 0.0)
-    return api.client(api_key=KEY, headers={"x-api-key": KEY})
+    return api.admin()
 
 
 def _ids(admin: TestClient, database: Database, call: str) -> dict[str, str]:

@@ -10,7 +10,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from jobrunner.api.routes import TABLE
-from tests.api.conftest import KEY, Api
+from tests.api.conftest import Api
 
 pytestmark = pytest.mark.ci
 
@@ -69,7 +69,7 @@ BASES: dict[str, dict[str, Any]] = {
 @pytest.fixture
 def client(api: Api) -> TestClient:
     """A client with a key: those that are made here would close an open door."""
-    return api.client(api_key=KEY, headers={"x-api-key": KEY})
+    return api.admin()
 
 
 @pytest.mark.parametrize(("row", "method"), BODIES, ids=[row.path for row, _ in BODIES])

@@ -193,7 +193,7 @@ def test_a_post_without_key_must_say_that_it_is_json(client: TestClient) -> None
 
 
 def test_with_a_key_a_post_needs_no_body(api: Api) -> None:
-    keyed = api.client(api_key=KEY, headers={"x-api-key": KEY})
+    keyed = api.admin()
     assert_problem(keyed.post("/api/v1/tasks/t/cancel"), 404, "task_not_found")
 
 
@@ -205,7 +205,7 @@ def test_a_network_may_read_and_submit_and_no_more(api: Api) -> None:
 
 
 def test_the_key_stands_in_no_answer(api: Api) -> None:
-    keyed = api.client(api_key=KEY, headers={"x-api-key": KEY})
+    keyed = api.admin()
     for path in ("/", "/api/v1/health", "/api/v1/node/stats", "/api/v1/overview", "/nothing"):
         assert KEY not in keyed.get(path).text
 

@@ -104,8 +104,9 @@ def test_only_the_newest_failures_are_looked_at(
 
 
 def test_the_key_of_one_queue_sees_no_failure_of_another(
-    api: Api, client: TestClient, database: Database, monkeypatch: pytest.MonkeyPatch
+    api: Api, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    client = api.admin()
     fail(database, client, "mine", "boom", queue="mine")
     fail(database, client, "theirs", "their secret", queue="theirs")
     with database.begin() as conn:

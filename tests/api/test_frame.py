@@ -15,7 +15,7 @@ from jobrunner.db.engine import open_database
 from jobrunner.errors import DatabaseUnavailable
 from jobrunner.queue.key import Scope
 from tests.api.asking import assert_problem
-from tests.api.conftest import FACTS, KEY, Api
+from tests.api.conftest import FACTS, Api
 from tests.api.test_doors import CALLS, NAMES, ask, endless
 
 
@@ -110,14 +110,14 @@ def test_readiness_without_tables(empty_database_url: str) -> None:
 def test_without_its_database_the_process_lives_and_says_so() -> None:
     opened = open_database("postgresql+psycopg://nobody@127.0.0.1:1/none")
     try:
-        client = Api(opened).client(api_key=KEY, headers={"x-api-key": KEY})
+        client = Api(opened).admin()
         assert client.get("/healthz").status_code == 200
         assert client.get("/readyz").json()["reasons"] == ["the database does not answer"]
         assert client.get("/api/v1/health").json()["status"] == "error"
         assert_problem(client.get("/api/v1/tasks"), 503, "database_unavailable")
         page = client.get("/?lang=en", headers={"accept": "text/html"})
         assert (page.status_code, "The database does not answer" in page.text) == (503, True)
-        fleet = Api(opened).client(works=False, api_key=KEY, headers={"x-api-key": KEY})
+        fleet = Api(opened).admin(works=False)
         assert fleet.get("/api/v1/health").json()["status"] == "error"
         assert_problem(fleet.get("/api/v1/node/stats"), 503, "database_unavailable")
         # Nobody knows which keys there are, and so nobody comes in without one.

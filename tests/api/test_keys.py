@@ -24,7 +24,7 @@ FAR: dict[str, Any] = {"address": "203.0.113.9", "host": "0.0.0.0", "base_url": 
 
 @pytest.fixture
 def admin(api: Api) -> TestClient:
-    return api.client(api_key=KEY, headers={"x-api-key": KEY}, **FAR)
+    return api.admin(**FAR)
 
 
 @pytest.fixture(autouse=True)

@@ -123,7 +123,8 @@ def test_one_that_does_not_say_what_it_wants_is_refused(client: TestClient, body
     assert client.get(ALL).json()["operations"] == []
 
 
-def test_the_key_of_one_queue_changes_and_sees_that_one_alone(api: Api, client: TestClient, database: Database) -> None:
+def test_the_key_of_one_queue_changes_and_sees_that_one_alone(api: Api, database: Database) -> None:
+    client = api.admin()
     for name in ("mine", "theirs"):
         execute(client, task_id=name, queue=name)
     with database.begin() as conn:

@@ -107,7 +107,8 @@ def test_a_queue_that_nobody_knows_is_not_found(client: TestClient) -> None:
     assert_problem(client.post(f"{ALL}/{'n' * 201}/pause", json={}), 404, "queue_not_found")
 
 
-def test_the_key_of_one_queue_sees_and_pauses_that_one_alone(api: Api, client: TestClient, database: Database) -> None:
+def test_the_key_of_one_queue_sees_and_pauses_that_one_alone(api: Api, database: Database) -> None:
+    client = api.admin()
     for name in ("mine", "theirs"):
         execute(client, queue=name)
     with database.begin() as conn:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from jobrunner.api import create_app
 from jobrunner.db.engine import Database, open_database
@@ -37,6 +37,7 @@ def chromium() -> str:
 def browser() -> Iterator[Browser]:
     """Ends with the module: its event loop runs in this thread, and other tests want one of their own."""
     path = chromium()
+    expect.set_options(timeout=20_000)  # milliseconds: two cores may be busy with other tests
     with sync_playwright() as playwright:
         launched = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
         yield launched
