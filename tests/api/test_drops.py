@@ -97,6 +97,7 @@ def test_a_second_request_on_the_line_may_come_later_and_a_long_answer_is_waited
         assert client.get("/healthz").status_code == 200
 
 
+@pytest.mark.ci
 @pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="only Linux cuts who reads nothing")
 def test_who_reads_nothing_is_cut(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server, "UNREAD_SECONDS", 1.0)

@@ -47,6 +47,7 @@ def test_a_port_beyond_this_machine_opens_once_there_is_a_key(postgres_url: str,
     assert httpx2.get(f"{opened.url}/api/v1/tasks", headers={"x-api-key": admin}).status_code == 200
 
 
+@pytest.mark.ci
 def test_a_revoked_key_opens_nothing_within_five_seconds_on_another_node(
     postgres_url: str, processes: Processes
 ) -> None:

@@ -6,6 +6,7 @@ import time
 from itertools import islice
 
 import httpx2
+import pytest
 
 from jobrunner.client import Client
 from tests.api.asking import EXECUTE
@@ -24,6 +25,7 @@ async def double(x: int) -> int:
 ROUNDS = 4  # of two processes that are asked in turn
 
 
+@pytest.mark.ci
 def test_callers_are_spread_over_several(postgres_url: str, processes: Processes) -> None:
     (processes.home / "doubles.py").write_text(HANDLERS)
     env = {"JOBRUNNER_DATABASE_URL": postgres_url, "JOBRUNNER_API_KEY": KEY}

@@ -85,6 +85,7 @@ def test_several_nodes_share_the_work_and_a_full_one_still_takes_some(world: Wor
     assert [world.lines(f"t{n}") for n in range(15)] == [1] * 15
 
 
+@pytest.mark.ci
 def test_what_a_killed_node_had_is_finished_by_those_that_share_its_database(world: World, postgres_url: str) -> None:
     few = LEASE | {"JOBRUNNER_MAX_ASYNC": "4"}  # so that neither has room for all six
     nodes = [world.node(f"Worker-{number}", url=postgres_url, **few) for number in (1, 2)]

@@ -94,7 +94,7 @@ def test_a_pool_that_closes_gives_back_what_waits_and_what_still_comes() -> None
     assert {row: outcome.ending for row, outcome in outcomes.items()} == dict.fromkeys(range(1, 5), Ending.RELEASED)
 
 
-@pytest.mark.parametrize("timeouts", [(0.3, 0.9, 60.0), (60.0, 0.9, 0.3)])
+@pytest.mark.parametrize("timeouts", [pytest.param((0.3, 0.9, 60.0), marks=pytest.mark.ci), (60.0, 0.9, 0.3)])
 def test_each_attempt_has_its_own_deadline(timeouts: tuple[float, ...]) -> None:
     async def run() -> list[tuple[Outcome, float]]:
         async with opened(ChildPool(3, grace=QUICK)) as pool:
