@@ -58,8 +58,8 @@ def test_who_comes_in_while_it_stops_is_sent_away(tmp_path: Path, monkeypatch: p
         assert not ended.is_set()
         slow.go.set()
         assert asking.makefile("rb").read().endswith(b"done")
-    stopping.join(30)
-    assert ended.is_set()
+        stopping.join(30)
+        assert ended.is_set(), "it waits for who has its answer and keeps the line for later"
 
 
 def _listens(place: tuple[str, int]) -> bool:
