@@ -32,7 +32,7 @@ class Stream:
     def _read(self) -> None:
         told: dict[str, str] = {}
         with (
-            httpx2.Client(timeout=20, verify=False) as client,
+            httpx2.Client(timeout=30, verify=False) as client,
             client.stream("GET", f"{self.url}{self._path}", headers=self._given) as answer,
         ):
             self.headers = dict(answer.headers)
@@ -45,7 +45,7 @@ class Stream:
                     told = {}
         self.ended.set()
 
-    def wait_for(self, count: int, within: float = 8.0) -> list[tuple[str, dict[str, Any]]]:
+    def wait_for(self, count: int, within: float = 20.0) -> list[tuple[str, dict[str, Any]]]:
         deadline = time.monotonic() + within
         while len(self.seen) < count and time.monotonic() < deadline:
             time.sleep(0.02)
@@ -61,6 +61,6 @@ def streaming(api: Api, url: str, path: str = EVENTS, **headers: str) -> Iterato
         yield stream
     finally:
         api.asked.stopping = True  # open streams end by themselves
-        ended = stream.ended.wait(5)
+        ended = stream.ended.wait(15)
         api.asked.stopping = False
         assert ended, "the stream outlived the process's wish to stop"

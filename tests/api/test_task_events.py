@@ -47,7 +47,7 @@ def test_a_task_is_followed_to_its_end(api: Api, url: str, database: Database) -
         stream.wait_for(4)
         assert stream.ended.wait(15), "it ends with the task"
         assert stream.seen[-1][2]["status"] == "completed"
-        assert stream.seen[-1][0] - ended_at < 2
+        assert stream.seen[-1][0] - ended_at < 8
         assert len(stream.seen) == 4
         assert len({seen[3] for seen in stream.seen}) == 4
 
@@ -140,7 +140,7 @@ def test_an_id_that_comes_to_stand_for_a_task_of_another_queue_ends_the_stream(
 def test_and_is_not_there_for_who_waits(api: Api, url: str, database: Database, mine: str, path: str) -> None:
     add(database, task_id="t", queue="mine")
     with ThreadPoolExecutor(1) as threads:
-        asked = threads.submit(httpx2.get, url + path, params={"wait": "0.7"}, headers={"x-api-key": mine}, timeout=30)
+        asked = threads.submit(httpx2.get, url + path, params={"wait": "1.5"}, headers={"x-api-key": mine}, timeout=30)
         time.sleep(0.3)
         replace(database)
         answer = asked.result(30)
