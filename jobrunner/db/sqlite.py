@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event
@@ -39,12 +40,19 @@ def open_file(url: URL, *, read_only: bool) -> Engine:
         record.info[OURS] = True
         connection.isolation_level = None
         # Called deterministic, it is asked once a statement: that is how PostgreSQL's clock reads, and for each of 500
-        # rows it would have to wait for the interpreter.
-        connection.create_function("jobrunner_now", 0, lambda: time.time_ns() // 1_000, deterministic=True)
+        # rows it would have to wait for the interpreter. It is no function of Python's: a Ctrl-C would be raised in it,
+        # and SQLite make an error of its own of that.
+        connection.create_function("jobrunner_now_ns", 0, time.time_ns, deterministic=True)
         connection.execute("PRAGMA foreign_keys = ON")
         if not read_only:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")
+
+    @event.listens_for(engine, "invalidate")
+    def _let_go(connection: sqlite3.Connection, record: ConnectionPoolEntry, error: BaseException | None) -> None:
+        # After a Ctrl-C in the middle of a statement: what is closed then keeps the file until its cursors are gone.
+        with suppress(sqlite3.Error):
+            connection.rollback()
 
     @event.listens_for(engine, "begin")
     def _begin(conn: Connection) -> None:

@@ -132,8 +132,8 @@ def _now_postgresql(element: db_now, compiler: SQLCompiler, **kw: Any) -> str:
 @compiles(db_now, "sqlite")
 def _now_sqlite(element: db_now, compiler: SQLCompiler, **kw: Any) -> str:
     if not len(element.clauses):
-        return "jobrunner_now()"
-    return f"(jobrunner_now() + CAST(({compiler.process(element.clauses, **kw)}) * 1000000 AS INTEGER))"
+        return "(jobrunner_now_ns() / 1000)"
+    return f"(jobrunner_now_ns() / 1000 + CAST(({compiler.process(element.clauses, **kw)}) * 1000000 AS INTEGER))"
 
 
 class spelled(FunctionElement[Any]):

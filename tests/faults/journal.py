@@ -70,7 +70,7 @@ def keep(database: Database) -> None:
                 conn.execute(
                     text(
                         f"CREATE TRIGGER note_{event.lower()} AFTER {event} ON tasks {when} BEGIN "
-                        f"INSERT INTO journal (at, {columns}) VALUES (jobrunner_now(), {values}); END"
+                        f"INSERT INTO journal (at, {columns}) VALUES (jobrunner_now_ns() / 1000, {values}); END"
                     )
                 )
             return
