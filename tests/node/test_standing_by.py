@@ -41,14 +41,17 @@ def test_who_hears_of_work_claims_it_in_his_own_thread(database: Database, monke
 
     monkeypatch.setattr(looking, "hit", note)
     with working(database, poll_interval=60.0) as node:
-        for number in range(6):
+        for number in range(30):
             time.sleep(0.1)  # so that looks of its own are rare
             _stands_by(node)
             submit(database, 1, "node.quick")
             node.worker.heard_of_work()
             _have_begun(number + 1)
-    assert len(by) == 6
-    assert by.count(threading.current_thread().name) >= 3, "the others met a look of the worker's own"
+            if by.count(threading.current_thread().name) == 3:  # the others met a look of the worker's own
+                break
+        else:
+            pytest.fail(f"who claimed: {by}")
+    assert len(by) == number + 1
 
 
 def test_nobody_claims_for_a_worker_that_has_its_hands_full(database: Database) -> None:
