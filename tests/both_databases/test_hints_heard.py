@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import psycopg
 import pytest
@@ -140,9 +141,13 @@ def test_what_is_told_within_the_gap_arrives_when_it_ends_though_nobody_is_woken
     sender, hearer = side(listen=False), side()
     listening(postgres_url, 1)
     told = [f'it\'s \\{n} "%s" 汉字; --' for n in range(40)]
+
+    def heard(task_id: str) -> bool:
+        return task_id in hearer.ids(WATCH)
+
     for number, task_id in enumerate(told):
         sender.hints.tell(WATCH, [task_id])
-        until(lambda task_id=task_id: task_id in hearer.ids(WATCH))  # type: ignore[misc]
+        until(partial(heard, task_id))
         time.sleep(module.COALESCE * number / 20)  # the next one comes at every moment of the gap, and behind it
     assert hearer.ids(WATCH) == told
 
